@@ -1,0 +1,2 @@
+def preprocess(c):
+    print(c)

@@ -1,0 +1,21 @@
+"""Raw videos and WLASL metadata in, proven clips and a manifest out: ``python preprocess.py``."""
+
+import hydra
+from omegaconf import DictConfig
+
+from asl import config
+from asl.settings import checked, readable_errors
+
+config.register()
+
+
+@hydra.main(config_path="conf", config_name="preprocess", version_base="1.3")
+def main(cfg: DictConfig) -> None:
+    from asl.preprocess.pipeline import preprocess  # after the configuration was found right
+
+    preprocess(checked(cfg, config.PreprocessConfig))
+
+
+if __name__ == "__main__":
+    with readable_errors():
+        main()
