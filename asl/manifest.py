@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import csv
 import dataclasses
-import os
+import io
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
 from asl.errors import UserError
+from asl.files import write_beside
 
 SPLITS = ("train", "val", "test")
 
@@ -43,14 +44,12 @@ _TYPES = {"int": int, "float": float, "str": str}
 
 
 def write_manifest(path: Path, clips: Iterable[Clip]) -> None:
-    """Write beside and rename, so that a reader never sees half a manifest."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    beside = path.with_name(f".{path.name}.{os.getpid()}.part")
-    with beside.open("w", newline="", encoding="utf-8") as file:
-        writer = csv.writer(file)
-        writer.writerow(COLUMNS)
-        writer.writerows(dataclasses.astuple(clip) for clip in clips)
-    beside.replace(path)
+    """Write the whole manifest or nothing."""
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(COLUMNS)
+    writer.writerows(dataclasses.astuple(clip) for clip in clips)
+    write_beside(path, text.getvalue())
 
 
 def read_manifest(path: Path) -> list[Clip]:

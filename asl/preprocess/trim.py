@@ -1,0 +1,146 @@
+"""One clip: cut, written beside, proven, renamed. Runs in a worker process that may be killed."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+from fractions import Fraction
+from pathlib import Path
+
+from asl.files import beside
+from asl.preprocess import video
+from asl.preprocess.video import Timeline, VideoError, VideoInfo
+
+#: How far a written time stamp may lie from the one that was meant: containers round to their
+#: own tick, 1/1000 s in Matroska; a frame at 60 fps is 16 times as long.
+_ROUNDING_S = Fraction(1, 1000)
+
+
+class TrimError(Exception):
+    """Why a clip could not be made, in words for the report. Plain text, so it crosses processes."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Cut:
+    """What is asked for: one clip."""
+
+    video_id: str
+    source: Path
+    target: Path
+    start_s: Fraction
+    end_s: Fraction | None  # None: to the end of the source
+    end_tolerance_s: Fraction  # how far the segment may reach past the source's end
+    crf: int
+    preset: str
+    audio: bool
+
+    @property
+    def is_whole(self) -> bool:
+        return self.start_s == 0 and self.end_s is None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Proof:
+    """What was found when the finished clip was decoded, frame by frame."""
+
+    num_frames: int
+    fps: float  # num_frames / duration_s
+    duration_s: float
+    width: int
+    height: int
+    start_s: float  # of the source
+    end_s: float  # of the source; where the segment asks "to the end", that end
+    copied: bool  # without re-encoding
+    size: int  # bytes
+    digest: str  # BLAKE2b-160 of the file
+
+
+def trim(cut: Cut) -> Proof:
+    """Make the clip ``cut.target`` and prove it.
+
+    Raises:
+        TrimError: naming the source and what is wrong; there is then no file under the target's
+            name that was not there before.
+    """
+    cut.target.parent.mkdir(parents=True, exist_ok=True)
+    part = beside(cut.target)
+    try:
+        proof = _write_and_prove(cut, part)
+        part.replace(cut.target)
+        return proof
+    except VideoError as error:
+        raise TrimError(f"{cut.source.name} {error}") from None
+    except OSError as error:  # a full disk, a folder without rights
+        raise TrimError(f"{cut.target}: {error.strerror or error}") from None
+    finally:
+        part.unlink(missing_ok=True)
+
+
+def file_digest(path: Path) -> str:
+    """BLAKE2b-160 of a file's bytes, in hex; clips are small enough to be read at once."""
+    return hashlib.blake2b(path.read_bytes(), digest_size=20).hexdigest()
+
+
+def _write_and_prove(cut: Cut, part: Path) -> Proof:
+    info = video.probe(cut.source)
+    if cut.is_whole and info.is_plain:
+        try:
+            meant = video.copy(cut.source, part, audio=cut.audio)
+            return _prove(cut, part, meant, copied=True)
+        except VideoError:
+            pass  # what cannot be copied exactly can still be decoded and encoded exactly, or fails there
+    meant = video.encode(
+        cut.source,
+        part,
+        start_s=cut.start_s,
+        end_s=cut.end_s,
+        crf=cut.crf,
+        preset=cut.preset,
+        audio=cut.audio,
+    )
+    _check_end(cut, meant)
+    return _prove(cut, part, meant, copied=False)
+
+
+def _check_end(cut: Cut, meant: Timeline) -> None:
+    if cut.end_s is not None and meant.source_ended and cut.end_s - meant.end > cut.end_tolerance_s:
+        raise VideoError(
+            f"ends at {float(meant.end):.3f} s, but the segment goes to {float(cut.end_s):.3f} s "
+            f"({float(cut.end_s - meant.end):.3f} s more)"
+        )
+
+
+def _prove(cut: Cut, part: Path, meant: Timeline, *, copied: bool) -> Proof:
+    """Decode every frame of the written file and hold it against what was meant."""
+    got, info = video.decode(part)
+    _check_form(info)
+    if len(got.times) != len(meant.times):
+        raise VideoError(f"gave {len(got.times)} frames instead of {len(meant.times)}")
+    zero = meant.times[0]
+    worst = max(abs((m - zero) - g) for m, g in zip(meant.times, got.times, strict=True))
+    if worst > _ROUNDING_S or abs(meant.duration - got.duration) > _ROUNDING_S:
+        raise VideoError(
+            f"gave a clip of {float(got.duration):.3f} s instead of {float(meant.duration):.3f} s, "
+            f"its frames up to {float(worst):.3f} s away from their time"
+        )
+    whole_end = cut.end_s is None or cut.end_s > meant.end
+    end_s = meant.end if whole_end or cut.end_s is None else cut.end_s
+    return Proof(
+        num_frames=len(got.times),
+        fps=float(len(got.times) / meant.duration),
+        duration_s=float(meant.duration),
+        width=info.width,
+        height=info.height,
+        start_s=float(cut.start_s),
+        end_s=float(end_s),
+        copied=copied,
+        size=part.stat().st_size,
+        digest=file_digest(part),
+    )
+
+
+def _check_form(info: VideoInfo) -> None:
+    if not info.is_plain:
+        raise VideoError(
+            f"gave {info.codec} {info.pix_fmt} {info.width}x{info.height}, turned by {info.turn or 'nothing'}"
+        )

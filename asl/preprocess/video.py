@@ -1,0 +1,495 @@
+"""Probe, decode, encode and copy videos with PyAV. The only module that knows codecs.
+
+Times are exact fractions of a second from the file's first shown frame. Anything that a decoder
+finds wrong is a :class:`VideoError`: ffmpeg conceals damage and exits with 0.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from fractions import Fraction
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import av
+import numpy as np
+from av.audio.stream import AudioStream
+from av.container import InputContainer, OutputContainer
+from av.filter import Graph
+from av.sidedata.sidedata import Type as SideDataType
+from av.video.frame import VideoFrame
+from av.video.stream import VideoStream
+
+#: Up to here a segment is reached by decoding from the start; beyond, by seeking to a key frame.
+_SEEK_BEYOND_S = 1
+
+
+class VideoError(Exception):
+    """What is wrong with a video, in words; the caller knows which file it is."""
+
+
+@dataclass(frozen=True)
+class VideoInfo:
+    """What a file's header and first frame say."""
+
+    codec: str  # FFmpeg's name: h264, vp9, mpeg4, ...
+    pix_fmt: str
+    width: int  # pixels as stored; see turn
+    height: int
+    turn: tuple[str, ...]  # FFmpeg filters that bring the picture upright
+    fps: float  # mean frame rate by the header; 0: unknown
+    duration_s: float  # by the header; 0: unknown
+    has_audio: bool
+
+    @property
+    def upright_size(self) -> tuple[int, int]:
+        """``(width, height)`` as a person sees it."""
+        turned = any(step.startswith("transpose") for step in self.turn)
+        return (self.height, self.width) if turned else (self.width, self.height)
+
+    @property
+    def is_plain(self) -> bool:
+        """Already what a clip must be: H.264, yuv420p, even size, upright."""
+        return (
+            self.codec == "h264"
+            and self.pix_fmt == "yuv420p"
+            and self.width % 2 == self.height % 2 == 0
+            and not self.turn
+        )
+
+
+@dataclass(frozen=True)
+class Timeline:
+    """When the frames of a clip are shown."""
+
+    times: tuple[Fraction, ...]  # one for each frame, rising
+    end: Fraction  # when the last frame ceases to be shown
+    source_ended: bool = True  # there was no later frame in the source
+
+    @property
+    def duration(self) -> Fraction:
+        """From the first frame's appearance to the last one's end."""
+        return self.end - self.times[0]
+
+
+def probe(path: Path) -> VideoInfo:
+    """Read the header and decode one frame.
+
+    Raises:
+        VideoError: not a video, or its first frame cannot be decoded.
+    """
+    with _open(path) as container:
+        stream = _video_stream(container)
+        frame = next(_decode(container, stream), None)
+        if frame is None:
+            raise VideoError("holds no frame")
+        if stream.duration and stream.time_base:
+            duration_s = float(stream.duration * stream.time_base)
+        else:
+            duration_s = (container.duration or 0) / av.time_base
+        return VideoInfo(
+            codec=stream.codec_context.name,
+            pix_fmt=frame.format.name,
+            width=frame.width,
+            height=frame.height,
+            turn=_turn(frame),
+            fps=float(stream.average_rate or 0),
+            duration_s=duration_s,
+            has_audio=bool(container.streams.audio),
+        )
+
+
+def decode(path: Path) -> tuple[Timeline, VideoInfo]:
+    """Decode every frame of a file once, and read its header on the way.
+
+    Raises:
+        VideoError: any frame that cannot be decoded, frames out of order, or none at all.
+    """
+    info = probe(path)
+    with _open(path) as container:
+        stream = _video_stream(container)
+        times, end = [], Fraction(0)
+        for frame in _decode(container, stream):
+            if (frame.width, frame.height) != (info.width, info.height):
+                raise VideoError(f"the picture size changes to {frame.width}x{frame.height}")
+            times.append(_time(frame))
+            end = times[-1] + _shown_for(frame, stream)
+        if any(later <= earlier for earlier, later in pairwise(times)):
+            raise VideoError("time stamps do not rise")
+        zero = times[0]
+        return Timeline(tuple(time - zero for time in times), end - zero), info
+
+
+def copy(source: Path, target: Path, *, audio: bool = False) -> Timeline:
+    """Copy a whole video into an MP4 without re-encoding; returns when its frames are to be shown.
+
+    Raises:
+        VideoError: packets that cannot be copied as they are (an edit list that hides frames,
+            missing time stamps, damage that the container knows of).
+    """
+    with _open(source) as container, _create(target) as output:
+        stream = _video_stream(container)
+        sources = [stream, *(container.streams.audio[:1] if audio else ())]
+        target_of = {one.index: output.add_stream_from_template(one) for one in sources}
+        shown: list[tuple[int, int]] = []
+        for packet in container.demux(*sources):
+            if packet.dts is None:
+                if packet.size:
+                    raise VideoError("packets without time stamps")
+                continue  # the empty packet that flushes a decoder
+            if packet.stream_index == stream.index:
+                if packet.pts is None or packet.is_discard or packet.is_corrupt:
+                    raise VideoError("packets that cannot be copied as they are")
+                shown.append((packet.pts, packet.duration or 0))
+            packet.stream = target_of[packet.stream_index]
+            output.mux(packet)
+        if not shown:
+            raise VideoError("holds no frame")
+        shown.sort()
+        tick = stream.time_base or Fraction(0)
+        zero, (last, duration) = shown[0][0], shown[-1]
+        end = (last - zero) * tick + (duration * tick or _nominal(stream))
+        return Timeline(tuple((pts - zero) * tick for pts, _ in shown), end)
+
+
+def encode(
+    source: Path,
+    target: Path,
+    *,
+    start_s: Fraction = Fraction(0),
+    end_s: Fraction | None = None,
+    crf: int,
+    preset: str,
+    audio: bool = False,
+) -> Timeline:
+    """Encode exactly the frames whose time lies in ``[start_s, end_s)``: H.264, yuv420p, even, upright.
+
+    Time stamps are kept, so any frame rate, also a variable one, stays what it is.
+
+    Args:
+        source: the file to cut from.
+        target: the MP4 to write.
+        start_s: seconds from the source's first frame.
+        end_s: seconds; None: to the source's end.
+        crf: libx264's constant rate factor.
+        preset: libx264's preset.
+        audio: keep the sound of the span, as AAC.
+
+    Returns:
+        When the frames are shown, in seconds of the source.
+
+    Raises:
+        VideoError: a frame of the span, or one that it depends on, cannot be decoded; no frame
+            lies in the span.
+    """
+    seeks = (True, False) if start_s > _SEEK_BEYOND_S else (False,)
+    for seek in seeks:
+        try:
+            with _open(source) as container, _create(target) as output:
+                frames = _span(container, start_s=start_s, end_s=end_s, seek=seek)
+                sound = container.streams.audio[0] if audio and container.streams.audio else None
+                timeline = _encode_frames(output, frames, sound, crf=crf, preset=preset)
+                if sound is not None:
+                    begin_s = frames.zero + start_s
+                    _encode_audio(source, output, start_s=begin_s, duration_s=timeline.duration)
+            return replace(timeline, source_ended=frames.source_ended)
+        except VideoError:
+            if seek is seeks[-1]:
+                raise  # else: some files lose frames after a seek; decode from the start
+    raise AssertionError("unreachable")
+
+
+# ---------------------------------------------------------------- reading
+
+
+@contextmanager
+def _open(path: Path) -> Iterator[InputContainer]:
+    try:
+        with av.open(str(path), metadata_errors="ignore") as container:
+            yield container
+    except FileNotFoundError:
+        raise VideoError("no such file") from None
+    except (av.FFmpegError, OSError) as error:
+        raise VideoError(f"cannot be read: {_said(error)}") from None
+
+
+def _said(error: BaseException) -> str:
+    return str(getattr(error, "strerror", None) or error)
+
+
+def _video_stream(container: InputContainer) -> VideoStream:
+    if not container.streams.video:
+        raise VideoError("holds no video stream")
+    stream = container.streams.video[0]
+    # One thread each: clips run side by side, one process a core.
+    stream.codec_context.thread_count = 1
+    # Without it, damaged pictures are concealed and come out as if they were good.
+    stream.codec_context.options = {"err_detect": "explode"}
+    return stream
+
+
+def _decode(container: InputContainer, stream: VideoStream) -> Iterator[VideoFrame]:
+    """Frames in the order in which they are shown; damage is an error."""
+    last: Fraction | None = None
+    try:
+        for packet in container.demux(stream):
+            if packet.is_corrupt:
+                raise VideoError(f"is damaged{_after(last)}")
+            for frame in packet.decode():
+                if frame.pts is None:
+                    frame.pts = frame.dts
+                if frame.pts is None:
+                    raise VideoError(f"has a frame without a time stamp{_after(last)}")
+                if frame.is_corrupt:
+                    raise VideoError(f"has a damaged frame{_after(last)}")
+                last = _time(frame)
+                yield frame
+    except av.FFmpegError as error:
+        raise VideoError(f"cannot be decoded{_after(last)}: {_said(error)}") from None
+
+
+def _after(time: Fraction | None) -> str:
+    return " from its first frame" if time is None else f" after {float(time):.3f} s"
+
+
+def _time(frame: VideoFrame) -> Fraction:
+    assert frame.pts is not None
+    assert frame.time_base is not None
+    return frame.pts * frame.time_base
+
+
+def _nominal(stream: VideoStream) -> Fraction:
+    """A frame's duration by the header, where the file gives none for the frame itself."""
+    return 1 / Fraction(stream.average_rate or stream.guessed_rate or 25)
+
+
+def _shown_for(frame: VideoFrame, stream: VideoStream) -> Fraction:
+    if frame.duration and frame.time_base:
+        return frame.duration * frame.time_base
+    return _nominal(stream)
+
+
+class _span:  # noqa: N801  used like the generator that it is
+    """Iterate over the frames of a span; afterwards ``source_ended`` and ``end_pts`` are known."""
+
+    def __init__(
+        self, container: InputContainer, *, start_s: Fraction, end_s: Fraction | None, seek: bool
+    ) -> None:
+        self.container, self.stream = container, _video_stream(container)
+        self.start_s, self.end_s, self.seek = start_s, end_s, seek
+        self.source_ended = False
+        self.zero = Fraction(0)
+        self.ends_s = Fraction(0)  # when the last decoded frame ceases to be shown
+        self.next_pts: int | None = None  # of the first frame after the span
+
+    def __iter__(self) -> Iterator[VideoFrame]:
+        frames = _decode(self.container, self.stream)
+        first = next(frames, None)
+        if first is None:
+            raise VideoError("holds no frame")
+        self.zero = _time(first)
+        if self.seek:
+            tick = self.stream.time_base or Fraction(1)
+            self.container.seek(int((self.zero + self.start_s) / tick), stream=self.stream)
+            frames = _decode(self.container, self.stream)
+            first = next(frames, None)
+            if first is None or _time(first) - self.zero > self.start_s:
+                raise VideoError("cannot be sought")
+        frame: VideoFrame | None = first
+        while frame is not None:
+            time = _time(frame) - self.zero
+            self.ends_s = time + _shown_for(frame, self.stream)
+            if self.end_s is not None and time >= self.end_s:
+                self.next_pts = frame.pts
+                return
+            if time >= self.start_s:
+                yield frame
+            frame = next(frames, None)
+        self.source_ended = True
+
+
+# ---------------------------------------------------------------- upright
+
+
+def _turn(frame: VideoFrame) -> tuple[str, ...]:
+    """The filters that undo a display matrix.
+
+    The cases are those of FFmpeg's own autorotation (fftools/ffmpeg_filter.c), on the linear part
+    of the matrix (a, b, u, c, d, v, ...): quarter turns, and mirrors.
+    """
+    side_data: Any = frame.side_data.get(SideDataType.DISPLAYMATRIX)
+    if side_data is None:
+        return ()
+    a, b, _, c, d, *_ = np.frombuffer(bytes(side_data), dtype=np.int32).tolist()
+    if abs(a) > abs(b):
+        return (("hflip",) if a < 0 else ()) + (("vflip",) if d < 0 else ())
+    if b > 0:
+        return ("transpose=cclock_flip",) if c > 0 else ("transpose=clock",)
+    return ("transpose=clock_flip",) if c < 0 else ("transpose=cclock",)
+
+
+class _Upright:
+    """Frames to yuv420p, even size and upright; those that are so already pass untouched."""
+
+    def __init__(self, first: VideoFrame) -> None:
+        self.size = (first.width, first.height, first.format.name)
+        steps = list(_turn(first))
+        if first.width % 2 or first.height % 2:  # libx264 refuses odd sizes: lose the last row or column
+            steps.append("crop=trunc(iw/2)*2:trunc(ih/2)*2:0:0:exact=1")
+        if first.format.name != "yuv420p":
+            steps.append("format=yuv420p")
+        self.graph = self._build(first, steps) if steps else None
+
+    @staticmethod
+    def _build(first: VideoFrame, steps: list[str]) -> Graph:
+        graph = Graph()
+        nodes = [
+            graph.add_buffer(
+                width=first.width,
+                height=first.height,
+                format=first.format,
+                time_base=first.time_base,
+            )
+        ]
+        for step in steps:
+            name, _, args = step.partition("=")
+            nodes.append(graph.add(name, args or None))
+        nodes.append(graph.add("buffersink"))
+        graph.link_nodes(*nodes).configure()
+        return graph
+
+    def __call__(self, frame: VideoFrame) -> VideoFrame:
+        if (frame.width, frame.height, frame.format.name) != self.size:
+            raise VideoError(f"the picture changes to {frame.width}x{frame.height} {frame.format.name}")
+        if self.graph is None:
+            return frame
+        self.graph.push(frame)
+        upright = self.graph.pull()
+        assert isinstance(upright, VideoFrame)
+        return upright
+
+
+# ---------------------------------------------------------------- writing
+
+
+@contextmanager
+def _create(path: Path) -> Iterator[OutputContainer]:
+    try:
+        with av.open(str(path), "w", format="mp4") as container:
+            yield container
+    except (av.FFmpegError, OSError, ValueError) as error:
+        raise VideoError(f"cannot be written: {_said(error)}") from None
+
+
+def _encode_frames(
+    output: OutputContainer, frames: _span, sound: AudioStream | None, *, crf: int, preset: str
+) -> Timeline:
+    upright: _Upright | None = None
+    target: VideoStream | None = None
+    times: list[Fraction] = []
+    waiting: VideoFrame | None = None  # the frame before, until it is known how long it is shown
+    zero_pts = 0
+
+    def write(frame: VideoFrame | None) -> None:
+        assert target is not None
+        for packet in target.encode(frame):
+            output.mux(packet)
+
+    for frame in frames:
+        assert frame.pts is not None
+        if times and _time(frame) - frames.zero <= times[-1]:
+            raise VideoError(f"time stamps do not rise{_after(times[-1])}")
+        times.append(_time(frame) - frames.zero)
+        if upright is None:
+            upright, zero_pts = _Upright(frame), frame.pts
+        pts, duration, time_base = frame.pts - zero_pts, frame.duration, frame.time_base
+        picture = upright(frame)
+        picture.pts, picture.time_base = pts, time_base
+        picture.duration = duration
+        picture.pict_type = 0  # the encoder chooses; the source's choice is for other neighbours
+        if target is None:
+            target = _h264_stream(output, frames.stream, picture, crf=crf, preset=preset)
+            if sound is not None:  # streams must be known before the first packet is written
+                output.add_stream("aac", rate=sound.codec_context.sample_rate)
+        if waiting is not None:
+            waiting.duration = pts - (waiting.pts or 0)
+            write(waiting)
+        waiting = picture
+    if waiting is None or target is None:
+        if frames.source_ended:
+            raise VideoError(
+                f"ends at {float(frames.ends_s):.3f} s, before the segment starts at {float(frames.start_s):.3f} s"
+            )
+        raise VideoError(f"shows no new frame between {float(frames.start_s):.3f} s and the segment's end")
+    if frames.next_pts is not None:
+        waiting.duration = frames.next_pts - zero_pts - (waiting.pts or 0)
+    elif not waiting.duration:
+        waiting.duration = round(_nominal(frames.stream) / (waiting.time_base or 1))
+    end = times[-1] + waiting.duration * (waiting.time_base or 0)
+    write(waiting)
+    write(None)
+    return Timeline(tuple(times), end)
+
+
+def _h264_stream(
+    output: OutputContainer, source: VideoStream, picture: VideoFrame, *, crf: int, preset: str
+) -> VideoStream:
+    rate = source.average_rate or source.guessed_rate
+    stream: VideoStream = output.add_stream("libx264", rate=rate if rate and 1 <= rate <= 240 else 25)
+    context = stream.codec_context
+    context.width, context.height, context.pix_fmt = picture.width, picture.height, "yuv420p"
+    context.time_base = picture.time_base
+    context.thread_count = 1
+    context.options = {"preset": preset, "crf": str(crf)}
+    if source.codec_context.sample_aspect_ratio:
+        context.sample_aspect_ratio = source.codec_context.sample_aspect_ratio
+    context.color_range = picture.color_range
+    context.colorspace = picture.colorspace
+    context.color_primaries = picture.color_primaries
+    context.color_trc = picture.color_trc
+    return stream
+
+
+def _encode_audio(source: Path, output: OutputContainer, *, start_s: Fraction, duration_s: Fraction) -> None:
+    """Fill the output's audio stream with the sound of a span (seconds by the file's own clock)."""
+    begin, end = float(start_s), float(start_s + duration_s)
+    target = output.streams.audio[0]
+    with _open(source) as container:
+        sound = container.streams.audio[0]
+        graph = Graph()
+        nodes = [
+            graph.add_abuffer(template=sound),
+            graph.add("atrim", f"start={begin}:end={end}"),
+            graph.add("asetpts", "PTS-STARTPTS"),
+            graph.add("aformat", "sample_fmts=fltp"),
+            graph.add("asetnsamples", "1024:p=0"),  # an AAC frame
+            graph.add("abuffersink"),
+        ]
+        graph.link_nodes(*nodes).configure()
+
+        def drain() -> None:
+            while True:
+                try:
+                    frame: Any = graph.pull()
+                except (av.BlockingIOError, av.EOFError):
+                    return
+                frame.time_base = Fraction(1, frame.sample_rate)
+                for packet in target.encode(frame):
+                    output.mux(packet)
+
+        try:
+            container.seek(int(begin * av.time_base))
+            for frame in container.decode(sound):
+                if frame.time is not None and frame.time > end:
+                    break
+                graph.push(frame)
+                drain()
+            graph.push(None)
+            drain()
+        except av.FFmpegError as error:
+            raise VideoError(f"its sound cannot be decoded: {_said(error)}") from None
+        for packet in target.encode(None):
+            output.mux(packet)
