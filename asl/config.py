@@ -51,8 +51,8 @@ class TrimConfig:
     timeout_s: float = setting(120.0, "a clip that takes longer is given up and reported", gt=0)
     crf: int = setting(20, "libx264 quality, lower is better and larger", ge=0, le=51)
     preset: str = setting(
-        "superfast",
-        "libx264 preset; the slower ones save disk, not quality",
+        "ultrafast",
+        "libx264 preset: ultrafast at crf 20 is nearer to its source than medium at 23, in a quarter of the time",
         choices=["ultrafast", "superfast", "veryfast", "faster", "fast", "medium", "slow"],
     )
     audio: bool = setting(False, "keep the sound")
@@ -79,6 +79,7 @@ class ReaderConfig:
     """How frames reach training."""
 
     name: str = setting("decord", "decord: decode the clip whenever it is drawn", choices=["decord"])
+    timeout_s: float = setting(300.0, "a batch that takes longer stops training with a message", gt=0)
 
 
 @dataclass

@@ -153,7 +153,8 @@ def _row_problem(row: dict[str, Any], fps: float) -> str | None:
         return f"split={row['split']!r} is not one of {', '.join(SPLITS)}"
     if not isinstance(row.get("url"), str):
         return f"url={row.get('url')!r} is not a text"
-    start, end = row.get("frame_start"), row.get("frame_end")
+    start: Any = row.get("frame_start")
+    end: Any = row.get("frame_end")
     if not _is_int(start) or start < 1:
         return f"frame_start={start!r} is not a whole number from 1"
     if not _is_int(end) or (end != -1 and end < start):

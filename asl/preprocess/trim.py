@@ -17,7 +17,12 @@ _ROUNDING_S = Fraction(1, 1000)
 
 
 class TrimError(Exception):
-    """Why a clip could not be made, in words for the report. Plain text, so it crosses processes."""
+    """Why a clip could not be made. Plain text, so that it crosses processes."""
+
+    def __init__(self, message: str, reason: str) -> None:
+        super().__init__(message, reason)
+        self.message = message  # names the file
+        self.reason = reason  # a few words that can be counted
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -69,9 +74,9 @@ def trim(cut: Cut) -> Proof:
         part.replace(cut.target)
         return proof
     except VideoError as error:
-        raise TrimError(f"{cut.source.name} {error}") from None
+        raise TrimError(f"{cut.source.name} {error}", error.reason) from None
     except OSError as error:  # a full disk, a folder without rights
-        raise TrimError(f"{cut.target}: {error.strerror or error}") from None
+        raise TrimError(f"{cut.target}: {error.strerror or error}", "not writable") from None
     finally:
         part.unlink(missing_ok=True)
 
@@ -106,7 +111,8 @@ def _check_end(cut: Cut, meant: Timeline) -> None:
     if cut.end_s is not None and meant.source_ended and cut.end_s - meant.end > cut.end_tolerance_s:
         raise VideoError(
             f"ends at {float(meant.end):.3f} s, but the segment goes to {float(cut.end_s):.3f} s "
-            f"({float(cut.end_s - meant.end):.3f} s more)"
+            f"({float(cut.end_s - meant.end):.3f} s more)",
+            "segment past the end",
         )
 
 
@@ -115,13 +121,14 @@ def _prove(cut: Cut, part: Path, meant: Timeline, *, copied: bool) -> Proof:
     got, info = video.decode(part)
     _check_form(info)
     if len(got.times) != len(meant.times):
-        raise VideoError(f"gave {len(got.times)} frames instead of {len(meant.times)}")
+        raise VideoError(f"gave {len(got.times)} frames instead of {len(meant.times)}", "not proven")
     zero = meant.times[0]
     worst = max(abs((m - zero) - g) for m, g in zip(meant.times, got.times, strict=True))
     if worst > _ROUNDING_S or abs(meant.duration - got.duration) > _ROUNDING_S:
         raise VideoError(
             f"gave a clip of {float(got.duration):.3f} s instead of {float(meant.duration):.3f} s, "
-            f"its frames up to {float(worst):.3f} s away from their time"
+            f"its frames up to {float(worst):.3f} s away from their time",
+            "not proven",
         )
     whole_end = cut.end_s is None or cut.end_s > meant.end
     end_s = meant.end if whole_end or cut.end_s is None else cut.end_s
@@ -141,6 +148,5 @@ def _prove(cut: Cut, part: Path, meant: Timeline, *, copied: bool) -> Proof:
 
 def _check_form(info: VideoInfo) -> None:
     if not info.is_plain:
-        raise VideoError(
-            f"gave {info.codec} {info.pix_fmt} {info.width}x{info.height}, turned by {info.turn or 'nothing'}"
-        )
+        form = f"{info.codec} {info.pix_fmt} {info.width}x{info.height}, turned by {info.turn or 'nothing'}"
+        raise VideoError(f"gave {form}", "not proven")

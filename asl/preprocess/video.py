@@ -30,6 +30,10 @@ _SEEK_BEYOND_S = 1
 class VideoError(Exception):
     """What is wrong with a video, in words; the caller knows which file it is."""
 
+    def __init__(self, message: str, reason: str = "damaged source") -> None:
+        super().__init__(message)
+        self.reason = reason  # a few words that can be counted
+
 
 @dataclass(frozen=True)
 class VideoInfo:
@@ -149,7 +153,7 @@ def copy(source: Path, target: Path, *, audio: bool = False) -> Timeline:
         if not shown:
             raise VideoError("holds no frame")
         shown.sort()
-        tick = stream.time_base or Fraction(0)
+        tick = Fraction(stream.time_base or 0)
         zero, (last, duration) = shown[0][0], shown[-1]
         end = (last - zero) * tick + (duration * tick or _nominal(stream))
         return Timeline(tuple((pts - zero) * tick for pts, _ in shown), end)
@@ -211,9 +215,9 @@ def _open(path: Path) -> Iterator[InputContainer]:
         with av.open(str(path), metadata_errors="ignore") as container:
             yield container
     except FileNotFoundError:
-        raise VideoError("no such file") from None
+        raise VideoError("is gone", "unreadable file") from None
     except (av.FFmpegError, OSError) as error:
-        raise VideoError(f"cannot be read: {_said(error)}") from None
+        raise VideoError(f"cannot be read: {_said(error)}", "unreadable file") from None
 
 
 def _said(error: BaseException) -> str:
@@ -222,7 +226,7 @@ def _said(error: BaseException) -> str:
 
 def _video_stream(container: InputContainer) -> VideoStream:
     if not container.streams.video:
-        raise VideoError("holds no video stream")
+        raise VideoError("holds no video stream", "unreadable file")
     stream = container.streams.video[0]
     # One thread each: clips run side by side, one process a core.
     stream.codec_context.thread_count = 1
@@ -320,7 +324,7 @@ def _turn(frame: VideoFrame) -> tuple[str, ...]:
     The cases are those of FFmpeg's own autorotation (fftools/ffmpeg_filter.c), on the linear part
     of the matrix (a, b, u, c, d, v, ...): quarter turns, and mirrors.
     """
-    side_data: Any = frame.side_data.get(SideDataType.DISPLAYMATRIX)
+    side_data: Any = frame.side_data.get(SideDataType.DISPLAYMATRIX)  # type: ignore[call-overload]
     if side_data is None:
         return ()
     a, b, _, c, d, *_ = np.frombuffer(bytes(side_data), dtype=np.int32).tolist()
@@ -381,7 +385,7 @@ def _create(path: Path) -> Iterator[OutputContainer]:
         with av.open(str(path), "w", format="mp4") as container:
             yield container
     except (av.FFmpegError, OSError, ValueError) as error:
-        raise VideoError(f"cannot be written: {_said(error)}") from None
+        raise VideoError(f"cannot be written as a clip: {_said(error)}", "not writable") from None
 
 
 def _encode_frames(
@@ -419,11 +423,11 @@ def _encode_frames(
             write(waiting)
         waiting = picture
     if waiting is None or target is None:
+        start = f"{float(frames.start_s):.3f} s"
         if frames.source_ended:
-            raise VideoError(
-                f"ends at {float(frames.ends_s):.3f} s, before the segment starts at {float(frames.start_s):.3f} s"
-            )
-        raise VideoError(f"shows no new frame between {float(frames.start_s):.3f} s and the segment's end")
+            ends = f"{float(frames.ends_s):.3f} s"
+            raise VideoError(f"ends at {ends}, but the segment starts at {start}", "segment past the end")
+        raise VideoError(f"shows no new frame between {start} and the segment's end", "empty segment")
     if frames.next_pts is not None:
         waiting.duration = frames.next_pts - zero_pts - (waiting.pts or 0)
     elif not waiting.duration:
@@ -441,7 +445,7 @@ def _h264_stream(
     stream: VideoStream = output.add_stream("libx264", rate=rate if rate and 1 <= rate <= 240 else 25)
     context = stream.codec_context
     context.width, context.height, context.pix_fmt = picture.width, picture.height, "yuv420p"
-    context.time_base = picture.time_base
+    context.time_base = Fraction(picture.time_base or 0)
     context.thread_count = 1
     context.options = {"preset": preset, "crf": str(crf)}
     if source.codec_context.sample_aspect_ratio:
