@@ -1,0 +1,115 @@
+"""Which frames of a clip the model sees: pure functions of numbers.
+
+Time is cut into a grid of ``fps`` points a second, whatever the frame rate of the file, so that a
+sign of one second looks the same at 23.976, 25, 30 or a varying number of frames a second::
+
+    time stamps of the frames --duration--> grid length --positions--> grid times --on display--> frames
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+Indices = npt.NDArray[np.int64]
+
+# Containers round time stamps (Matroska to 1 ms) and decord hands them over as float32, so a frame
+# counts as being on display from this much before its time stamp.
+TOLERANCE_S = 1e-3
+
+
+@dataclass(frozen=True, kw_only=True)
+class Sampling:
+    """How frames are drawn; the keys of the same names in ``data``."""
+
+    fps: float | None = 25.0  # grid points a second; None: the file's own frames are the grid
+    clip_len: int = 32  # frames drawn
+    frame_stride: int = 2  # grid points from one drawn frame to the next
+    pad: str = "edge"  # edge | loop, for clips shorter than the window
+    long: str = "uniform"  # uniform | window, for longer ones
+
+    @property
+    def window(self) -> int:
+        """Grid points from the first to the last drawn frame, both included: 63 for 32 at stride 2."""
+        return (self.clip_len - 1) * self.frame_stride + 1
+
+
+def grid_length(duration_s: float, fps: float) -> int:
+    """How many grid points ``0, 1/fps, 2/fps, ...`` lie inside ``[0, duration_s)``; at least one.
+
+    # 50 frames at 25 fps last 2 s -> 50 points;  60 frames at 29.97 fps last 2.002 s -> 51 points
+    """
+    return max(1, int(np.ceil((duration_s - TOLERANCE_S) * fps)))
+
+
+def grid_positions(length: int, sampling: Sampling, rng: np.random.Generator | None = None) -> Indices:
+    """Grid points to draw from a clip that is ``length`` grid points long.
+
+    With ``rng`` (training) the choice is jittered, without (evaluation) it is the middle one::
+
+        # clip_len = 4, frame_stride = 2: the window is 7 points
+        # length 5,  pad=edge      -> 0 2 4 4      jittered also 1 3 4 4
+        # length 5,  pad=loop      -> 0 2 4 1      jittered also 1 3 0 2
+        # length 12, long=uniform  -> 1 4 7 10     jittered: one of each of 0-2, 3-5, 6-8, 9-11
+        # length 12, long=window   -> 2 4 6 8      jittered: starts anywhere in 0-5
+
+    Returns:
+        ``(clip_len,)`` int64, each in ``[0, length)``; never decreasing except where ``loop`` starts over.
+
+    Raises:
+        ValueError: for a length below 1.
+    """
+    if length < 1:
+        raise ValueError(f"length={length}: a clip has at least one frame")
+    steps = np.arange(sampling.clip_len, dtype=np.int64)
+    if length < sampling.window:
+        offset = 0 if rng is None else int(rng.integers(min(sampling.frame_stride, length)))
+        positions = offset + steps * sampling.frame_stride
+        return positions % length if sampling.pad == "loop" else np.minimum(positions, length - 1)
+    if sampling.long == "window":
+        slack = length - sampling.window
+        start = slack // 2 if rng is None else int(rng.integers(slack + 1))
+        return start + steps * sampling.frame_stride
+    edges = np.arange(sampling.clip_len + 1) * (length / sampling.clip_len)
+    inside = 0.5 if rng is None else rng.random(sampling.clip_len)
+    drawn = np.floor(edges[:-1] + inside * np.diff(edges)).astype(np.int64)
+    return np.clip(drawn, 0, length - 1)
+
+
+def frames_on_display(times_s: npt.ArrayLike, starts_s: npt.ArrayLike) -> Indices:
+    """The frame that a player shows at each time: the last one whose time stamp is not later.
+
+    Args:
+        times_s: ``(N,)`` times since the first frame.
+        starts_s: ``(F,)`` time stamps of the frames, ascending; the first need not be 0.
+
+    # frames at 0, .04, .20 s (the second stays on for long); times 0, .08, .16, .24 -> 0 1 1 2
+
+    Returns:
+        ``(N,)`` int64 in ``[0, F)``; times before the first frame show the first.
+    """
+    starts = np.asarray(starts_s, dtype=np.float64)
+    shown = np.searchsorted(starts - starts[0], np.asarray(times_s) + TOLERANCE_S, side="right") - 1
+    return np.maximum(shown, 0).astype(np.int64)
+
+
+def draw_frames(
+    starts_s: npt.ArrayLike,
+    duration_s: float,
+    sampling: Sampling,
+    rng: np.random.Generator | None = None,
+) -> Indices:
+    """Frame numbers of one clip, ``(clip_len,)`` int64.
+
+    Args:
+        starts_s: ``(F,)`` time stamps of its frames in seconds, ascending.
+        duration_s: from the first frame's start to the last frame's end.
+        sampling: how to draw.
+        rng: jitters the choice (training); None takes the middle (evaluation).
+    """
+    if sampling.fps is None:
+        return grid_positions(len(np.atleast_1d(starts_s)), sampling, rng)
+    positions = grid_positions(grid_length(duration_s, sampling.fps), sampling, rng)
+    return frames_on_display(positions / sampling.fps, starts_s)

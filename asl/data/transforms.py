@@ -1,0 +1,144 @@
+"""Whole batches of uint8 frames -> what the model sees, on the device that the batch lies on.
+
+Chance enters as numbers in [0, 1) drawn with each clip, so these are pure functions: the same clip
+and the same numbers give the same picture on every device, in every process and after a resume.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+# torchvision's preset for all its Kinetics-400 video ResNets:
+# torchvision/transforms/_presets.py, class VideoClassification.
+KINETICS_MEAN = (0.43216, 0.394666, 0.37645)
+KINETICS_STD = (0.22803, 0.22145, 0.216989)
+
+_LUMA = (0.299, 0.587, 0.114)  # ITU-R BT.601, as in torchvision's rgb_to_grayscale
+
+# One number each: crop area, crop aspect, crop top, crop left, flip, brightness, contrast, saturation.
+NUM_CHANCES = 8
+
+
+@dataclass(frozen=True, kw_only=True)
+class Augmentation:
+    """How strongly training clips are changed; the keys of the same names in ``augment``."""
+
+    hflip: bool = False
+    scale: tuple[float, float] = (0.6, 1.0)
+    ratio: tuple[float, float] = (0.75, 1.3333)
+    brightness: float = 0.2
+    contrast: float = 0.2
+    saturation: float = 0.2
+
+
+def augment(video: Tensor, chances: Tensor, *, crop_size: int, augmentation: Augmentation) -> Tensor:
+    """Random resized crop, colour jitter and, only if asked for, a flip; one choice for all frames of a clip.
+
+    Args:
+        video: ``(B, T, H, W, C)`` uint8.
+        chances: ``(B, NUM_CHANCES)`` float in [0, 1).
+        crop_size: height and width of the result in pixels.
+        augmentation: how strongly.
+
+    Returns:
+        ``(B, C, T, crop_size, crop_size)`` float32, normalised.
+    """
+    size, num_frames, height, width, channels = video.shape
+    chances = chances.to(video.device)
+    boxes = crop_boxes(chances[:, :4], height=height, width=width, augmentation=augmentation)
+    flipped = (chances[:, 4] < 0.5) & augmentation.hflip
+    # All frames of a clip are sampled at the same points: time and colour are channels of one picture.
+    planes = video.permute(0, 1, 4, 2, 3).reshape(size, num_frames * channels, height, width).float() / 255
+    planes = F.grid_sample(
+        planes,
+        _sampling_points(boxes, flipped, height=height, width=width, crop_size=crop_size),
+        mode="bilinear",
+        padding_mode="border",
+        align_corners=False,
+    )
+    clips = planes.view(size, num_frames, channels, crop_size, crop_size).transpose(1, 2)
+    return normalise(_jitter_colour(clips, chances[:, 5:8], augmentation))
+
+
+def centre_crop(video: Tensor, *, crop_size: int) -> Tensor:
+    """What evaluation sees, as in torchvision's preset: the middle of the picture, no chance involved.
+
+    Args:
+        video: ``(B, T, H, W, C)`` uint8, H and W at least ``crop_size``.
+        crop_size: height and width of the result in pixels.
+
+    Returns:
+        ``(B, C, T, crop_size, crop_size)`` float32, normalised.
+    """
+    height, width = video.shape[2:4]
+    top, left = round((height - crop_size) / 2), round((width - crop_size) / 2)
+    cropped = video[:, :, top : top + crop_size, left : left + crop_size]
+    return normalise(cropped.permute(0, 4, 1, 2, 3).float() / 255)
+
+
+def normalise(clips: Tensor) -> Tensor:
+    """``(B, C, T, H, W)`` in [0, 1] -> zero mean and unit variance by the Kinetics statistics."""
+    mean = clips.new_tensor(KINETICS_MEAN).view(1, 3, 1, 1, 1)
+    std = clips.new_tensor(KINETICS_STD).view(1, 3, 1, 1, 1)
+    return (clips - mean) / std
+
+
+def crop_boxes(chances: Tensor, *, height: int, width: int, augmentation: Augmentation) -> Tensor:
+    """Random crop boxes: area uniform in ``scale``, aspect ratio log-uniform in ``ratio``.
+
+    A box that sticks out is cut to the picture, where torchvision draws again: that would need an
+    unknown number of random numbers.
+
+    Args:
+        chances: ``(B, 4)`` in [0, 1).
+        height: of the picture in pixels.
+        width: of the picture in pixels.
+        augmentation: ``scale`` and ``ratio`` (width / height).
+
+    Returns:
+        ``(B, 4)`` float: top, left, height, width in pixels, inside the picture.
+    """
+    (least, most), (narrow, wide) = augmentation.scale, augmentation.ratio
+    area = height * width * (least + (most - least) * chances[:, 0])
+    ratio = torch.exp(math.log(narrow) + (math.log(wide) - math.log(narrow)) * chances[:, 1])
+    box_height = torch.sqrt(area / ratio).clamp(max=height)
+    box_width = torch.sqrt(area * ratio).clamp(max=width)
+    top, left = (height - box_height) * chances[:, 2], (width - box_width) * chances[:, 3]
+    return torch.stack([top, left, box_height, box_width], dim=1)
+
+
+def _sampling_points(boxes: Tensor, flipped: Tensor, *, height: int, width: int, crop_size: int) -> Tensor:
+    """Boxes ``(B, 4)`` -> points ``(B, crop_size, crop_size, 2)`` in grid_sample's coordinates, -1 to 1."""
+    top, left, box_height, box_width = boxes.unbind(dim=1)
+    scale_x, scale_y = box_width / width, box_height / height
+    centre_x, centre_y = 2 * left / width + scale_x - 1, 2 * top / height + scale_y - 1
+    scale_x = torch.where(flipped, -scale_x, scale_x)
+    zero = torch.zeros_like(scale_x)
+    theta = torch.stack([scale_x, zero, centre_x, zero, scale_y, centre_y], dim=1).view(-1, 2, 3)
+    return F.affine_grid(theta, [len(boxes), 1, crop_size, crop_size], align_corners=False)
+
+
+def _jitter_colour(clips: Tensor, chances: Tensor, augmentation: Augmentation) -> Tensor:
+    """Brightness, contrast, saturation, in that order, by a factor in ``1 ± strength``.
+
+    Args:
+        clips: ``(B, C, T, H, W)`` in [0, 1].
+        chances: ``(B, 3)`` in [0, 1).
+        augmentation: the strengths.
+    """
+    strength = (augmentation.brightness, augmentation.contrast, augmentation.saturation)
+    if not any(strength):
+        return clips
+    factors = 1 + (2 * chances - 1) * chances.new_tensor(strength)
+    brightness, contrast, saturation = factors.view(-1, 3, 1, 1, 1, 1).unbind(dim=1)
+    luma = clips.new_tensor(_LUMA).view(1, 3, 1, 1, 1)
+    clips = (clips * brightness).clamp(0, 1)
+    mean = (clips * luma).sum(dim=1, keepdim=True).mean(dim=(2, 3, 4), keepdim=True)  # of the whole clip
+    clips = torch.lerp(mean.expand_as(clips), clips, contrast).clamp(0, 1)
+    grey = (clips * luma).sum(dim=1, keepdim=True)
+    return torch.lerp(grey.expand_as(clips), clips, saturation).clamp(0, 1)

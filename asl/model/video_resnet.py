@@ -1,0 +1,119 @@
+"""R(2+1)D, R3D and MC3 in any width and depth.
+
+Tran et al., "A Closer Look at Spatiotemporal Convolutions for Action Recognition", CVPR 2018. The
+blocks are torchvision's (``torchvision/models/video/resnet.py``); there the width is fixed at 64 and
+the depth at four stages. With ``width=64, layers=[2, 2, 2, 2]`` names, shapes and outputs equal
+``r2plus1d_18``, ``r3d_18`` and ``mc3_18``, so its weights fit.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from torch import Tensor, nn
+from torchvision.models.video.resnet import BasicBlock, Conv2Plus1D, Conv3DNoTemporal, Conv3DSimple
+
+# The convolution of each stage.
+_CONVOLUTIONS: dict[str, tuple[Any, Any, Any, Any]] = {
+    "r2plus1d": (Conv2Plus1D, Conv2Plus1D, Conv2Plus1D, Conv2Plus1D),
+    "r3d": (Conv3DSimple, Conv3DSimple, Conv3DSimple, Conv3DSimple),
+    "mc3": (Conv3DSimple, Conv3DNoTemporal, Conv3DNoTemporal, Conv3DNoTemporal),
+}
+MAX_STAGES = 4
+
+
+class VideoResNet(nn.Module):
+    """Stem, residual stages, mean over time and space, linear classifier.
+
+    Args:
+        name: r2plus1d, r3d or mc3.
+        num_classes: glosses.
+        width: planes of the first stage; each later stage has twice as many and half the resolution.
+        layers: residual blocks of each stage, one to four stages.
+        dropout: share of features dropped before the classifier.
+
+    Raises:
+        ValueError: for an unknown name or a number of stages that is not 1 to 4.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        *,
+        num_classes: int,
+        width: int = 64,
+        layers: Sequence[int] = (2, 2, 2, 2),
+        dropout: float = 0.0,
+    ) -> None:
+        super().__init__()
+        if name not in _CONVOLUTIONS:
+            raise ValueError(f"name={name!r}: must be one of {', '.join(_CONVOLUTIONS)}")
+        if not 1 <= len(layers) <= MAX_STAGES:
+            raise ValueError(f"layers={list(layers)}: must be 1 to {MAX_STAGES} stages")
+        self.stem = _factored_stem(width) if name == "r2plus1d" else _plain_stem(width)
+        self.num_stages = len(layers)
+        inplanes = width
+        for stage, blocks in enumerate(layers):
+            planes = width * 2**stage
+            made = _stage(
+                _CONVOLUTIONS[name][stage], inplanes, planes, blocks=blocks, stride=1 if stage == 0 else 2
+            )
+            self.add_module(f"layer{stage + 1}", made)
+            inplanes = planes
+        self.avgpool = nn.AdaptiveAvgPool3d(1)
+        self.dropout = nn.Dropout(dropout)
+        self.fc = nn.Linear(inplanes, num_classes)
+        self._initialise()
+
+    def forward(self, video: Tensor) -> Tensor:
+        """``(B, 3, T, H, W)`` -> logits ``(B, num_classes)``."""
+        features = self.stem(video)
+        for stage in range(1, self.num_stages + 1):
+            features = self.get_submodule(f"layer{stage}")(features)
+        logits: Tensor = self.fc(self.dropout(self.avgpool(features).flatten(1)))
+        return logits
+
+    def _initialise(self) -> None:
+        """As torchvision's: He for convolutions, a small normal classifier."""
+        for module in self.modules():
+            if isinstance(module, nn.Conv3d):
+                nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
+            elif isinstance(module, nn.Linear):
+                nn.init.normal_(module.weight, 0, 0.01)
+                nn.init.zeros_(module.bias)
+
+
+def _plain_stem(width: int) -> nn.Sequential:
+    return nn.Sequential(
+        nn.Conv3d(3, width, kernel_size=(3, 7, 7), stride=(1, 2, 2), padding=(1, 3, 3), bias=False),
+        nn.BatchNorm3d(width),
+        nn.ReLU(inplace=True),
+    )
+
+
+def _factored_stem(width: int) -> nn.Sequential:
+    """A convolution over space, then one over time; 45 planes between them at width 64."""
+    between = max(1, 45 * width // 64)
+    return nn.Sequential(
+        nn.Conv3d(3, between, kernel_size=(1, 7, 7), stride=(1, 2, 2), padding=(0, 3, 3), bias=False),
+        nn.BatchNorm3d(between),
+        nn.ReLU(inplace=True),
+        nn.Conv3d(between, width, kernel_size=(3, 1, 1), padding=(1, 0, 0), bias=False),
+        nn.BatchNorm3d(width),
+        nn.ReLU(inplace=True),
+    )
+
+
+def _stage(
+    convolution: Callable[..., nn.Module], inplanes: int, planes: int, *, blocks: int, stride: int
+) -> nn.Sequential:
+    """``blocks`` residual blocks, of which the first one changes planes and resolution."""
+    downsample = None
+    if stride != 1 or inplanes != planes:
+        strides = convolution.get_downsample_stride(stride)  # type: ignore[attr-defined]
+        downsample = nn.Sequential(
+            nn.Conv3d(inplanes, planes, kernel_size=1, stride=strides, bias=False), nn.BatchNorm3d(planes)
+        )
+    first = BasicBlock(inplanes, planes, convolution, stride, downsample)
+    return nn.Sequential(first, *(BasicBlock(planes, planes, convolution) for _ in range(blocks - 1)))

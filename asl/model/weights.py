@@ -1,0 +1,120 @@
+"""What a model starts from: Kinetics-400, a file, or nothing."""
+
+from __future__ import annotations
+
+import pickle
+from http.client import HTTPException
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+from torchvision.models import video as torchvision_video
+
+from asl.errors import UserError
+from asl.model.video_resnet import VideoResNet
+
+KINETICS = "kinetics400"
+_KINETICS_WEIGHTS = {
+    "r2plus1d": torchvision_video.R2Plus1D_18_Weights.KINETICS400_V1,
+    "r3d": torchvision_video.R3D_18_Weights.KINETICS400_V1,
+    "mc3": torchvision_video.MC3_18_Weights.KINETICS400_V1,
+}
+_CLASSIFIER = "fc."
+_MODULE_PREFIX = "model."  # under which the LightningModule of an asl checkpoint keeps the network
+_NAMED = 6  # differences named in a message
+
+
+class WeightsError(UserError):
+    """Weights that cannot be had or do not fit."""
+
+
+def load_weights(model: VideoResNet, weights: str, *, name: str) -> list[str]:
+    """Start ``model`` from ``weights``; its classifier stays as it is where the sizes differ.
+
+    Args:
+        model: changed in place.
+        weights: ``kinetics400`` or a file: a torchvision-style state dict or an asl checkpoint.
+        name: the model's name, which chooses the Kinetics weights.
+
+    Returns:
+        Names of the parameters that were left as they were: the classifier's, or none.
+
+    Raises:
+        WeightsError: no network, no such file, a damaged file, or other shapes or names.
+    """
+    state = kinetics_state(name) if weights == KINETICS else read_state(Path(weights))
+    own = model.state_dict()
+    left = [key for key in own if key.startswith(_CLASSIFIER) and _shape(state, key) != own[key].shape]
+    if left:
+        state = {key: value for key, value in state.items() if not key.startswith(_CLASSIFIER)}
+        left = [key for key in own if key.startswith(_CLASSIFIER)]
+    differences = [f"{key} is missing" for key in own if key not in state and key not in left]
+    differences += [f"{key} is not part of the model" for key in state if key not in own]
+    differences += [
+        f"{key} is {tuple(state[key].shape)}, the model's is {tuple(own[key].shape)}"
+        for key in own
+        if key in state and state[key].shape != own[key].shape
+    ]
+    if differences:
+        named = "\n".join(f"  {line}" for line in differences[:_NAMED])
+        more = f"\n  and {len(differences) - _NAMED} more" if len(differences) > _NAMED else ""
+        raise WeightsError(
+            f"model.weights={weights} does not fit model.name={name} of this width and these layers:\n"
+            f"{named}{more}\n"
+            "Set the model's keys to those of the weights, or model.weights=null for random ones"
+        )
+    model.load_state_dict(state, strict=False)
+    return left
+
+
+def kinetics_state(name: str) -> dict[str, Tensor]:
+    """torchvision's Kinetics-400 weights, downloaded once into torch's cache, checked by their hash.
+
+    Raises:
+        WeightsError: they are not in the cache and cannot be downloaded.
+    """
+    weights = _KINETICS_WEIGHTS[name]
+    cached = Path(torch.hub.get_dir()) / "checkpoints" / Path(weights.url).name
+    try:
+        state: dict[str, Tensor] = weights.get_state_dict(progress=True, check_hash=True, weights_only=True)
+    except (OSError, HTTPException, RuntimeError, EOFError, pickle.UnpicklingError) as error:
+        if cached.is_file():
+            raise WeightsError(
+                f"model.weights={KINETICS}: {cached} is damaged ({error}). Delete it and try again"
+            ) from error
+        raise WeightsError(
+            f"model.weights={KINETICS}: {weights.url} cannot be downloaded ({error}).\n"
+            "Download it where there is a network and give the file: model.weights=path/to/"
+            f"{cached.name}\nor start from random weights: model.weights=null"
+        ) from error
+    return state
+
+
+def read_state(path: Path) -> dict[str, Tensor]:
+    """The network's parameters in a file, without executing code from it.
+
+    Raises:
+        WeightsError: no such file, or not a state dict nor an asl checkpoint.
+    """
+    if not path.is_file():
+        raise WeightsError(f"model.weights={path}: no such file. Known without a file: {KINETICS}, null")
+    try:
+        content: Any = torch.load(path, map_location="cpu", weights_only=True)
+    except (RuntimeError, EOFError, OSError, pickle.UnpicklingError, ValueError, KeyError) as error:
+        raise WeightsError(
+            f"model.weights={path} cannot be read as weights: {str(error).splitlines()[0]}"
+        ) from error
+    if isinstance(content, dict) and isinstance(content.get("state_dict"), dict):
+        state = content["state_dict"]
+        prefixed = {
+            k.removeprefix(_MODULE_PREFIX): v for k, v in state.items() if k.startswith(_MODULE_PREFIX)
+        }
+        content = prefixed or state
+    if not isinstance(content, dict) or not all(isinstance(value, Tensor) for value in content.values()):
+        raise WeightsError(f"model.weights={path} holds neither a state dict nor an asl checkpoint")
+    return content
+
+
+def _shape(state: dict[str, Tensor], key: str) -> torch.Size | None:
+    return state[key].shape if key in state else None

@@ -1,0 +1,174 @@
+"""``last.pt`` after every epoch, ``best.pt`` at the best ``val_top1``; whole at any moment."""
+
+from __future__ import annotations
+
+import os
+import pickle
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import IO, Any
+
+import pytorch_lightning as pl
+import torch
+from lightning_fabric.plugins.io.torch_io import TorchCheckpointIO
+from pytorch_lightning.callbacks import Checkpoint
+
+from asl.errors import UserError
+
+LAST, BEST = "last.pt", "best.pt"
+MONITOR = "val_top1"
+
+
+class CheckpointError(UserError):
+    """A checkpoint that is missing, damaged, in the way, or of another run."""
+
+
+@contextmanager
+def written_beside(path: Path) -> Iterator[IO[bytes]]:
+    """A binary file that becomes ``path`` when the block ends well; until then ``path`` is untouched.
+
+    The bytes are on the disk before the name is theirs, and the name changes hands within one folder,
+    so a reader, also after a crash, finds the old file or the new one.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    beside = path.with_name(f".{path.name}.part")
+    try:
+        with beside.open("wb") as file:
+            yield file
+            file.flush()
+            os.fsync(file.fileno())
+        beside.replace(path)
+    finally:
+        beside.unlink(missing_ok=True)
+
+
+class WholeFiles(TorchCheckpointIO):
+    """Lightning's checkpoint files, written beside and renamed, and read without executing code.
+
+    Lightning's own way goes through a temporary folder, which may lie on another disk, and there a
+    rename is a copy that can be cut short.
+    """
+
+    def save_checkpoint(self, checkpoint: dict[str, Any], path: Any, storage_options: Any = None) -> None:
+        with written_beside(Path(path)) as file:
+            torch.save(checkpoint, file)
+
+    def load_checkpoint(
+        self, path: Any, map_location: Any = "cpu", weights_only: bool | None = None
+    ) -> dict[str, Any]:
+        return read_checkpoint(Path(path), map_location=map_location)
+
+
+class LastAndBest(Checkpoint):
+    """Saves ``last.pt`` after every epoch and ``best.pt`` at a new best ``val_top1``.
+
+    The first of equal epochs stays the best one. ``best.pt`` goes first: if the program dies between
+    the two, the epoch is repeated from ``last.pt`` and writes the same ``best.pt`` again.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.best_score = float("-inf")
+        self.best_epoch = 0  # counted from 1; 0: none yet
+
+    def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        score = float(trainer.callback_metrics[MONITOR])  # the same on all ranks, so all save or none
+        if score > self.best_score:
+            self.best_score, self.best_epoch = score, trainer.current_epoch + 1
+            trainer.save_checkpoint(self.folder / BEST)
+        trainer.save_checkpoint(self.folder / LAST)
+
+    def state_dict(self) -> dict[str, Any]:
+        return {"best_score": self.best_score, "best_epoch": self.best_epoch}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        self.best_score, self.best_epoch = state_dict["best_score"], state_dict["best_epoch"]
+
+
+def read_checkpoint(path: Path, map_location: Any = "cpu") -> dict[str, Any]:
+    """An asl checkpoint. Its key ``asl`` says all that is needed to use it alone (plain values):
+
+    ``glosses`` (a list, by label), ``model`` (name, width, layers, dropout), ``sampling`` (fps, clip_len,
+    frame_stride, pad, long), ``resize``, ``crop_size``, ``mean``, ``std``, ``dataset``, ``epoch``
+    (finished ones), ``metrics``; ``state_dict`` has the network's parameters under ``model.``.
+
+    Raises:
+        CheckpointError: no such file, damaged, or not a checkpoint of asl.
+    """
+    if not path.is_file():
+        raise CheckpointError(f"{path}: no such checkpoint")
+    try:
+        checkpoint = torch.load(path, map_location=map_location, weights_only=True)
+    except (RuntimeError, EOFError, OSError, pickle.UnpicklingError, ValueError, KeyError) as error:
+        raise CheckpointError(f"{path} cannot be read: {str(error).splitlines()[0]}") from error
+    if not isinstance(checkpoint, dict) or "asl" not in checkpoint:
+        raise CheckpointError(
+            f"{path} is not a checkpoint of asl. Weights to start from go to model.weights={path}"
+        )
+    return checkpoint
+
+
+def checkpoint_to_resume(resume: str | None, folder: Path) -> Path | None:
+    """Where to go on from, None to start afresh.
+
+    Args:
+        resume: a file, ``auto`` (``last.pt`` of the folder if it is there) or None.
+        folder: where this run keeps its checkpoints.
+
+    Raises:
+        CheckpointError: no such file, or a fresh start over an earlier run's ``last.pt``.
+    """
+    last = folder / LAST
+    if resume == "auto":
+        return last if last.is_file() else None
+    if resume is not None:
+        if not Path(resume).is_file():
+            raise CheckpointError(
+                f"resume={resume}: no such checkpoint. Known besides a file: auto (goes on from {last} if it "
+                "is there), null (starts afresh)"
+            )
+        return Path(resume)
+    if last.is_file():
+        raise CheckpointError(
+            f"{last} is there already, from an earlier run. Go on with it: resume=auto. To start afresh, "
+            f"choose another folder: paths.checkpoint_dir=..., or move {last} away"
+        )
+    return None
+
+
+def check_same_run(checkpoint: dict[str, Any], path: Path, portable: dict[str, Any]) -> None:
+    """Refuse to resume a run whose classes or network are others.
+
+    Raises:
+        CheckpointError: naming what differs.
+    """
+    theirs, ours = checkpoint["asl"], portable
+    if theirs["glosses"] != ours["glosses"]:
+        pairs = zip(theirs["glosses"], ours["glosses"], strict=False)
+        label, pair = next(
+            ((i, p) for i, p in enumerate(pairs) if p[0] != p[1]),
+            (min(len(theirs["glosses"]), len(ours["glosses"])), ("nothing", "another gloss")),
+        )
+        raise CheckpointError(
+            f"{path} was trained with another label map: {len(theirs['glosses'])} glosses there, "
+            f"{len(ours['glosses'])} in the manifest; label {label} is {pair[0]!r} there, {pair[1]!r} in the "
+            "manifest. Resume with the manifest it was trained on, or start afresh with another "
+            "paths.checkpoint_dir (its weights can still be used: model.weights=" + str(path) + ")"
+        )
+    if theirs["model"] != ours["model"]:
+        differing = ", ".join(
+            f"model.{k}={theirs['model'].get(k)} there, {v} now"
+            for k, v in ours["model"].items()
+            if theirs["model"].get(k) != v
+        )
+        raise CheckpointError(f"{path} holds another network: {differing}. Set these keys as they are there")
+
+
+def adopt_best(resume_from: Path, folder: Path) -> None:
+    """A run that goes on in another folder takes its ``best.pt`` along, or a worse epoch would become it."""
+    theirs, ours = resume_from.with_name(BEST), folder / BEST
+    if theirs.is_file() and theirs.resolve() != ours.resolve():
+        with written_beside(ours) as file, theirs.open("rb") as source:
+            shutil.copyfileobj(source, file)

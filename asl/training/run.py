@@ -1,0 +1,298 @@
+"""``python train.py``: manifest in, ``last.pt``, ``best.pt`` and ``metrics.json`` out."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import logging
+import re
+import warnings
+from pathlib import Path
+from typing import Any
+
+import pytorch_lightning as pl
+import torch
+from hydra.core.hydra_config import HydraConfig
+from hydra.types import RunMode
+from pytorch_lightning.callbacks import TQDMProgressBar
+from pytorch_lightning.loggers import CSVLogger, Logger, TensorBoardLogger
+
+from asl.config import TrainConfig
+from asl.data.datamodule import ClipDataModule
+from asl.data.frame_sampling import Sampling
+from asl.data.transforms import KINETICS_MEAN, KINETICS_STD, Augmentation
+from asl.errors import UserError
+from asl.manifest import read_manifest
+from asl.model.classifier import SignClassifier
+from asl.model.losses import build_loss
+from asl.model.video_resnet import MAX_STAGES, VideoResNet
+from asl.model.weights import KINETICS, load_weights
+from asl.settings import ConfigError
+from asl.training.checkpoints import (
+    BEST,
+    LAST,
+    CheckpointError,
+    LastAndBest,
+    WholeFiles,
+    adopt_best,
+    check_same_run,
+    checkpoint_to_resume,
+    read_checkpoint,
+    written_beside,
+)
+from asl.training.summary import print_result, print_start
+
+METRICS = "metrics.json"
+
+
+def train(config: TrainConfig) -> dict[str, Any]:
+    """Train, keep the best epoch on val, measure it once on test.
+
+    Returns:
+        What ``metrics.json`` holds.
+
+    Raises:
+        UserError: whatever the user can mend, before any training where it can be known before.
+    """
+    check_config(config)
+    folder = checkpoint_folder(config)
+    resume_from = checkpoint_to_resume(config.resume, folder)
+    quieten()
+    pl.seed_everything(config.seed, workers=True, verbose=False)
+    datamodule = build_datamodule(config)
+    portable = portable_settings(config, datamodule)
+    if resume_from is not None:
+        check_same_run(read_checkpoint(resume_from), resume_from, portable)
+    module = build_module(config, datamodule, portable, pretrained=resume_from is None)
+    best_and_last = LastAndBest(folder)
+    trainer = build_trainer(config, folder, best_and_last)
+    if trainer.is_global_zero:
+        if resume_from is not None:
+            adopt_best(resume_from, folder)
+        print_start(config, datamodule, module.model, trainer, folder=folder, resume_from=resume_from)
+    try:
+        trainer.fit(module, datamodule=datamodule, ckpt_path=resume_from, weights_only=True)
+        if trainer.interrupted:
+            raise UserError(f"stopped; go on with: resume=auto ({folder / LAST} has the last whole epoch)")
+        metrics = measure(trainer, module, datamodule, folder)
+    except RuntimeError as error:
+        explained = datamodule.explain(error)
+        if explained is None:
+            raise
+        raise explained from error
+    if trainer.is_global_zero:
+        with written_beside(folder / METRICS) as file:
+            file.write((json.dumps(metrics, indent=2) + "\n").encode())
+        print_result(metrics, folder)
+    return metrics
+
+
+def measure(
+    trainer: pl.Trainer, module: SignClassifier, datamodule: ClipDataModule, folder: Path
+) -> dict[str, Any]:
+    """The best epoch on the test split; ``test_top1`` and ``test_top5`` are None where there is none."""
+    best_file = folder / BEST
+    if not best_file.is_file():
+        raise CheckpointError(f"{best_file} is gone, so there is no best epoch to measure on test")
+    best = read_checkpoint(best_file)["asl"]
+    has_test = len(datamodule.datasets["test"]) > 0
+    if has_test:
+        trainer.test(module, datamodule=datamodule, ckpt_path=best_file, verbose=False, weights_only=True)
+    tested = {name: float(value) for name, value in trainer.callback_metrics.items()} if has_test else {}
+    return {
+        "val_top1": best["metrics"]["val_top1"],
+        "val_top5": best["metrics"]["val_top5"],
+        "test_top1": tested.get("test_top1"),
+        "test_top5": tested.get("test_top5"),
+        "epochs": read_checkpoint(folder / LAST)["asl"]["epoch"],
+        "best_epoch": best["epoch"],
+        "num_classes": len(datamodule.glosses),
+        "clips": {split: len(dataset) for split, dataset in datamodule.datasets.items()},
+        "dataset": best["dataset"],
+        "model": best["model"]["name"],
+    }
+
+
+def check_config(config: TrainConfig) -> None:
+    """What one key alone cannot say.
+
+    Raises:
+        ConfigError: naming every pair of keys that do not go together.
+    """
+    data, augment, model, trainer = config.data, config.augment, config.model, config.trainer
+    problems = []
+    if data.crop_size > min(data.resize):
+        problems.append(
+            f"data.crop_size={data.crop_size}: must be at most the smaller of data.resize={data.resize}"
+        )
+    for key, (low, high) in (("scale", augment.scale), ("ratio", augment.ratio)):
+        if low > high:
+            problems.append(f"augment.{key}={[low, high]}: the first must not be greater than the second")
+    if not 1 <= len(model.layers) <= MAX_STAGES:
+        problems.append(f"model.layers={model.layers}: must have 1 to {MAX_STAGES} stages")
+    if model.weights == KINETICS and (model.width != 64 or model.layers != [2, 2, 2, 2]):
+        problems.append(
+            f"model.weights={KINETICS} is for model.width=64 and model.layers=[2,2,2,2], not "
+            f"model.width={model.width} and model.layers={model.layers}: set these, or model.weights=null"
+        )
+    if trainer.devices != "auto" and not re.fullmatch(r"[1-9]\d*", trainer.devices):
+        problems.append(f"trainer.devices={trainer.devices}: must be a number from 1, or auto")
+    if trainer.accelerator == "gpu" and not torch.cuda.is_available():
+        problems.append(
+            "trainer.accelerator=gpu: there is no CUDA device here; use trainer=auto or trainer=cpu"
+        )
+    if trainer.precision == "16-mixed" and not torch.cuda.is_available():
+        problems.append("trainer.precision=16-mixed needs a GPU; use trainer.precision=auto")
+    if problems:
+        raise ConfigError("\n".join(problems))
+
+
+def checkpoint_folder(config: TrainConfig) -> Path:
+    """``paths.checkpoint_dir``; in a multirun a folder in it, named after the job's own overrides.
+
+    The name does not hold the job's number, so that the same sweep started again finds its folders.
+    """
+    folder = Path(config.paths.checkpoint_dir)
+    if HydraConfig.initialized() and HydraConfig.get().mode == RunMode.MULTIRUN:
+        return folder / job_name(list(HydraConfig.get().overrides.task))
+    return folder
+
+
+def job_name(overrides: list[str]) -> str:
+    """A folder name from overrides: ``['seed=1', 'optim.lr=0.1']`` -> ``optim.lr=0.1,seed=1``."""
+    elsewhere = ("resume", "paths.checkpoint_dir")
+    kept = sorted(o for o in overrides if o.lstrip("+~").split("=", 1)[0] not in elsewhere)
+    name = re.sub(r"[^A-Za-z0-9_.,=+-]+", "_", ",".join(kept)).strip("._")
+    return name or "job"
+
+
+def build_datamodule(config: TrainConfig) -> ClipDataModule:
+    data, augment = config.data, config.augment
+    return ClipDataModule(
+        read_manifest(Path(data.manifest)),
+        data_dir=Path(config.paths.data_dir),
+        sampling=Sampling(
+            fps=data.fps,
+            clip_len=data.clip_len,
+            frame_stride=data.frame_stride,
+            pad=data.pad,
+            long=data.long,
+        ),
+        resize=(data.resize[0], data.resize[1]),
+        crop_size=data.crop_size,
+        augmentation=Augmentation(
+            **{**dataclasses.asdict(augment), "scale": tuple(augment.scale), "ratio": tuple(augment.ratio)}
+        ),
+        balance=data.balance,
+        batch_size=data.batch_size,
+        num_workers=data.num_workers,
+        timeout_s=config.reader.timeout_s,
+        seed=config.seed,
+    )
+
+
+def portable_settings(config: TrainConfig, datamodule: ClipDataModule) -> dict[str, Any]:
+    """What a checkpoint needs to be used alone: numbers, strings and lists."""
+    model = config.model
+    return {
+        "dataset": config.dataset.name,
+        "glosses": list(datamodule.glosses),
+        "model": {
+            "name": model.name,
+            "width": model.width,
+            "layers": list(model.layers),
+            "dropout": model.dropout,
+        },
+        "sampling": dataclasses.asdict(datamodule.sampling),
+        "resize": list(datamodule.resize),
+        "crop_size": datamodule.crop_size,
+        "mean": list(KINETICS_MEAN),
+        "std": list(KINETICS_STD),
+    }
+
+
+def build_module(
+    config: TrainConfig, datamodule: ClipDataModule, portable: dict[str, Any], *, pretrained: bool
+) -> SignClassifier:
+    """The classifier; ``pretrained=False`` leaves ``model.weights`` alone because a checkpoint follows."""
+    num_classes = len(datamodule.glosses)
+    model = VideoResNet(num_classes=num_classes, **portable["model"])
+    if config.model.weights is not None and pretrained:
+        load_weights(model, config.model.weights, name=config.model.name)
+    return SignClassifier(
+        model,
+        build_loss(config.loss.name, label_smoothing=config.loss.label_smoothing, gamma=config.loss.gamma),
+        num_classes=num_classes,
+        lr=config.optim.lr,
+        weight_decay=config.optim.weight_decay,
+        warmup_epochs=config.optim.warmup_epochs,
+        seed=config.seed,
+        portable=portable,
+    )
+
+
+def build_trainer(config: TrainConfig, folder: Path, checkpoints: LastAndBest) -> pl.Trainer:
+    settings = config.trainer
+    callbacks: list[pl.Callback] = [checkpoints]
+    if settings.progress_bar:
+        callbacks.append(TQDMProgressBar(leave=True))
+    trainer = pl.Trainer(
+        accelerator=settings.accelerator,
+        devices=settings.devices,
+        strategy=settings.strategy,
+        precision=resolve_precision(settings.precision, settings.accelerator),  # type: ignore[arg-type]
+        max_epochs=settings.max_epochs,
+        gradient_clip_val=settings.gradient_clip_val or None,
+        accumulate_grad_batches=settings.accumulate_grad_batches,
+        log_every_n_steps=settings.log_every_n_steps,
+        logger=build_loggers(config, folder / "logs"),
+        callbacks=callbacks,
+        plugins=[WholeFiles()],
+        enable_progress_bar=settings.progress_bar,
+        enable_model_summary=False,
+        use_distributed_sampler=False,  # the samplers know their rank
+        num_sanity_val_steps=0,
+        default_root_dir=folder,
+        benchmark=torch.cuda.is_available(),  # all batches have one shape
+    )
+    if HydraConfig.initialized() and HydraConfig.get().mode == RunMode.MULTIRUN and trainer.world_size > 1:
+        launched_outside = trainer.strategy.cluster_environment.creates_processes_externally  # type: ignore[attr-defined]
+        if not launched_outside:
+            raise ConfigError(
+                f"--multirun on {trainer.world_size} devices: each further process would start the whole "
+                "sweep again. Use trainer.devices=1, or start it with torchrun"
+            )
+    return trainer
+
+
+def resolve_precision(precision: str, accelerator: str) -> str:
+    """``auto`` -> what this machine's accelerator does best."""
+    if precision != "auto":
+        return precision
+    if accelerator == "cpu" or not torch.cuda.is_available():
+        return "32-true"
+    return "bf16-mixed" if torch.cuda.is_bf16_supported(including_emulation=False) else "16-mixed"
+
+
+def build_loggers(config: TrainConfig, folder: Path) -> list[Logger] | bool:
+    """TensorBoard goes on in its folder; CSVLogger would drop earlier rows, so each start has its own."""
+    loggers: list[Logger] = []
+    if config.logger.tensorboard:
+        loggers.append(TensorBoardLogger(save_dir=folder, name="tensorboard", version=""))
+    if config.logger.csv:
+        loggers.append(CSVLogger(save_dir=folder, name="csv"))
+    return loggers or False
+
+
+def quieten() -> None:
+    """Lightning's advice that does not apply here, and its advertisements."""
+    for pattern in (
+        r".*does not have many workers.*",  # two cores have two
+        r".*smaller than the logging interval.*",
+        r".*exists and is not empty.*",
+        r".*isinstance\(treespec, LeafSpec\).*",
+        r".*you are using.*`devices` argument.*",
+    ):
+        warnings.filterwarnings("ignore", pattern)
+    for name in ("pytorch_lightning.utilities.rank_zero", "pytorch_lightning.accelerators.cuda"):
+        logging.getLogger(name).setLevel(logging.WARNING)

@@ -1,0 +1,86 @@
+"""What ``train.py`` prints before and after training."""
+
+from __future__ import annotations
+
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+import pytorch_lightning as pl
+import torch
+from rich.console import Console
+from rich.table import Table
+from torch import nn
+
+from asl.config import TrainConfig
+from asl.data.datamodule import ClipDataModule
+from asl.manifest import SPLITS
+
+
+def print_start(
+    config: TrainConfig,
+    datamodule: ClipDataModule,
+    model: nn.Module,
+    trainer: pl.Trainer,
+    *,
+    folder: Path,
+    resume_from: Path | None,
+) -> None:
+    """One table: data, model, device, where the results go."""
+    counts = {split: len(datamodule.datasets[split]) for split in SPLITS}
+    per_class = Counter(clip.label for clip in datamodule.datasets["train"].clips)
+    absent = [gloss for label, gloss in enumerate(datamodule.glosses) if not per_class[label]]
+    width, layers = config.model.width, ",".join(map(str, config.model.layers))
+    start = f"go on from {resume_from}" if resume_from else f"weights {config.model.weights or 'random'}"
+    device = trainer.strategy.root_device
+    name = (
+        torch.cuda.get_device_name(device) if device.type == "cuda" else f"{torch.get_num_threads()} threads"
+    )
+    rows = {
+        "data": f"{config.dataset.name}: "
+        + ", ".join(f"{n} {split}" for split, n in counts.items())
+        + f" clips, {len(datamodule.glosses)} glosses, {min(per_class.values())} to "
+        f"{max(per_class.values())} training clips each",
+        "batches": f"{config.data.batch_size} clips of {config.data.clip_len} frames, "
+        f"{datamodule.crop_size}×{datamodule.crop_size}, {datamodule.num_workers} reader processes",
+        "model": f"{config.model.name}, width {width}, layers {layers}, "
+        f"{sum(p.numel() for p in model.parameters()):,} parameters, {start}",
+        "device": f"{trainer.world_size} × {device.type} ({name}), {trainer.precision}",
+        "epochs": f"{config.trainer.max_epochs}, {config.loss.name}, AdamW, "
+        f"peak learning rate {config.optim.lr:g}",
+        "results": f"{folder}/",
+    }
+    if absent:
+        named = ", ".join(gloss or "(no name)" for gloss in absent[:5]) + (" ..." if len(absent) > 5 else "")
+        rows["attention"] = f"{len(absent)} glosses have no training clip and cannot be learnt: {named}"
+    if not counts["test"]:
+        rows["attention"] = rows.get("attention", "") + " no test clips: nothing will be measured on test"
+    _print_table("Training", rows)
+
+
+def print_result(metrics: dict[str, Any], folder: Path) -> None:
+    """One table: the accuracies and the files."""
+    test = (
+        f"top-1 {metrics['test_top1']:.1%}, top-5 {metrics['test_top5']:.1%} of "
+        f"{metrics['clips']['test']} clips"
+        if metrics["test_top1"] is not None
+        else "not measured: the manifest has no test clips"
+    )
+    _print_table(
+        "Result",
+        {
+            "val": f"top-1 {metrics['val_top1']:.1%}, top-5 {metrics['val_top5']:.1%} of "
+            f"{metrics['clips']['val']} clips, best epoch {metrics['best_epoch']} of {metrics['epochs']}",
+            "test": test,
+            "files": f"{folder}/best.pt, last.pt, metrics.json, logs/",
+        },
+    )
+
+
+def _print_table(title: str, rows: dict[str, str]) -> None:
+    table = Table(title=title, title_justify="left", show_header=False, box=None, pad_edge=False)
+    table.add_column(style="bold")
+    table.add_column(overflow="fold")
+    for name, text in rows.items():
+        table.add_row(name, text.strip())
+    Console().print(table)

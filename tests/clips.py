@@ -1,0 +1,73 @@
+"""Tiny clips with known frames, and manifests of them, for the tests of training."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from fractions import Fraction
+from pathlib import Path
+
+import av
+import numpy as np
+
+from asl.manifest import Clip, write_manifest
+
+GLOSSES = ("book", "drink", "go")
+
+
+def write_clip(
+    path: Path, *, grey: Sequence[int], starts_s: Sequence[float] | None = None, fps: float = 25.0
+) -> None:
+    """An H.264 file of evenly grey frames, 64 x 48, each on display from its time stamp on."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with av.open(str(path), "w") as container:
+        stream = container.add_stream("libx264", rate=round(fps), options={"crf": "1", "preset": "ultrafast"})
+        stream.width, stream.height, stream.pix_fmt = 64, 48, "yuv420p"
+        stream.codec_context.time_base = Fraction(1, 12800)
+        for i, value in enumerate(grey):
+            frame = av.VideoFrame.from_ndarray(np.full((48, 64, 3), value, np.uint8), format="rgb24")
+            frame.pts = round(12800 * (starts_s[i] if starts_s is not None else i / fps))
+            frame.time_base = Fraction(1, 12800)
+            container.mux(stream.encode(frame))
+        container.mux(stream.encode())
+
+
+def make_clip(
+    split: str, label: int, number: int, *, num_frames: int = 12, fps: float = 25.0, gloss: str | None = None
+) -> Clip:
+    """A manifest row of a clip that :func:`write_clip` writes to ``data_dir / clip.path``."""
+    video_id = f"{split}{label}{number:02d}"
+    gloss = gloss or GLOSSES[label]
+    return Clip(
+        split=split,
+        gloss=gloss,
+        label=label,
+        video_id=video_id,
+        path=f"videos/{split}/{gloss}/{video_id}.mp4",
+        num_frames=num_frames,
+        fps=fps,
+        duration_s=num_frames / fps,
+        width=64,
+        height=48,
+        signer_id=-1,
+        source=f"{video_id}.mp4",
+        start_s=0.0,
+        end_s=num_frames / fps,
+    )
+
+
+def write_dataset(data_dir: Path, counts: dict[str, int], *, num_glosses: int = 3) -> list[Clip]:
+    """Clips whose brightness tells the gloss, ``counts[split]`` of each gloss, and their manifest.
+
+    The manifest lies at ``data_dir / "metadata" / "tiny_manifest.csv"``.
+    """
+    clips = [
+        make_clip(split, label, number)
+        for split, count in counts.items()
+        for label in range(num_glosses)
+        for number in range(count)
+    ]
+    for i, clip in enumerate(clips):
+        base = 40 + 160 * clip.label // num_glosses + i % 7
+        write_clip(data_dir / clip.path, grey=[base + 2 * frame for frame in range(clip.num_frames)])
+    write_manifest(data_dir / "metadata" / "tiny_manifest.csv", clips)
+    return clips

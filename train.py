@@ -1,0 +1,22 @@
+"""A manifest in, a trained and honestly measured model out: ``python train.py``."""
+
+import hydra
+from omegaconf import DictConfig
+
+from asl import config
+from asl.settings import checked, readable_errors
+
+config.register()
+
+
+@hydra.main(config_path="conf", config_name="train", version_base="1.3")
+def main(cfg: DictConfig) -> None:
+    settings = checked(cfg, config.TrainConfig)
+    from asl.training.run import train  # after the configuration was found right
+
+    train(settings)
+
+
+if __name__ == "__main__":
+    with readable_errors():
+        main()
