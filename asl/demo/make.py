@@ -1,0 +1,188 @@
+"""Makes the demo: plans it, draws and encodes the raw files in several processes, writes metadata."""
+
+from __future__ import annotations
+
+import json
+import multiprocessing
+import shutil
+from collections import Counter
+from collections.abc import Iterable, Iterator
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import asdict, dataclass
+from fractions import Fraction
+from pathlib import Path
+from typing import Any
+
+from asl.demo import metadata
+from asl.demo.oddities import add_doubtful_rows, add_formats, add_shared_sources, add_without_clip
+from asl.demo.plan import Planner
+from asl.demo.raw_files import RawFile, read_times, write_raw_file
+from asl.errors import UserError
+from asl.files import write_beside
+
+#: In the raw folder: tells a demo's folder from one with other people's videos, and what it was made from.
+_MARK = "made_by_asl_demo.json"
+_VERSION = 1  # raise it when the same recipe gives other files
+
+
+class DemoError(UserError):
+    """The demo cannot be made there."""
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """All that the demo's content depends on."""
+
+    train_per_gloss: int
+    val_per_gloss: int
+    test_per_gloss: int
+    seed: int
+    version: int = _VERSION
+
+
+@dataclass(frozen=True)
+class Demo:
+    """A finished demo."""
+
+    data_dir: Path
+    num_instances: int
+    num_raw_files: int
+    clips: dict[str, int]  # by split, those that preprocessing should give
+    made: bool  # False: it was there already
+
+
+def plan_demo(recipe: Recipe) -> Planner:
+    """Rows and raw files; the traps of :mod:`asl.demo.oddities` always, then ordinary clips to fill up."""
+    plan = Planner(recipe.seed)
+    add_formats(plan)
+    add_shared_sources(plan, more=recipe.train_per_gloss // 12)
+    add_without_clip(plan)
+    add_doubtful_rows(plan)
+    for split in ("train", "val", "test"):
+        plan.fill(split, getattr(recipe, f"{split}_per_gloss"))
+    return plan
+
+
+def make_demo(
+    data_dir: Path,
+    *,
+    train_per_gloss: int = 34,
+    val_per_gloss: int = 8,
+    test_per_gloss: int = 8,
+    seed: int = 0,
+    workers: int | None = None,
+    overwrite: bool = False,
+) -> Demo:
+    """Make ``data_dir/raw`` and ``data_dir/metadata/demo*.json``, or leave them if they are there.
+
+    The same arguments give the same bytes. Everything is written beside and renamed at the end, so a
+    run that was killed leaves nothing that looks finished; the next one starts afresh.
+
+    Args:
+        data_dir: the folder; made if it is not there. What else lies in it is left alone.
+        train_per_gloss: clips of each gloss; fewer than about 9 are topped by the fixed traps.
+        val_per_gloss: likewise.
+        test_per_gloss: likewise.
+        seed: of everything drawn.
+        workers: processes; None: one a core.
+        overwrite: replace a demo that is there.
+
+    Raises:
+        DemoError: the folder holds a demo of another recipe, or raw videos that are no demo.
+    """
+    recipe = Recipe(train_per_gloss, val_per_gloss, test_per_gloss, seed)
+    raw_dir, metadata_dir = data_dir / "raw", data_dir / "metadata"
+    plan = plan_demo(recipe)
+    demo = Demo(
+        data_dir,
+        num_instances=len(plan.rows),
+        num_raw_files=len(plan.files),
+        clips=dict(Counter(row.split for row in plan.rows if row.outcome == "clip")),
+        made=True,
+    )
+    if _is_there(raw_dir, metadata_dir, recipe, overwrite):
+        return Demo(**{**vars(demo), "made": False})
+
+    part = data_dir / ".demo.part"
+    shutil.rmtree(part, ignore_errors=True)
+    times = dict(_write_all(part, plan.files.values(), workers))
+    _write_other_files(part)
+    write_beside(part / _MARK, json.dumps(asdict(recipe), indent=1))
+
+    truth_path = metadata_dir / "demo_truth.json"
+    truth_path.unlink(missing_ok=True)  # from here to the end there is no finished demo
+    if raw_dir.exists():
+        shutil.rmtree(raw_dir)
+    part.rename(raw_dir)
+    for name, content in (
+        ("demo.json", metadata.flat(plan.rows)),
+        ("demo_nested.json", metadata.nested(plan.rows)),
+        ("demo_lengths.json", metadata.lengths(plan.rows, seed)),
+        (truth_path.name, metadata.truth(plan.rows, plan.files, times)),
+    ):
+        write_beside(metadata_dir / name, json.dumps(content, indent=1))
+    return demo
+
+
+def read_truth(data_dir: Path) -> dict[str, Any]:
+    """What :func:`asl.demo.metadata.truth` returned when the demo was made."""
+    content: dict[str, Any] = json.loads(
+        (data_dir / "metadata" / "demo_truth.json").read_text(encoding="utf-8")
+    )
+    return content
+
+
+def _is_there(raw_dir: Path, metadata_dir: Path, recipe: Recipe, overwrite: bool) -> bool:
+    """This very demo is there. Raises DemoError rather than let anything else be deleted."""
+    if not raw_dir.exists():
+        return False
+    mark = raw_dir / _MARK
+    if not mark.is_file():
+        if not any(raw_dir.iterdir()):
+            return False
+        raise DemoError(
+            f"{raw_dir} holds files that are not the demo's. Choose another folder: python -m asl.demo FOLDER"
+        )
+    if overwrite:
+        return False
+    found = json.loads(mark.read_text(encoding="utf-8"))
+    if found != asdict(recipe):
+        differences = _differences(found, asdict(recipe))
+        raise DemoError(f"{raw_dir} holds another demo ({differences}). Replace it with --overwrite")
+    return (metadata_dir / "demo_truth.json").is_file()
+
+
+def _differences(found: dict[str, Any], asked: dict[str, Any]) -> str:
+    return ", ".join(
+        f"{key} {found.get(key)} instead of {value}"
+        for key, value in asked.items()
+        if found.get(key) != value
+    )
+
+
+def _write_all(
+    folder: Path, files: Iterable[RawFile], workers: int | None
+) -> Iterator[tuple[str, list[Fraction]]]:
+    # The long ones first, so that no process is left alone with one at the end.
+    ordered = sorted(files, key=lambda file: -file.duration_s)
+    # Not fork: whoever calls this may have threads, whose locks a forked child would inherit.
+    context = multiprocessing.get_context("spawn")
+    with ProcessPoolExecutor(workers, mp_context=context) as pool:
+        yield from pool.map(_write_one, [(folder, file) for file in ordered], chunksize=4)
+
+
+def _write_one(task: tuple[Path, RawFile]) -> tuple[str, list[Fraction]]:
+    folder, file = task
+    path = folder / file.path
+    write_raw_file(file, path)
+    return file.path, [] if file.damage else read_times(path)
+
+
+def _write_other_files(folder: Path) -> None:
+    """What else lies about in a folder of downloads, and belongs to no row."""
+    (folder / "downloads").mkdir(parents=True, exist_ok=True)
+    (folder / "downloads" / "failed.txt").write_text(
+        "404 http://signlab.example/media/Never%20Downloaded.mp4\n"
+    )
+    (folder / "downloads" / "goodbye.mp4.part").write_bytes(bytes(1000))
+    (folder / "downloads" / "nobody asked.mp4").write_bytes(bytes(1000))

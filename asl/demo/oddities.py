@@ -1,0 +1,131 @@
+"""The rows and files that the demo always has: one of every trap that real downloads hold."""
+
+from __future__ import annotations
+
+from fractions import Fraction
+from itertools import cycle
+
+from asl.demo.glosses import GLOSSES
+from asl.demo.plan import FPS, Planner
+from asl.demo.raw_files import Format
+
+_NTSC, _FILM = Fraction(30000, 1001), Fraction(24000, 1001)
+
+
+def add_formats(plan: Planner) -> None:
+    """Whole clips in every container, codec, rate and orientation."""
+    gloss = cycle(GLOSSES)
+    for note, named, form in (
+        ("29.97 fps", "video_id", Format()),
+        ("23.976 fps, with sound", "video_id", Format(fps=_FILM, audio="aac")),
+        ("25 fps", "video_id", Format(fps=Fraction(25))),
+        ("30 fps, with sound", "youtube", Format(fps=Fraction(30), audio="aac")),
+        ("variable rate", "video_id", Format(fps=None)),
+        ("variable rate, Matroska", "youtube", Format(".mkv", fps=None)),
+        ("Matroska", "youtube", Format(".mkv", fps=_FILM)),
+        ("QuickTime", "decoded", Format(".mov")),
+        ("turned by 90", "video_id", Format(rotation=90)),
+        ("turned by 270, QuickTime", "encoded", Format(".mov", rotation=270, size=(160, 120))),
+        ("turned by 180", "video_id", Format(rotation=180)),
+        ("VP9, odd size, with sound", "youtube", _webm(Fraction(30), (131, 97), "libopus")),
+        ("VP9, variable rate", "youtube", _webm(None, (144, 108))),
+        ("MPEG-4 part 2, odd size", "decoded", Format(".avi", "mpeg4", fps=Fraction(25), size=(129, 97))),
+        ("MPEG-4 part 2 in MP4", "video_id", Format(codec="mpeg4")),
+        ("H.264 without colour subsampling, odd size", "video_id", Format(pix_fmt="yuv444p", size=(133, 99))),
+        ("named by its URL, decoded", "decoded", Format()),
+        ("named by its URL, percent-encoded", "encoded", Format()),
+        ("named by its URL, in another case", "other case", Format()),
+    ):
+        plan.whole(next(gloss), form=form, named=named, note=note)
+
+
+def add_shared_sources(plan: Planner, more: int) -> None:
+    """Long videos with a segment of every gloss: four kinds, and then ``more`` of ordinary ones."""
+    mixed = ["train"] * 5 + ["val"] * 2 + ["test"]
+    plan.shared_source(
+        Format(fps=Fraction(25)), mixed, pauses=False, note="tiles its source, which splits share"
+    )
+    train = ["train"] * len(GLOSSES)
+    for form in (
+        Format(".mkv", fps=_NTSC, size=(160, 120)),
+        _webm(_FILM, (128, 96)),
+        Format(fps=None),
+        *[Format(fps=_NTSC)] * more,
+    ):
+        file, youtube_id = plan.shared_source(form, train, pauses=True, note="segment of a shared source")
+    last = plan.rows[-1]
+    length = round(file.duration_s * FPS)
+    for note, start, end in (
+        ("ends after its source", length - 20, length + 30),
+        ("starts after its source", length + 50, length + 99),
+    ):
+        plan.again(last, frame_start=start, frame_end=end, duration_s=2.0, outcome="past_end", note=note)
+    # As an id it is another video; only its case differs.
+    plan.again(
+        last,
+        url=f"https://www.youtube.com/watch?v={youtube_id.swapcase()}",
+        frame_start=1,
+        frame_end=50,
+        raw=None,
+        outcome="missing",
+        note="id of an existing file in another case",
+    )
+
+
+def add_without_clip(plan: Planner) -> None:
+    """Rows that can give no clip: no file, a bad file, or a file that nobody can tell whose it is."""
+    gloss = cycle(GLOSSES)
+    for damage, note in (
+        ("bytes", "noise in the middle"),
+        ("cut off", "download broken off"),
+        ("web page", "the site's apology, saved as a video"),
+    ):
+        plan.whole(next(gloss), form=Format(), outcome="damaged", damage=damage, note=note)
+    for url, note in (
+        (f"https://www.youtube.com/watch?v={plan.new_youtube_id()}", "video taken down"),
+        ("http://signlab.example/main/c/circle.swf", "Flash"),
+        ("http://signlab.example/media/Never%20Downloaded.mp4", "not downloaded"),
+    ):
+        plan.whole(next(gloss), form=Format(), url=url, outcome="missing", note=note)
+
+    # One name, two sites, one file. The published length tells that it is the first one's ...
+    owner = plan.whole(
+        next(gloss),
+        form=Format(),
+        url="http://signlab.example/media/hello.mp4",
+        path="downloads/hello.mp4",
+        note="shares its name, its length tells",
+    )
+    plan.again(
+        owner,
+        gloss=next(gloss),
+        site="handshapes",
+        url="http://handshapes.example/words/hello.mp4",
+        duration_s=owner.duration_s + 1.2,
+        raw=None,
+        outcome="missing",
+        note="the file of its name has another length",
+    )
+    # ... and here nothing does.
+    unclear = plan.whole(
+        next(gloss),
+        form=Format(),
+        url="http://motiondict.example/t/Thank%20You.mp4",
+        path="downloads/thank%20you.mp4",
+        outcome="ambiguous",
+        note="shares its name, nothing tells",
+    )
+    plan.again(unclear, site="openhands", url="http://openhands.example/dictionary/Thank%20You.mp4")
+
+
+def add_doubtful_rows(plan: Planner) -> None:
+    """Rows that give a clip, but that a careful person would like to know of."""
+    row = plan.whole(GLOSSES[0], form=Format(), note="the same video in train and in test")
+    plan.again(row, split="test")
+    row = plan.whole(GLOSSES[1], form=Format(), named="youtube", note="the same video under two glosses")
+    plan.again(row, gloss=GLOSSES[2])
+    plan.whole(GLOSSES[3], form=Format(), frame_start=2, note="starts at frame 2, without an end")
+
+
+def _webm(fps: Fraction | None, size: tuple[int, int], audio: str | None = None) -> Format:
+    return Format(".webm", "libvpx-vp9", fps=fps, size=size, audio=audio)

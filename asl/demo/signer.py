@@ -1,0 +1,221 @@
+"""Draws a person who signs: bodies, skins, clothes, backgrounds, tempers and both handednesses.
+
+Lengths are in picture heights, x from the middle of the picture, y from its top.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+from PIL import Image, ImageDraw
+
+from asl.demo.frame_number import write_frame_number
+from asl.demo.glosses import HANDS, Gloss, hand_position
+
+Colour = tuple[int, int, int]
+
+_SKINS: tuple[Colour, ...] = (
+    (250, 220, 196),
+    (241, 194, 160),
+    (224, 172, 128),
+    (205, 150, 108),
+    (184, 128, 88),
+    (162, 110, 76),
+)
+_HAIRS: tuple[Colour, ...] = ((24, 18, 16), (60, 38, 22), (110, 76, 40), (78, 78, 82), (92, 40, 24))
+_SUPERSAMPLING = 2
+
+
+@dataclass(frozen=True)
+class Signer:
+    """How somebody looks and rests. The same in every gloss, so it tells nothing about one."""
+
+    signer_id: int
+    left_handed: bool  # the stronger hand rests higher; the watch is on the other wrist
+    scale: float  # body size
+    x: float  # where the body stands
+    shoulder: float  # half the width of the shoulders
+    hand: float  # radius of a hand
+    long_hair: bool
+    skin: Colour
+    hair: Colour
+    clothes: Colour
+    background: Colour
+    background_slope: float  # how much brighter the background is on one side
+    furniture: float  # where a dark piece of furniture stands
+
+
+@dataclass(frozen=True)
+class Take:
+    """One gloss as performed once: when, how large, how evenly.
+
+    Times are seconds of the raw file. The hand leaves its rest at ``start_s``, reaches the circle,
+    goes round, and is back at rest at ``start_s + duration_s``.
+    """
+
+    gloss: Gloss
+    start_s: float
+    duration_s: float
+    centre: tuple[float, float]  # of the circle, from the body's usual place for it
+    radius: float
+    unevenness: float  # how much the speed rises and falls around its mean, 0 to 1
+    unevenness_phase: float
+
+
+_TRANSIT = 0.12  # share of a take in which the hand goes from rest to the circle, and again back
+
+
+def make_signer(signer_id: int, seed: int) -> Signer:
+    """The same signer for the same ``(signer_id, seed)``. Hands are always the brightest thing."""
+    rng = np.random.default_rng([seed, 1, signer_id])
+    skin = _SKINS[rng.integers(len(_SKINS))]
+    dark = 0.45 * sum(skin) / 3  # what clothes and background stay below: see the module's tests
+
+    def dim() -> Colour:
+        r, g, b = rng.uniform(0.25, 1.0, 3) * dark
+        return int(r), int(g), int(b)
+
+    return Signer(
+        signer_id=signer_id,
+        left_handed=signer_id % 3 == 2,
+        scale=rng.uniform(0.9, 1.08),
+        x=rng.uniform(-0.06, 0.06),
+        shoulder=rng.uniform(0.17, 0.22),
+        hand=rng.uniform(0.05, 0.065),
+        long_hair=bool(rng.integers(2)),
+        skin=skin,
+        hair=_HAIRS[rng.integers(len(_HAIRS))],
+        clothes=dim(),
+        background=dim(),
+        background_slope=rng.uniform(-0.3, 0.3),
+        furniture=rng.uniform(-0.6, 0.6),
+    )
+
+
+def make_take(gloss: Gloss, start_s: float, duration_s: float, rng: np.random.Generator) -> Take:
+    """A performance with its own size, place and evenness, drawn from the same spread for all glosses."""
+    return Take(
+        gloss=gloss,
+        start_s=start_s,
+        duration_s=duration_s,
+        centre=(rng.uniform(-0.02, 0.02), rng.uniform(-0.03, 0.03)),
+        radius=rng.uniform(0.15, 0.19),
+        unevenness=rng.uniform(0.0, 0.3),
+        unevenness_phase=rng.uniform(0, 2 * math.pi),
+    )
+
+
+def hands_at(signer: Signer, takes: tuple[Take, ...], time_s: float) -> dict[str, tuple[float, float]]:
+    """Where the signer's ``right`` and ``left`` hand are, in picture heights, at ``time_s``."""
+    hands = {}
+    for hand in HANDS:
+        side = -1 if hand == "right" else 1
+        stronger = (hand == "left") == signer.left_handed
+        y = 0.90 if stronger else 0.94
+        breath = 0.006 * math.sin(2 * math.pi * time_s / 3.1 + side)
+        hands[hand] = _on_body(signer, side * 0.20, y + breath)
+    for take in takes:
+        if take.start_s <= time_s < take.start_s + take.duration_s:
+            rest = hands[take.gloss.hand]
+            hands[take.gloss.hand] = _moving_hand(
+                signer, take, (time_s - take.start_s) / take.duration_s, rest
+            )
+    return hands
+
+
+def draw(
+    signer: Signer, takes: tuple[Take, ...], time_s: float, frame_number: int, width: int, height: int
+) -> np.ndarray:
+    """One picture of the raw file, (height, width, 3) uint8, its frame number along the top."""
+    s = _SUPERSAMPLING * height
+    image = _background(signer, _SUPERSAMPLING * width, s)
+    pen = ImageDraw.Draw(image)
+    middle = _SUPERSAMPLING * width / 2
+
+    def at(x: float, y: float) -> tuple[float, float]:
+        return middle + x * s, y * s
+
+    def ellipse(x: float, y: float, rx: float, ry: float, colour: Colour) -> None:
+        pen.ellipse([at(x - rx, y - ry), at(x + rx, y + ry)], fill=colour)
+
+    sway = 0.004 * math.sin(2 * math.pi * time_s / 4.3)
+    k = signer.scale
+    head_x, head_y = _on_body(signer, sway, 0.27)
+    if signer.long_hair:
+        ellipse(head_x, head_y + 0.04, 0.115 * k, 0.17 * k, signer.hair)
+    neck = [
+        at(*_on_body(signer, x + sway, y))
+        for x, y in ((-0.04, 0.3), (0.04, 0.3), (0.05, 0.46), (-0.05, 0.46))
+    ]
+    pen.polygon(neck, fill=_dimmed(signer.skin, 0.6))
+    w = signer.shoulder
+    torso = ((-w, 0.46), (-0.06, 0.41), (0.06, 0.41), (w, 0.46), (w * 0.95, 1.2), (-w * 0.95, 1.2))
+    pen.polygon([at(*_on_body(signer, x + sway, y)) for x, y in torso], fill=signer.clothes)
+    ellipse(head_x, head_y, 0.095 * k, 0.13 * k, signer.hair)
+    # The face is dimmer than the hands, as if lit from below: what moves is what shines.
+    ellipse(head_x, head_y + 0.025, 0.08 * k, 0.105 * k, _dimmed(signer.skin, 0.7))
+    for hand, (x, y) in hands_at(signer, takes, time_s).items():
+        side = -1 if hand == "right" else 1
+        shoulder = _on_body(signer, side * w + sway, 0.49)
+        elbow = ((shoulder[0] + x) / 2 + side * 0.07, (shoulder[1] + y) / 2 + 0.10)
+        sleeve = _dimmed(signer.clothes, 0.75)
+        pen.line([at(*shoulder), at(*elbow), at(x, y)], fill=sleeve, width=round(0.075 * s), joint="curve")
+        if (hand == "left") != signer.left_handed:  # a watch, on the weaker side
+            wx, wy = x + 0.3 * (elbow[0] - x), y + 0.3 * (elbow[1] - y)
+            ellipse(wx, wy, 0.025, 0.025, _dimmed(signer.skin, 0.35))
+        ellipse(x, y, signer.hand * k, 1.15 * signer.hand * k, signer.skin)
+    picture = np.array(image.resize((width, height), Image.Resampling.BOX))
+    write_frame_number(picture, frame_number)
+    return picture
+
+
+def bounding_box(signer: Signer, width: int, height: int) -> tuple[int, int, int, int]:
+    """``(xmin, ymin, xmax, ymax)`` around the person and the room of the hands, in pixels."""
+    left, top = _on_body(signer, -0.50, 0.12)
+    right, _ = _on_body(signer, 0.50, 0.12)
+    xs = [min(max(round(width / 2 + x * height), 0), width) for x in (left, right)]
+    return xs[0], max(round(top * height), 0), xs[1], height
+
+
+def _moving_hand(signer: Signer, take: Take, share: float, rest: tuple[float, float]) -> tuple[float, float]:
+    progress = min(max((share - _TRANSIT) / (1 - 2 * _TRANSIT), 0.0), 1.0)
+    progress += (
+        take.unevenness
+        / (2 * math.pi)
+        * (math.sin(2 * math.pi * progress + take.unevenness_phase) - math.sin(take.unevenness_phase))
+    )
+    x, y = hand_position(take.gloss, min(max(progress, 0.0), 1.0))
+    side = take.gloss.side
+    on_circle = _on_body(
+        signer,
+        side * (0.25 + take.centre[0]) + take.radius * x,
+        0.60 + take.centre[1] + take.radius * y,
+    )
+    way = min(share, 1 - share) / _TRANSIT  # 0 at rest, 1 on the circle
+    if way >= 1:
+        return on_circle
+    smooth = way * way * (3 - 2 * way)
+    return (
+        rest[0] + smooth * (on_circle[0] - rest[0]),
+        rest[1] + smooth * (on_circle[1] - rest[1]),
+    )
+
+
+def _on_body(signer: Signer, x: float, y: float) -> tuple[float, float]:
+    """From the middle of an average body to the picture. Bodies grow from the waist (y = 0.9)."""
+    return signer.x + signer.scale * x, 0.9 + signer.scale * (y - 0.9)
+
+
+def _background(signer: Signer, width: int, height: int) -> Image.Image:
+    slope = 1 + signer.background_slope * np.linspace(-1, 1, width)
+    row = np.clip(slope[:, None] * np.array(signer.background), 0, 255).astype(np.uint8)
+    left = int(width / 2 + (signer.furniture - 0.08) * height)
+    row[max(left, 0) : max(left + int(0.16 * height), 0)] //= 2
+    return Image.fromarray(np.ascontiguousarray(np.broadcast_to(row, (height, width, 3))))
+
+
+def _dimmed(colour: Colour, share: float) -> Colour:
+    r, g, b = colour
+    return int(r * share), int(g * share), int(b * share)
