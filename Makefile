@@ -5,8 +5,8 @@
 
 VENV := .venv
 BIN := $(VENV)/bin
-EXTRAS := dev$(if $(gpu),$(comma)gpu)
 comma := ,
+EXTRAS := dev$(if $(gpu),$(comma)gpu)
 
 # The first interpreter between 3.10 and 3.13 that really runs.
 FIND_PYTHON = for p in $(PYTHON) python3 python3.12 python3.13 python3.11 python3.10; do \

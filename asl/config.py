@@ -52,7 +52,7 @@ class TrimConfig:
     crf: int = setting(20, "libx264 quality, lower is better and larger", ge=0, le=51)
     preset: str = setting(
         "ultrafast",
-        "libx264 preset: ultrafast at crf 20 is nearer to its source than medium at 23, in a quarter of the time",
+        "libx264 preset; the faster ones make larger clips, not worse ones (benchmarks/README.md)",
         choices=["ultrafast", "superfast", "veryfast", "faster", "fast", "medium", "slow"],
     )
     audio: bool = setting(False, "keep the sound")

@@ -87,8 +87,7 @@ def file_digest(path: Path) -> str:
 
 
 def _write_and_prove(cut: Cut, part: Path) -> Proof:
-    info = video.probe(cut.source)
-    if cut.is_whole and info.is_plain:
+    if cut.is_whole and video.probe(cut.source).is_plain:
         try:
             meant = video.copy(cut.source, part, audio=cut.audio)
             return _prove(cut, part, meant, copied=True)

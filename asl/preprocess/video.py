@@ -87,42 +87,30 @@ def probe(path: Path) -> VideoInfo:
     """
     with _open(path) as container:
         stream = _video_stream(container)
-        frame = next(_decode(container, stream), None)
-        if frame is None:
-            raise VideoError("holds no frame")
-        if stream.duration and stream.time_base:
-            duration_s = float(stream.duration * stream.time_base)
-        else:
-            duration_s = (container.duration or 0) / av.time_base
-        return VideoInfo(
-            codec=stream.codec_context.name,
-            pix_fmt=frame.format.name,
-            width=frame.width,
-            height=frame.height,
-            turn=_turn(frame),
-            fps=float(stream.average_rate or 0),
-            duration_s=duration_s,
-            has_audio=bool(container.streams.audio),
-        )
+        return _info(container, stream, _first(_decode(container, stream)))
 
 
 def decode(path: Path) -> tuple[Timeline, VideoInfo]:
-    """Decode every frame of a file once, and read its header on the way.
+    """Decode every frame of a file once; what it shows when, and what it is.
 
     Raises:
-        VideoError: any frame that cannot be decoded, frames out of order, or none at all.
+        VideoError: any frame that cannot be decoded, frames out of order or of another size, or
+            none at all.
     """
-    info = probe(path)
     with _open(path) as container:
         stream = _video_stream(container)
-        times, end = [], Fraction(0)
-        for frame in _decode(container, stream):
+        frames = _decode(container, stream)
+        frame = _first(frames)
+        info = _info(container, stream, frame)
+        times = [_time(frame)]
+        end = times[0] + _shown_for(frame, stream)
+        for frame in frames:
             if (frame.width, frame.height) != (info.width, info.height):
-                raise VideoError(f"the picture size changes to {frame.width}x{frame.height}")
+                raise VideoError(f"changes its picture size to {frame.width}x{frame.height}")
             times.append(_time(frame))
             end = times[-1] + _shown_for(frame, stream)
         if any(later <= earlier for earlier, later in pairwise(times)):
-            raise VideoError("time stamps do not rise")
+            raise VideoError("has time stamps that do not rise")
         zero = times[0]
         return Timeline(tuple(time - zero for time in times), end - zero), info
 
@@ -255,6 +243,30 @@ def _decode(container: InputContainer, stream: VideoStream) -> Iterator[VideoFra
         raise VideoError(f"cannot be decoded{_after(last)}: {_said(error)}") from None
 
 
+def _first(frames: Iterator[VideoFrame]) -> VideoFrame:
+    frame = next(frames, None)
+    if frame is None:
+        raise VideoError("holds no frame")
+    return frame
+
+
+def _info(container: InputContainer, stream: VideoStream, frame: VideoFrame) -> VideoInfo:
+    if stream.duration and stream.time_base:
+        duration_s = float(stream.duration * stream.time_base)
+    else:
+        duration_s = (container.duration or 0) / av.time_base
+    return VideoInfo(
+        codec=stream.codec_context.name,
+        pix_fmt=frame.format.name,
+        width=frame.width,
+        height=frame.height,
+        turn=_turn(frame),
+        fps=float(stream.average_rate or 0),
+        duration_s=duration_s,
+        has_audio=bool(container.streams.audio),
+    )
+
+
 def _after(time: Fraction | None) -> str:
     return " from its first frame" if time is None else f" after {float(time):.3f} s"
 
@@ -291,16 +303,14 @@ class _span:  # noqa: N801  used like the generator that it is
 
     def __iter__(self) -> Iterator[VideoFrame]:
         frames = _decode(self.container, self.stream)
-        first = next(frames, None)
-        if first is None:
-            raise VideoError("holds no frame")
+        first = _first(frames)
         self.zero = _time(first)
         if self.seek:
             tick = self.stream.time_base or Fraction(1)
             self.container.seek(int((self.zero + self.start_s) / tick), stream=self.stream)
             frames = _decode(self.container, self.stream)
-            first = next(frames, None)
-            if first is None or _time(first) - self.zero > self.start_s:
+            first = _first(frames)
+            if _time(first) - self.zero > self.start_s:
                 raise VideoError("cannot be sought")
         frame: VideoFrame | None = first
         while frame is not None:
