@@ -77,8 +77,8 @@ class LastAndBest(Checkpoint):
         score = float(trainer.callback_metrics[MONITOR])  # the same on all ranks, so all save or none
         if score > self.best_score:
             self.best_score, self.best_epoch = score, trainer.current_epoch + 1
-            trainer.save_checkpoint(self.folder / BEST)
-        trainer.save_checkpoint(self.folder / LAST)
+            trainer.save_checkpoint(self.folder / BEST, weights_only=False)  # optimiser and all
+        trainer.save_checkpoint(self.folder / LAST, weights_only=False)
 
     def state_dict(self) -> dict[str, Any]:
         return {"best_score": self.best_score, "best_epoch": self.best_epoch}
@@ -123,19 +123,18 @@ def checkpoint_to_resume(resume: str | None, folder: Path) -> Path | None:
     last = folder / LAST
     if resume == "auto":
         return last if last.is_file() else None
-    if resume is not None:
-        if not Path(resume).is_file():
-            raise CheckpointError(
-                f"resume={resume}: no such checkpoint. Known besides a file: auto (goes on from {last} if it "
-                "is there), null (starts afresh)"
-            )
-        return Path(resume)
-    if last.is_file():
+    if resume is not None and not Path(resume).is_file():
         raise CheckpointError(
-            f"{last} is there already, from an earlier run. Go on with it: resume=auto. To start afresh, "
-            f"choose another folder: paths.checkpoint_dir=..., or move {last} away"
+            f"resume={resume}: no such checkpoint. Known besides a file: auto (goes on from {last} if it "
+            "is there), null (starts afresh)"
         )
-    return None
+    within = resume is not None and Path(resume).resolve().parent == folder.resolve()
+    if last.is_file() and not within:
+        raise CheckpointError(
+            f"{last} is there already, from an earlier run, and would be overwritten. Go on with it: "
+            f"resume=auto. Otherwise choose another folder: paths.checkpoint_dir=..., or move {last} away"
+        )
+    return Path(resume) if resume is not None else None
 
 
 def check_same_run(checkpoint: dict[str, Any], path: Path, portable: dict[str, Any]) -> None:

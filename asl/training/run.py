@@ -6,6 +6,7 @@ import dataclasses
 import json
 import logging
 import re
+import sys
 import warnings
 from pathlib import Path
 from typing import Any
@@ -14,7 +15,6 @@ import pytorch_lightning as pl
 import torch
 from hydra.core.hydra_config import HydraConfig
 from hydra.types import RunMode
-from pytorch_lightning.callbacks import TQDMProgressBar
 from pytorch_lightning.loggers import CSVLogger, Logger, TensorBoardLogger
 
 from asl.config import TrainConfig
@@ -40,7 +40,7 @@ from asl.training.checkpoints import (
     read_checkpoint,
     written_beside,
 )
-from asl.training.summary import print_result, print_start
+from asl.training.summary import Bar, EpochLine, print_result, print_start
 
 METRICS = "metrics.json"
 
@@ -233,9 +233,8 @@ def build_module(
 
 def build_trainer(config: TrainConfig, folder: Path, checkpoints: LastAndBest) -> pl.Trainer:
     settings = config.trainer
-    callbacks: list[pl.Callback] = [checkpoints]
-    if settings.progress_bar:
-        callbacks.append(TQDMProgressBar(leave=True))
+    bar = settings.progress_bar and sys.stdout.isatty()  # in a file its lines would pile up
+    callbacks: list[pl.Callback] = [checkpoints, EpochLine(checkpoints), *([Bar()] if bar else [])]
     trainer = pl.Trainer(
         accelerator=settings.accelerator,
         devices=settings.devices,
@@ -248,7 +247,7 @@ def build_trainer(config: TrainConfig, folder: Path, checkpoints: LastAndBest) -
         logger=build_loggers(config, folder / "logs"),
         callbacks=callbacks,
         plugins=[WholeFiles()],
-        enable_progress_bar=settings.progress_bar,
+        enable_progress_bar=bar,
         enable_model_summary=False,
         use_distributed_sampler=False,  # the samplers know their rank
         num_sanity_val_steps=0,

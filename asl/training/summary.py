@@ -1,13 +1,16 @@
-"""What ``train.py`` prints before and after training."""
+"""What ``train.py`` prints before, during and after training."""
 
 from __future__ import annotations
 
+import time
 from collections import Counter
+from collections.abc import Collection
 from pathlib import Path
 from typing import Any
 
 import pytorch_lightning as pl
 import torch
+from pytorch_lightning.callbacks import Callback, TQDMProgressBar
 from rich.console import Console
 from rich.table import Table
 from torch import nn
@@ -15,6 +18,39 @@ from torch import nn
 from asl.config import TrainConfig
 from asl.data.datamodule import ClipDataModule
 from asl.manifest import SPLITS
+from asl.training.checkpoints import MONITOR, LastAndBest
+
+
+class EpochLine(Callback):
+    """One line for each epoch, which stays when the progress bar goes on."""
+
+    def __init__(self, checkpoints: LastAndBest) -> None:
+        self._checkpoints = checkpoints
+        self._begin = time.monotonic()
+
+    def on_train_epoch_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        self._begin = time.monotonic()
+
+    def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        # Checkpoint callbacks run after all others, so best_score is still that of earlier epochs.
+        metrics = {name: float(value) for name, value in trainer.callback_metrics.items()}
+        best = "  best so far" if metrics[MONITOR] > self._checkpoints.best_score else ""
+        pl_module.print(
+            f"epoch {trainer.current_epoch + 1}/{trainer.max_epochs}  "
+            f"{time.monotonic() - self._begin:.1f} s  train loss {metrics['train_loss_epoch']:.3f}  "
+            f"val loss {metrics['val_loss']:.3f}  val top-1 {metrics[MONITOR]:.1%}{best}"
+        )
+
+
+class Bar(TQDMProgressBar):
+    """Steps of the epoch that runs; epochs count from 1 as everywhere."""
+
+    def on_train_epoch_start(self, trainer: pl.Trainer, *_: Any) -> None:
+        super().on_train_epoch_start(trainer)
+        self.train_progress_bar.set_description(f"epoch {trainer.current_epoch + 1}/{trainer.max_epochs}")
+
+    def get_metrics(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> dict[str, Any]:
+        return {"train_loss": trainer.progress_bar_metrics.get("train_loss_step", float("nan"))}
 
 
 def print_start(
@@ -39,8 +75,7 @@ def print_start(
     rows = {
         "data": f"{config.dataset.name}: "
         + ", ".join(f"{n} {split}" for split, n in counts.items())
-        + f" clips, {len(datamodule.glosses)} glosses, {min(per_class.values())} to "
-        f"{max(per_class.values())} training clips each",
+        + f" clips, {len(datamodule.glosses)} glosses, {_span(per_class.values())} training clips each",
         "batches": f"{config.data.batch_size} clips of {config.data.clip_len} frames, "
         f"{datamodule.crop_size}×{datamodule.crop_size}, {datamodule.num_workers} reader processes",
         "model": f"{config.model.name}, width {width}, layers {layers}, "
@@ -75,6 +110,12 @@ def print_result(metrics: dict[str, Any], folder: Path) -> None:
             "files": f"{folder}/best.pt, last.pt, metrics.json, logs/",
         },
     )
+
+
+def _span(counts: Collection[int]) -> str:
+    """``'4'`` or ``'4 to 9'``."""
+    least, most = min(counts), max(counts)
+    return f"{least}" if least == most else f"{least} to {most}"
 
 
 def _print_table(title: str, rows: dict[str, str]) -> None:
