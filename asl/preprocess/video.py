@@ -19,6 +19,7 @@ import numpy as np
 from av.audio.stream import AudioStream
 from av.container import InputContainer, OutputContainer
 from av.filter import Graph
+from av.packet import Packet
 from av.sidedata.sidedata import Type as SideDataType
 from av.video.frame import VideoFrame
 from av.video.stream import VideoStream
@@ -125,26 +126,36 @@ def copy(source: Path, target: Path, *, audio: bool = False) -> Timeline:
     with _open(source) as container, _create(target) as output:
         stream = _video_stream(container)
         sources = [stream, *(container.streams.audio[:1] if audio else ())]
+        packets = [packet for packet in container.demux(*sources) if packet.size]
+        pictures = [packet for packet in packets if packet.stream_index == stream.index]
+        if not pictures:
+            raise VideoError("holds no frame")
+        if any(packet.pts is None or packet.is_discard or packet.is_corrupt for packet in pictures):
+            raise VideoError("cannot be copied as it is")
+        _fill_dts(pictures)
         target_of = {one.index: output.add_stream_from_template(one) for one in sources}
-        shown: list[tuple[int, int]] = []
-        for packet in container.demux(*sources):
-            if packet.dts is None:
-                if packet.size:
-                    raise VideoError("packets without time stamps")
-                continue  # the empty packet that flushes a decoder
-            if packet.stream_index == stream.index:
-                if packet.pts is None or packet.is_discard or packet.is_corrupt:
-                    raise VideoError("packets that cannot be copied as they are")
-                shown.append((packet.pts, packet.duration or 0))
+        shown = sorted((packet.pts or 0, packet.duration or 0) for packet in pictures)
+        for packet in packets:
             packet.stream = target_of[packet.stream_index]
             output.mux(packet)
-        if not shown:
-            raise VideoError("holds no frame")
-        shown.sort()
         tick = Fraction(stream.time_base or 0)
         zero, (last, duration) = shown[0][0], shown[-1]
         end = (last - zero) * tick + (duration * tick or _nominal(stream))
         return Timeline(tuple((pts - zero) * tick for pts, _ in shown), end)
+
+
+def _fill_dts(packets: list[Packet]) -> None:
+    """Give packets in decoding order the decoding times that Matroska leaves out.
+
+    They are the display times in rising order, moved back as far as reordering needs:
+    shown at 0 3 1 2 -> decoded at -2 -1 0 1, none after its display.
+    """
+    if all(packet.dts is not None for packet in packets):
+        return
+    shown = sorted(packet.pts or 0 for packet in packets)
+    back = max(rising - (packet.pts or 0) for rising, packet in zip(shown, packets, strict=True))
+    for rising, packet in zip(shown, packets, strict=True):
+        packet.dts = rising - back
 
 
 def encode(

@@ -1,0 +1,43 @@
+"""Raw videos whose every frame says its number, and what is read back from clips."""
+
+from __future__ import annotations
+
+from fractions import Fraction
+from pathlib import Path
+from typing import Any
+
+import av
+import numpy as np
+
+from asl.demo.frame_number import read_frame_number
+from asl.demo.raw_files import Format, RawFile, write_raw_file
+from asl.demo.signer import make_signer
+from asl.preprocess.video import probe
+
+RATES = {
+    "film": Fraction(24000, 1001),
+    "pal": Fraction(25),
+    "ntsc": Fraction(30000, 1001),
+    "thirty": Fraction(30),
+    "variable": None,
+}
+
+
+def write_raw(path: Path, *, duration_s: float = 2.0, damage: str | None = None, **form: Any) -> Path:
+    """A resting signer under a strip of frame numbers; ``form`` goes to the demo's ``Format``."""
+    form = {"fps": Fraction(25), **form, "suffix": path.suffix}
+    raw = RawFile(path.name, Format(**form), make_signer(0, 0), (), duration_s, damage)
+    write_raw_file(raw, path)
+    return path
+
+
+def frame_numbers(path: Path) -> list[int]:
+    """The numbers in a file's pictures, in the order in which they are shown, upright or not."""
+    turns = {"transpose=clock": 3, "transpose=cclock": 1, "hflip": 2}
+    steps = probe(path).turn
+    quarter_turns = turns[steps[0]] if steps else 0
+    with av.open(str(path)) as container:
+        return [
+            read_frame_number(np.rot90(frame.to_ndarray(format="rgb24"), quarter_turns))
+            for frame in container.decode(video=0)
+        ]

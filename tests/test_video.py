@@ -1,0 +1,149 @@
+from fractions import Fraction
+from pathlib import Path
+
+import av
+import pytest
+from raw_videos import RATES, frame_numbers, write_raw
+
+from asl.demo.raw_files import read_times
+from asl.preprocess import video
+from asl.preprocess.video import VideoError
+
+FAST = {"crf": 20, "preset": "ultrafast"}
+
+FORMS = {
+    "h264 mp4": (".mp4", {}),
+    "h264 mkv": (".mkv", {}),
+    "h264 mov": (".mov", {}),
+    "vp9 webm": (".webm", {"codec": "libvpx-vp9"}),
+    "mpeg4 avi": (".avi", {"codec": "mpeg4", "fps": Fraction(25)}),
+    "odd size": (".avi", {"codec": "mpeg4", "fps": Fraction(25), "size": (129, 97)}),
+    "444, odd size": (".mp4", {"pix_fmt": "yuv444p", "size": (133, 99)}),
+    "turned by 90": (".mp4", {"rotation": 90}),
+    "turned by 180": (".mp4", {"rotation": 180}),
+    "turned by 270": (".mov", {"rotation": 270}),
+}
+
+
+def expected(path: Path, start_s: Fraction, end_s: Fraction | None) -> list[int]:
+    times = read_times(path)
+    return [i for i, t in enumerate(times) if t >= start_s and (end_s is None or t < end_s)]
+
+
+@pytest.mark.parametrize("rate", RATES)
+@pytest.mark.parametrize(
+    "span", [(0, 1), (Fraction(1, 25), Fraction(2, 25)), (Fraction(32, 25), Fraction(57, 25)), (2, None)]
+)
+def test_a_cut_holds_exactly_the_frames_of_its_span(tmp_path, rate, span):
+    suffix = ".mkv" if rate == "variable" else ".mp4"
+    source = write_raw(tmp_path / f"raw{suffix}", fps=RATES[rate], duration_s=2.6)
+    start_s, end_s = span
+    timeline = video.encode(source, tmp_path / "clip.mp4", start_s=Fraction(start_s), end_s=end_s, **FAST)
+    meant = expected(source, start_s, end_s)
+    assert frame_numbers(tmp_path / "clip.mp4") == meant
+    # ... at the times at which the source shows them
+    times = read_times(source)
+    assert list(timeline.times) == [times[i] for i in meant]
+    got, info = video.decode(tmp_path / "clip.mp4")
+    assert all(abs((times[i] - times[meant[0]]) - t) < 0.001 for i, t in zip(meant, got.times, strict=True))
+    assert info.is_plain
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_every_form_of_raw_file_is_cut_exactly_upright_and_even(tmp_path, form):
+    suffix, options = FORMS[form]
+    source = write_raw(tmp_path / f"raw{suffix}", duration_s=2.2, **options)
+    clip = tmp_path / "clip.mp4"
+    # beyond one second the cut seeks instead of decoding from the start
+    video.encode(source, clip, start_s=Fraction(39, 25), end_s=Fraction(52, 25), **FAST)
+    assert frame_numbers(clip) == list(range(39, 52))
+    width, height = options.get("size", (144, 108))
+    info = video.probe(clip)
+    assert info.is_plain
+    assert (info.width, info.height) == (width - width % 2, height - height % 2)
+
+
+def test_a_whole_plain_video_is_copied_bit_by_bit_with_its_times(tmp_path):
+    source = write_raw(tmp_path / "raw.mkv", fps=None)
+    timeline = video.copy(source, tmp_path / "clip.mp4")
+    assert frame_numbers(tmp_path / "clip.mp4") == list(range(len(read_times(source))))
+    assert video.decode(tmp_path / "clip.mp4")[0].times == timeline.times == tuple(read_times(source))
+
+    def packets(path):
+        with av.open(str(path)) as container:
+            return [bytes(packet) for packet in container.demux(video=0) if packet.size]
+
+    assert packets(tmp_path / "clip.mp4") == packets(source)
+
+
+@pytest.mark.parametrize(("codec", "suffix"), [("aac", ".mp4"), ("libopus", ".mkv")])
+def test_sound_is_dropped_unless_it_is_asked_for(tmp_path, codec, suffix):
+    source = write_raw(tmp_path / f"raw{suffix}", audio=codec, duration_s=3)
+    clip = tmp_path / "clip.mp4"
+    for audio in (False, True):
+        video.copy(source, clip, audio=audio)
+        assert video.probe(clip).has_audio is audio
+        video.encode(source, clip, start_s=Fraction(1), end_s=Fraction(5, 2), audio=audio, **FAST)
+        assert video.probe(clip).has_audio is audio
+        assert frame_numbers(clip) == list(range(25, 63))
+    with av.open(str(clip)) as container:
+        assert container.streams.audio[0].codec_context.name == "aac"
+        samples = sum(frame.samples for frame in container.decode(audio=0))
+    assert samples / 48_000 == pytest.approx(1.52, abs=0.1)
+
+
+def test_which_videos_can_be_copied(tmp_path):
+    for form, plain in (
+        ("h264 mkv", True),
+        ("vp9 webm", False),
+        ("odd size", False),
+        ("turned by 90", False),
+    ):
+        suffix, options = FORMS[form]
+        assert video.probe(write_raw(tmp_path / f"raw{suffix}", **options)).is_plain is plain, form
+
+
+def test_upright_size_swaps_with_a_quarter_turn(tmp_path):
+    info = video.probe(write_raw(tmp_path / "raw.mp4", rotation=90, size=(144, 108)))
+    assert (info.width, info.height) == (108, 144)
+    assert info.upright_size == (144, 108)
+
+
+def test_damage_is_an_error_although_a_player_would_conceal_it(tmp_path):
+    source = write_raw(tmp_path / "raw.mp4", damage="bytes", duration_s=4)
+    for read in (
+        lambda: video.decode(source),
+        lambda: video.encode(source, tmp_path / "clip.mp4", **FAST),
+    ):
+        with pytest.raises(VideoError, match=r"cannot be decoded|damaged"):
+            read()
+
+
+def test_a_good_span_of_a_damaged_file_can_still_be_cut(tmp_path):
+    source = write_raw(tmp_path / "raw.mp4", damage="bytes", duration_s=8)
+    video.encode(source, tmp_path / "clip.mp4", end_s=Fraction(1), **FAST)
+    assert frame_numbers(tmp_path / "clip.mp4") == list(range(25))
+
+
+@pytest.mark.parametrize("content", [b"", b"<html>404</html>", b"\0" * 5000])
+def test_what_is_no_video_is_an_error_in_words(tmp_path, content):
+    (tmp_path / "raw.mp4").write_bytes(content)
+    with pytest.raises(VideoError, match=r"cannot be read|holds no"):
+        video.probe(tmp_path / "raw.mp4")
+
+
+def test_a_download_that_broke_off_is_an_error(tmp_path):
+    with pytest.raises(VideoError, match="cannot be read"):
+        video.probe(write_raw(tmp_path / "raw.mp4", damage="cut off"))
+
+
+def test_a_segment_after_the_end_says_both_times(tmp_path):
+    source = write_raw(tmp_path / "raw.mp4")
+    with pytest.raises(VideoError, match=r"ends at 2\.000 s, but the segment starts at 4\.000 s"):
+        video.encode(source, tmp_path / "clip.mp4", start_s=Fraction(4), end_s=Fraction(5), **FAST)
+
+
+def test_a_span_between_two_frames_is_an_error_not_an_empty_clip(tmp_path):
+    source = write_raw(tmp_path / "raw.mp4", fps=Fraction(10))
+    with pytest.raises(VideoError, match="shows no new frame"):
+        video.encode(source, tmp_path / "c.mp4", start_s=Fraction(1, 50), end_s=Fraction(2, 50), **FAST)
