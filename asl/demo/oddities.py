@@ -120,7 +120,7 @@ def add_without_clip(plan: Planner) -> None:
 
 def add_doubtful_rows(plan: Planner) -> None:
     """Rows that give a clip, but that a careful person would like to know of."""
-    row = plan.whole(GLOSSES[0], form=Format(), note="the same video in train and in test")
+    row = plan.whole(GLOSSES[0], form=Format(), named="youtube", note="the same video in train and in test")
     plan.again(row, split="test")
     row = plan.whole(GLOSSES[1], form=Format(), named="youtube", note="the same video under two glosses")
     plan.again(row, gloss=GLOSSES[2])
