@@ -46,6 +46,9 @@ def test_a_cut_holds_exactly_the_frames_of_its_span(tmp_path, rate, span):
     assert list(timeline.times) == [times[i] for i in meant]
     got, info = video.decode(tmp_path / "clip.mp4")
     assert all(abs((times[i] - times[meant[0]]) - t) < 0.001 for i, t in zip(meant, got.times, strict=True))
+    assert abs(got.duration - timeline.duration) < 0.001
+    if end_s is not None:  # the last frame is shown until the source's next one
+        assert timeline.end == min(t for t in times if t >= end_s)
     assert info.is_plain
 
 

@@ -300,7 +300,7 @@ def _shown_for(frame: VideoFrame, stream: VideoStream) -> Fraction:
 
 
 class _span:  # noqa: N801  used like the generator that it is
-    """Iterate over the frames of a span; afterwards ``source_ended`` and ``end_pts`` are known."""
+    """Iterate over the frames of a span; afterwards ``source_ended`` and ``next_pts`` are known."""
 
     def __init__(
         self, container: InputContainer, *, start_s: Fraction, end_s: Fraction | None, seek: bool
@@ -414,49 +414,42 @@ def _encode_frames(
 ) -> Timeline:
     upright: _Upright | None = None
     target: VideoStream | None = None
-    times: list[Fraction] = []
-    waiting: VideoFrame | None = None  # the frame before, until it is known how long it is shown
-    zero_pts = 0
-
-    def write(frame: VideoFrame | None) -> None:
-        assert target is not None
-        for packet in target.encode(frame):
-            output.mux(packet)
-
+    packets: list[Packet] = []
+    shown: list[int] = []  # when, in ticks of the source from the first frame of the span
+    zero_pts, tick, last_duration = 0, Fraction(0), 0
     for frame in frames:
         assert frame.pts is not None
-        if times and _time(frame) - frames.zero <= times[-1]:
-            raise VideoError(f"time stamps do not rise{_after(times[-1])}")
-        times.append(_time(frame) - frames.zero)
         if upright is None:
-            upright, zero_pts = _Upright(frame), frame.pts
-        pts, duration, time_base = frame.pts - zero_pts, frame.duration, frame.time_base
+            upright, zero_pts, tick = _Upright(frame), frame.pts, Fraction(frame.time_base or 0)
+        pts = frame.pts - zero_pts
+        if shown and pts <= shown[-1]:
+            raise VideoError(f"has time stamps that do not rise{_after(_time(frame))}")
+        shown.append(pts)
+        last_duration = round(_shown_for(frame, frames.stream) / tick)
         picture = upright(frame)
-        picture.pts, picture.time_base = pts, time_base
-        picture.duration = duration
+        picture.pts, picture.time_base = pts, tick
         picture.pict_type = 0  # the encoder chooses; the source's choice is for other neighbours
         if target is None:
             target = _h264_stream(output, frames.stream, picture, crf=crf, preset=preset)
             if sound is not None:  # streams must be known before the first packet is written
                 output.add_stream("aac", rate=sound.codec_context.sample_rate)
-        if waiting is not None:
-            waiting.duration = pts - (waiting.pts or 0)
-            write(waiting)
-        waiting = picture
-    if waiting is None or target is None:
+        packets += target.encode(picture)
+    if target is None:
         start = f"{float(frames.start_s):.3f} s"
         if frames.source_ended:
             ends = f"{float(frames.ends_s):.3f} s"
             raise VideoError(f"ends at {ends}, but the segment starts at {start}", "segment past the end")
         raise VideoError(f"shows no new frame between {start} and the segment's end", "empty segment")
-    if frames.next_pts is not None:
-        waiting.duration = frames.next_pts - zero_pts - (waiting.pts or 0)
-    elif not waiting.duration:
-        waiting.duration = round(_nominal(frames.stream) / (waiting.time_base or 1))
-    end = times[-1] + waiting.duration * (waiting.time_base or 0)
-    write(waiting)
-    write(None)
-    return Timeline(tuple(times), end)
+    packets += target.encode(None)
+
+    end = shown[-1] + last_duration if frames.next_pts is None else frames.next_pts - zero_pts
+    until = dict(zip(shown, [*shown[1:], end], strict=True))
+    for packet in packets:
+        # The encoder gives every frame the mean duration; the last one's would be lost.
+        packet.duration = until[packet.pts or 0] - (packet.pts or 0)
+        output.mux(packet)
+    zero = zero_pts * tick - frames.zero
+    return Timeline(tuple(zero + pts * tick for pts in shown), zero + end * tick)
 
 
 def _h264_stream(
