@@ -1,0 +1,26 @@
+"""Fixtures that several test modules share."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from clips import write_dataset
+
+from asl.demo import make_demo
+
+
+@pytest.fixture(scope="session")
+def tiny_data(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A data folder of 3 glosses with 4 training, 2 val and 2 test clips each; read only."""
+    data_dir = tmp_path_factory.mktemp("tiny")
+    write_dataset(data_dir, {"train": 4, "val": 2, "test": 2})
+    return data_dir
+
+
+@pytest.fixture(scope="session")
+def demo_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A small demo with every kind of raw file; to be read, not written to."""
+    folder = tmp_path_factory.mktemp("demo")
+    make_demo(folder, train_per_gloss=1, val_per_gloss=1, test_per_gloss=1)
+    return folder
