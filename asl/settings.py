@@ -86,7 +86,7 @@ def _problems(node: Any, prefix: str) -> Iterator[str]:
 def _unknown(cfg: DictConfig, schema: Any, prefix: str = "") -> Iterator[str]:
     """Keys that ``+key=value`` appended although the schema does not have them."""
     fields = {field.name for field in dataclasses.fields(schema)}
-    for name in cfg:
+    for name in map(str, cfg):
         key = f"{prefix}{name}"
         if name not in fields:
             yield (
