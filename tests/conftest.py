@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+import torch
 from clips import write_dataset
 
 from asl.demo import make_demo
@@ -24,3 +25,9 @@ def demo_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("demo")
     make_demo(folder, train_per_gloss=1, val_per_gloss=1, test_per_gloss=1)
     return folder
+
+
+@pytest.fixture(scope="session", autouse=True)
+def one_thread() -> None:
+    """The networks of the tests are so small that threads only wait for each other."""
+    torch.set_num_threads(1)

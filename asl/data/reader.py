@@ -57,6 +57,7 @@ def read_clip(
         ClipError: for a file that is missing, damaged, or shorter than the manifest says.
     """
     import decord  # opens FFmpeg libraries of its own; only the processes that read need them
+    from decord._ffi.base import DECORDError, DECORDLimitReachedError
 
     height, width = resize
     try:
@@ -71,9 +72,20 @@ def read_clip(
         starts_s = video.get_frame_timestamp(range(num_frames))[:, 0]
         indices = draw_frames(starts_s, clip.duration_s, sampling, rng)
         frames: npt.NDArray[np.uint8] = video.get_batch(indices).asnumpy()
-    except (RuntimeError, AssertionError, OSError) as error:  # DECORDError is a RuntimeError
+    except (DECORDError, DECORDLimitReachedError, RuntimeError, AssertionError, OSError) as error:
         raise unreadable(clip, path, _first_line(error) if path.is_file() else "no such file") from error
     return frames
+
+
+def scalable(width: int) -> bool:
+    """Whether decord can scale to this width.
+
+    FFmpeg pads rows to 16, 32 or 64 pixels, whichever the processor likes. decord takes a row for
+    unpadded when its padded size is a multiple of the width, and fails: 24 pixels are padded to 32,
+    which is 96 bytes = 4 x 24. Only a few widths up to 144 are concerned.
+    """
+    padded = [-(-width // alignment) * alignment for alignment in (16, 32, 64)]
+    return all(pixels == width or 3 * pixels % width for pixels in padded)
 
 
 def _first_line(error: BaseException) -> str:

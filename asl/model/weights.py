@@ -99,12 +99,7 @@ def read_state(path: Path) -> dict[str, Tensor]:
     """
     if not path.is_file():
         raise WeightsError(f"model.weights={path}: no such file. Known without a file: {KINETICS}, null")
-    try:
-        content: Any = torch.load(path, map_location="cpu", weights_only=True)
-    except (RuntimeError, EOFError, OSError, pickle.UnpicklingError, ValueError, KeyError) as error:
-        raise WeightsError(
-            f"model.weights={path} cannot be read as weights: {str(error).splitlines()[0]}"
-        ) from error
+    content = read_tensors(path)
     if isinstance(content, dict) and isinstance(content.get("state_dict"), dict):
         state = content["state_dict"]
         prefixed = {
@@ -112,8 +107,21 @@ def read_state(path: Path) -> dict[str, Tensor]:
         }
         content = prefixed or state
     if not isinstance(content, dict) or not all(isinstance(value, Tensor) for value in content.values()):
-        raise WeightsError(f"model.weights={path} holds neither a state dict nor an asl checkpoint")
+        raise WeightsError(f"model.weights={path} holds neither a state dict nor a checkpoint of asl")
     return content
+
+
+def read_tensors(path: Path, map_location: Any = "cpu") -> Any:
+    """Whatever ``torch.save`` wrote, as long as it is tensors and plain values; code is not executed.
+
+    Raises:
+        WeightsError: the file is damaged, was not written by torch, or holds other objects.
+    """
+    try:
+        return torch.load(path, map_location=map_location, weights_only=True)
+    except (RuntimeError, EOFError, OSError, pickle.UnpicklingError, ValueError, KeyError) as error:
+        reason = (str(error).splitlines() or ["it is cut short"])[0]
+        raise WeightsError(f"{path} cannot be read: {reason}") from error
 
 
 def _shape(state: dict[str, Tensor], key: str) -> torch.Size | None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import pickle
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -16,6 +15,7 @@ from lightning_fabric.plugins.io.torch_io import TorchCheckpointIO
 from pytorch_lightning.callbacks import Checkpoint
 
 from asl.errors import UserError
+from asl.model.weights import read_tensors
 
 LAST, BEST = "last.pt", "best.pt"
 MONITOR = "val_top1"
@@ -95,14 +95,11 @@ def read_checkpoint(path: Path, map_location: Any = "cpu") -> dict[str, Any]:
     (finished ones), ``metrics``; ``state_dict`` has the network's parameters under ``model.``.
 
     Raises:
-        CheckpointError: no such file, damaged, or not a checkpoint of asl.
+        UserError: no such file, damaged, or not a checkpoint of asl.
     """
     if not path.is_file():
         raise CheckpointError(f"{path}: no such checkpoint")
-    try:
-        checkpoint = torch.load(path, map_location=map_location, weights_only=True)
-    except (RuntimeError, EOFError, OSError, pickle.UnpicklingError, ValueError, KeyError) as error:
-        raise CheckpointError(f"{path} cannot be read: {str(error).splitlines()[0]}") from error
+    checkpoint = read_tensors(path, map_location)
     if not isinstance(checkpoint, dict) or "asl" not in checkpoint:
         raise CheckpointError(
             f"{path} is not a checkpoint of asl. Weights to start from go to model.weights={path}"

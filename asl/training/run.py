@@ -8,6 +8,7 @@ import logging
 import re
 import sys
 import warnings
+import zlib
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +21,7 @@ from pytorch_lightning.loggers import CSVLogger, Logger, TensorBoardLogger
 from asl.config import TrainConfig
 from asl.data.datamodule import ClipDataModule
 from asl.data.frame_sampling import Sampling
+from asl.data.reader import scalable
 from asl.data.transforms import KINETICS_MEAN, KINETICS_STD, Augmentation
 from asl.errors import UserError
 from asl.manifest import read_manifest
@@ -122,8 +124,11 @@ def check_config(config: TrainConfig) -> None:
     data, augment, model, trainer = config.data, config.augment, config.model, config.trainer
     problems = []
     if data.crop_size > min(data.resize):
+        problems.append(f"data.crop_size={data.crop_size}: does not fit into data.resize={data.resize}")
+    if not scalable(data.resize[1]):
         problems.append(
-            f"data.crop_size={data.crop_size}: must be at most the smaller of data.resize={data.resize}"
+            f"data.resize={data.resize}: decord cannot scale to a width of {data.resize[1]} on every "
+            f"machine; take {next(w for w in range(data.resize[1], 999) if scalable(w))}"
         )
     for key, (low, high) in (("scale", augment.scale), ("ratio", augment.ratio)):
         if low > high:
@@ -159,11 +164,15 @@ def checkpoint_folder(config: TrainConfig) -> Path:
 
 
 def job_name(overrides: list[str]) -> str:
-    """A folder name from overrides: ``['seed=1', 'optim.lr=0.1']`` -> ``optim.lr=0.1,seed=1``."""
+    """A folder name from overrides: ``['seed=1', 'optim.lr=0.1']`` -> ``optim.lr=0.1,seed=1``.
+
+    What a file name cannot hold is replaced and, so that two jobs never share a folder, a checksum
+    of the overrides is appended: ``['model.layers=[1,1]']`` -> ``model.layers=_1,1_-2a6ac6f5``.
+    """
     elsewhere = ("resume", "paths.checkpoint_dir")
-    kept = sorted(o for o in overrides if o.lstrip("+~").split("=", 1)[0] not in elsewhere)
-    name = re.sub(r"[^A-Za-z0-9_.,=+-]+", "_", ",".join(kept)).strip("._")
-    return name or "job"
+    text = ",".join(sorted(o for o in overrides if o.lstrip("+~").split("=", 1)[0] not in elsewhere))
+    name = re.sub(r"[^A-Za-z0-9_.,=+-]+", "_", text)[:150].lstrip(".")
+    return name if name == text and name else f"{name or 'job'}-{zlib.crc32(text.encode()):08x}"
 
 
 def build_datamodule(config: TrainConfig) -> ClipDataModule:

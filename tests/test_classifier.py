@@ -1,0 +1,57 @@
+"""What is measured, and how the optimiser is set up."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from torch import nn
+from torch.optim import SGD
+
+from asl.evaluation.metrics import SplitMetrics
+from asl.model.classifier import _decay_groups, warmup_cosine
+from asl.model.video_resnet import VideoResNet
+
+
+def test_top1_and_top5_count_clips() -> None:
+    metrics = SplitMetrics(num_classes=7)
+    logits = torch.arange(7.0).repeat(4, 1)  # label 6 is first, 2 is fifth, 1 is sixth
+    metrics.update(logits[:3], torch.tensor([6, 2, 1]), torch.tensor(1.0))
+    metrics.update(logits[3:], torch.tensor([6]), torch.tensor(5.0))
+    assert float(metrics.top1.compute()) == pytest.approx(2 / 4)
+    assert float(metrics.top5.compute()) == pytest.approx(3 / 4)
+    assert float(metrics.loss.compute()) == pytest.approx(2.0)  # three clips at 1, one at 5
+
+
+@pytest.mark.parametrize("num_classes", [2, 3, 4, 5])
+def test_top5_of_few_glosses_is_top_all(num_classes: int) -> None:
+    metrics = SplitMetrics(num_classes)
+    metrics.update(torch.randn(6, num_classes), torch.arange(6) % num_classes, torch.tensor(0.0))
+    assert float(metrics.top5.compute()) == 1.0
+
+
+def test_learning_rate_warms_up_linearly_and_falls_to_zero() -> None:
+    optimizer = SGD([nn.Parameter(torch.zeros(1))], lr=2.0)
+    schedule = warmup_cosine(optimizer, warmup=4, steps=12)
+    rates = []
+    for _ in range(12):
+        rates.append(schedule.get_last_lr()[0])
+        optimizer.step()
+        schedule.step()
+    assert rates[:5] == pytest.approx([0.5, 1.0, 1.5, 2.0, 2.0])
+    assert rates[4:] == sorted(rates[4:], reverse=True)
+    assert schedule.get_last_lr()[0] == pytest.approx(0.0, abs=1e-9)
+
+
+def test_a_schedule_without_warmup_starts_at_the_peak() -> None:
+    optimizer = SGD([nn.Parameter(torch.zeros(1))], lr=2.0)
+    assert warmup_cosine(optimizer, warmup=0, steps=10).get_last_lr() == [2.0]
+
+
+def test_biases_and_norms_do_not_decay() -> None:
+    model = VideoResNet("r2plus1d", num_classes=3, width=2, layers=[1, 1])
+    decayed, kept = _decay_groups(model, 0.1)
+    assert decayed["weight_decay"] == 0.1
+    assert kept["weight_decay"] == 0.0
+    norms = {id(p) for m in model.modules() if isinstance(m, nn.BatchNorm3d) for p in m.parameters()}
+    assert norms | {id(model.fc.bias)} == {id(p) for p in kept["params"]}
+    assert len(decayed["params"]) + len(kept["params"]) == len(list(model.parameters()))

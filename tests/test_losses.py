@@ -1,0 +1,39 @@
+"""The losses against their definitions."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+import torch.nn.functional as F
+
+from asl.model.losses import FocalLoss, build_loss
+
+LOGITS = torch.tensor([[2.0, 0.5, -1.0], [0.0, 3.0, 0.0], [1.0, 1.0, 1.0]])
+LABEL = torch.tensor([0, 1, 2])
+
+
+def test_focal_loss_is_its_formula() -> None:
+    p = LOGITS.softmax(dim=1)[torch.arange(3), LABEL]
+    assert torch.allclose(FocalLoss(gamma=2.0)(LOGITS, LABEL), (-((1 - p) ** 2) * p.log()).mean())
+
+
+def test_focal_loss_with_gamma_0_is_cross_entropy() -> None:
+    expected = F.cross_entropy(LOGITS, LABEL, label_smoothing=0.1)
+    assert torch.allclose(FocalLoss(gamma=0.0, label_smoothing=0.1)(LOGITS, LABEL), expected)
+
+
+def test_focal_loss_has_a_gradient_where_the_answer_is_certain() -> None:
+    logits = torch.tensor([[200.0, 0.0]], requires_grad=True)
+    FocalLoss(gamma=0.5)(logits, torch.tensor([0])).backward()
+    assert logits.grad is not None
+    assert torch.isfinite(logits.grad).all()
+
+
+def test_cross_entropy_takes_its_smoothing() -> None:
+    loss = build_loss("cross_entropy", label_smoothing=0.2, gamma=2.0)
+    assert torch.allclose(loss(LOGITS, LABEL), F.cross_entropy(LOGITS, LABEL, label_smoothing=0.2))
+
+
+def test_other_names_are_refused() -> None:
+    with pytest.raises(ValueError, match="hinge"):
+        build_loss("hinge", label_smoothing=0.0, gamma=2.0)

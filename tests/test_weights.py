@@ -1,0 +1,113 @@
+"""What a model may start from, and what is said when it cannot."""
+
+from __future__ import annotations
+
+import urllib.error
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from asl.model import weights as weights_module
+from asl.model.video_resnet import VideoResNet
+from asl.model.weights import WeightsError, load_weights
+
+
+def tiny(num_classes: int = 3, width: int = 2) -> VideoResNet:
+    return VideoResNet("r2plus1d", num_classes=num_classes, width=width, layers=[1, 1])
+
+
+def same(a: VideoResNet, b: VideoResNet, but: str = "nothing") -> bool:
+    return all(torch.equal(v, b.state_dict()[k]) for k, v in a.state_dict().items() if not k.startswith(but))
+
+
+def test_a_state_dict_is_taken_whole(tmp_path: Path) -> None:
+    source, target = tiny(), tiny()
+    torch.save(source.state_dict(), tmp_path / "w.pth")
+    assert load_weights(target, str(tmp_path / "w.pth"), name="r2plus1d") == []
+    assert same(source, target)
+
+
+def test_an_asl_checkpoint_is_taken_without_its_prefix(tmp_path: Path) -> None:
+    source, target = tiny(), tiny()
+    state = {f"model.{k}": v for k, v in source.state_dict().items()}
+    torch.save({"state_dict": state, "asl": {}, "epoch": 3}, tmp_path / "best.pt")
+    load_weights(target, str(tmp_path / "best.pt"), name="r2plus1d")
+    assert same(source, target)
+
+
+def test_a_classifier_of_another_size_stays_as_it_was(tmp_path: Path) -> None:
+    source, target = tiny(num_classes=7), tiny(num_classes=3)
+    before = {k: v.clone() for k, v in target.state_dict().items()}
+    torch.save(source.state_dict(), tmp_path / "w.pth")
+    assert load_weights(target, str(tmp_path / "w.pth"), name="r2plus1d") == ["fc.weight", "fc.bias"]
+    assert same(target, source, but="fc.")
+    assert torch.equal(target.fc.weight, before["fc.weight"])
+
+
+def test_other_shapes_are_named(tmp_path: Path) -> None:
+    torch.save(tiny(width=4).state_dict(), tmp_path / "w.pth")
+    with pytest.raises(WeightsError, match=r"stem.0.weight is \(2, 3, 1, 7, 7\), the model's is \(1, 3"):
+        load_weights(tiny(width=2), str(tmp_path / "w.pth"), name="r2plus1d")
+
+
+def test_missing_and_surplus_parameters_are_named(tmp_path: Path) -> None:
+    state = tiny().state_dict()
+    state["head.bias"] = state.pop("stem.0.weight")
+    torch.save(state, tmp_path / "w.pth")
+    with pytest.raises(WeightsError) as caught:
+        load_weights(tiny(), str(tmp_path / "w.pth"), name="r2plus1d")
+    assert "stem.0.weight is missing" in str(caught.value)
+    assert "head.bias is not part of the model" in str(caught.value)
+
+
+@pytest.mark.parametrize("content", [b"", b"not weights", b"PK\x03\x04 damaged"])
+def test_a_file_that_is_no_weights_file_is_named(tmp_path: Path, content: bytes) -> None:
+    (tmp_path / "w.pth").write_bytes(content)
+    with pytest.raises(WeightsError, match=r"w\.pth cannot be read"):
+        load_weights(tiny(), str(tmp_path / "w.pth"), name="r2plus1d")
+
+
+class Malicious:
+    def __reduce__(self) -> tuple[Any, ...]:
+        return (Path.touch, (Path("executed"),))
+
+
+def test_code_in_a_weights_file_is_not_executed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    torch.save({"stem.0.weight": Malicious()}, tmp_path / "w.pth")
+    with pytest.raises(WeightsError, match="cannot be read"):
+        load_weights(tiny(), str(tmp_path / "w.pth"), name="r2plus1d")
+    assert not (tmp_path / "executed").exists()
+
+
+def test_a_missing_file_is_named() -> None:
+    with pytest.raises(WeightsError, match=r"nowhere\.pth: no such file"):
+        load_weights(tiny(), "nowhere.pth", name="r2plus1d")
+
+
+@pytest.mark.parametrize("name", ["r2plus1d", "r3d", "mc3"])
+def test_without_a_network_the_url_and_the_ways_out_are_named(
+    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def unreachable(*_: object, **__: object) -> None:
+        raise urllib.error.URLError("no route to host")
+
+    monkeypatch.setattr(torch.hub, "get_dir", lambda: str(tmp_path))
+    monkeypatch.setattr("urllib.request.urlopen", unreachable)
+    monkeypatch.setattr("torch.hub.urlopen", unreachable)
+    with pytest.raises(WeightsError) as caught:
+        load_weights(VideoResNet(name, num_classes=2), "kinetics400", name=name)
+    message = str(caught.value)
+    assert "https://download.pytorch.org/models/" in message
+    assert "model.weights=path/to/" in message
+    assert "model.weights=null" in message
+
+
+def test_kinetics_weights_fit_whatever_the_number_of_glosses(monkeypatch: pytest.MonkeyPatch) -> None:
+    kinetics = VideoResNet("r3d", num_classes=400)
+    monkeypatch.setattr(weights_module, "kinetics_state", lambda name: kinetics.state_dict())
+    ours = VideoResNet("r3d", num_classes=100)
+    assert load_weights(ours, "kinetics400", name="r3d") == ["fc.weight", "fc.bias"]
+    assert same(ours, kinetics, but="fc.")
