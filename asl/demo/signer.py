@@ -21,8 +21,8 @@ _SKINS: tuple[Colour, ...] = (
     (241, 194, 160),
     (224, 172, 128),
     (205, 150, 108),
-    (184, 128, 88),
-    (162, 110, 76),
+    (190, 134, 94),
+    (174, 120, 84),
 )
 _HAIRS: tuple[Colour, ...] = ((24, 18, 16), (60, 38, 22), (110, 76, 40), (78, 78, 82), (92, 40, 24))
 _SUPERSAMPLING = 2
@@ -71,7 +71,7 @@ def make_signer(signer_id: int, seed: int) -> Signer:
     """The same signer for the same ``(signer_id, seed)``. Hands are always the brightest thing."""
     rng = np.random.default_rng([seed, 1, signer_id])
     skin = _SKINS[rng.integers(len(_SKINS))]
-    dark = 0.45 * sum(skin) / 3  # what clothes and background stay below: see the module's tests
+    dark = 0.42 * sum(skin) / 3  # what clothes and background stay below: see the module's tests
 
     def dim() -> Colour:
         r, g, b = rng.uniform(0.25, 1.0, 3) * dark
@@ -81,9 +81,9 @@ def make_signer(signer_id: int, seed: int) -> Signer:
         signer_id=signer_id,
         left_handed=signer_id % 3 == 2,
         scale=rng.uniform(0.9, 1.08),
-        x=rng.uniform(-0.06, 0.06),
+        x=rng.uniform(-0.05, 0.05),
         shoulder=rng.uniform(0.17, 0.22),
-        hand=rng.uniform(0.05, 0.065),
+        hand=rng.uniform(0.062, 0.078),
         long_hair=bool(rng.integers(2)),
         skin=skin,
         hair=_HAIRS[rng.integers(len(_HAIRS))],
@@ -101,7 +101,7 @@ def make_take(gloss: Gloss, start_s: float, duration_s: float, rng: np.random.Ge
         start_s=start_s,
         duration_s=duration_s,
         centre=(rng.uniform(-0.02, 0.02), rng.uniform(-0.03, 0.03)),
-        radius=rng.uniform(0.15, 0.19),
+        radius=rng.uniform(0.18, 0.22),
         unevenness=rng.uniform(0.0, 0.3),
         unevenness_phase=rng.uniform(0, 2 * math.pi),
     )
@@ -115,7 +115,7 @@ def hands_at(signer: Signer, takes: tuple[Take, ...], time_s: float) -> dict[str
         stronger = (hand == "left") == signer.left_handed
         y = 0.90 if stronger else 0.94
         breath = 0.006 * math.sin(2 * math.pi * time_s / 3.1 + side)
-        hands[hand] = _on_body(signer, side * 0.20, y + breath)
+        hands[hand] = _on_body(signer, side * 0.22, y + breath)
     for take in takes:
         if take.start_s <= time_s < take.start_s + take.duration_s:
             rest = hands[take.gloss.hand]
@@ -190,8 +190,8 @@ def _moving_hand(signer: Signer, take: Take, share: float, rest: tuple[float, fl
     side = take.gloss.side
     on_circle = _on_body(
         signer,
-        side * (0.25 + take.centre[0]) + take.radius * x,
-        0.60 + take.centre[1] + take.radius * y,
+        side * (0.29 + take.centre[0]) + take.radius * x,
+        0.58 + take.centre[1] + take.radius * y,
     )
     way = min(share, 1 - share) / _TRANSIT  # 0 at rest, 1 on the circle
     if way >= 1:
