@@ -36,6 +36,16 @@ class DatasetConfig:
     metadata: str = setting("${paths.metadata_dir}/WLASL100_flat.json", "WLASL JSON, flat or nested")
     num_glosses: int | None = setting(None, "keep the first N glosses of the metadata; null: all", ge=1)
     fps: float = setting(25.0, "frame rate in which the metadata counts frames", gt=0)
+    lengths: str | None = setting(
+        None, "the authors' nslt_*.json: lengths that prove whose a raw file is; null: do without"
+    )
+    split: str = setting(
+        "official",
+        "official: the metadata's own; signer: folds in which no signer is in two splits",
+        choices=["official", "signer"],
+    )
+    folds: int = setting(5, "split=signer: parts; one is test, the next val, the rest train", ge=3)
+    fold: int = setting(0, "split=signer: which part is test, from 0", ge=0)
     how_to_get: str = setting("", "shown when the metadata file is missing")
 
 
@@ -59,16 +69,49 @@ class TrimConfig:
 
 
 @dataclass
+class MatchingConfig:
+    """Which raw file is an instance's source."""
+
+    policy: str = setting(
+        "evidence",
+        "evidence: never a file that may be another video; url_name: the usual unsafe rule, to compare",
+        choices=["evidence", "url_name"],
+    )
+    suspect: str = setting(
+        "keep",
+        "a file that its length or size speaks against, though its name is nobody else's: keep or drop",
+        choices=["keep", "drop"],
+    )
+    end_tolerance_s: float | None = setting(
+        None, "a segment may reach this far past its source's end; null: one frame of dataset.fps", ge=0
+    )
+
+
+@dataclass
+class AuditConfig:
+    """What is looked for in the finished data set."""
+
+    leakage: str = setting(
+        "report",
+        "train clips that are also in val or test: report, or take them out of the manifest",
+        choices=["report", "drop_train"],
+    )
+    min_per_class: int = setting(5, "classes with fewer training clips are reported", ge=0)
+
+
+@dataclass
 class PreprocessConfig:
     """Every key of ``python preprocess.py``."""
 
     paths: PathsConfig = field(default_factory=PathsConfig)
     dataset: DatasetConfig = field(default_factory=DatasetConfig)
+    matching: MatchingConfig = field(default_factory=MatchingConfig)
     trim: TrimConfig = field(default_factory=TrimConfig)
+    audit: AuditConfig = field(default_factory=AuditConfig)
     overwrite: bool = setting(False, "cut every clip again, also those that are there and right")
     strict: bool = setting(False, "exit with 1 if any row was refused or any clip failed")
     probe: int = setting(3, "open this many random clips with decord at the end", ge=0)
-    seed: int = setting(0, "of the random choice of probed clips")
+    seed: int = setting(0, "of split=signer and of the random choice of probed clips", ge=0)
 
 
 # ---------------------------------------------------------------- train.py

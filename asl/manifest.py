@@ -37,9 +37,20 @@ class Clip:
     source: str  # raw file that it was cut from, relative to paths.raw_dir
     start_s: float  # [start_s, end_s) of the source
     end_s: float
+    match: str = ""  # how the source is known: video_id, youtube_id, url_name or evidence
+    flags: str = ""  # words of FLAGS, separated by spaces
 
+
+#: What an audit may say of a clip.
+FLAGS = {
+    "suspect": "its source's length or picture size speaks against the match",
+    "leakage": "the same video is in another split",
+    "conflict": "the same video stands for another gloss",
+    "duplicate": "the same video is in the same split under the same gloss",
+}
 
 COLUMNS = tuple(field.name for field in dataclasses.fields(Clip))
+_REQUIRED = tuple(field.name for field in dataclasses.fields(Clip) if field.default is dataclasses.MISSING)
 _TYPES = {"int": int, "float": float, "str": str}
 
 
@@ -63,7 +74,7 @@ def read_manifest(path: Path) -> list[Clip]:
         raise ManifestError(f"{path}: no such manifest. Write it with: python preprocess.py")
     with path.open(newline="", encoding="utf-8") as file:
         reader = csv.DictReader(file)
-        missing = [name for name in COLUMNS if name not in (reader.fieldnames or ())]
+        missing = [name for name in _REQUIRED if name not in (reader.fieldnames or ())]
         if missing:
             raise ManifestError(
                 f"{path}: column {', '.join(missing)} is missing. Write it anew with: python preprocess.py"
@@ -76,7 +87,7 @@ def read_manifest(path: Path) -> list[Clip]:
 def _parse(row: dict[str, str | None], where: str) -> Clip:
     values = {}
     for field in dataclasses.fields(Clip):
-        text = row[field.name]
+        text = row.get(field.name)
         try:
             values[field.name] = _TYPES[str(field.type)](text or "")
         except ValueError:

@@ -3,18 +3,32 @@ import random
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from raw_videos import write_raw
 
+from asl.preprocess.evidence import (
+    LARGEST_DOWNSCALE,
+    OWN_EXCESS,
+    POSSIBLE_EXCESS,
+    Verdict,
+    box_scale,
+    box_verdict,
+    length_verdict,
+    load_lengths,
+)
 from asl.preprocess.matching import (
+    Evidence,
     Match,
-    MatchingError,
     Unmatched,
+    claims,
     folded,
-    match,
-    scan_raw,
+    match_by_url_name,
     url_name,
+    url_name_errors,
     youtube_id,
 )
-from asl.preprocess.metadata import Instance
+from asl.preprocess.matching import match as match_claims
+from asl.preprocess.metadata import Instance, MetadataError
+from asl.preprocess.raw_files import RawFolderError, RawVideo, RawVideos, scan_raw
 
 ID = "0UzEF7ru0sQ"
 
@@ -24,10 +38,16 @@ def instance(video_id, url, **changes):
     return Instance(**fields | {"bbox": None, "signer_id": -1, "video_id": video_id, "url": url} | changes)
 
 
-def rules(instances, files):
+def match(instances, files, *, lengths=None, ends=None, size=(640, 480), **options):
+    """Match by names, and by ``lengths`` (seconds by file) and published ``ends`` (frames by video_id)."""
+    raw_videos = {file: RawVideo(seconds, *size) for file, seconds in (lengths or {}).items()}
+    return match_claims(instances, claims(instances, files), Evidence(raw_videos, ends or {}), **options)
+
+
+def rules(instances, files, **evidence):
     return {
         video_id: (found.rule, found.source) if isinstance(found, Match) else found.reason
-        for video_id, found in match(instances, files).items()
+        for video_id, found in match(instances, files, **evidence).items()
     }
 
 
@@ -125,9 +145,130 @@ def test_one_url_name_in_two_folders_is_not_guessed():
     assert found.candidates == ("a/x.mp4", "b/x.mp4")
 
 
+# ---------------------------------------------------------------- evidence
+
+
+def apples():
+    """Two videos of one name."""
+    return [instance("1", "http://a.example/apple.mp4"), instance("2", "http://b.example/apple.mp4")]
+
+
+@pytest.mark.parametrize("excess", [0, 1.5, 3])
+def test_a_shared_name_goes_to_whom_the_length_belongs(excess):
+    ends = {"1": 60, "2": 90}
+    for owner, other in (("1", "2"), ("2", "1")):
+        lengths = {"apple.mp4": (ends[owner] - excess) / 25}
+        found = rules(apples(), ["apple.mp4"], ends=ends, lengths=lengths)
+        assert found == {owner: ("evidence", "apple.mp4"), other: "shared name"}
+
+
+@pytest.mark.parametrize(
+    ("ends", "seconds"),
+    [
+        ({"1": 60, "2": 64}, 60 / 25),  # both possible
+        ({"1": 60, "2": 90}, 75 / 25),  # neither's
+        ({"1": 60}, 60 / 25),  # of the other nothing is known
+        ({}, 60 / 25),
+        ({"1": 60, "2": 90}, 0),  # the file's length is unknown
+    ],
+)
+def test_otherwise_nobody_gets_it(ends, seconds):
+    found = rules(apples(), ["apple.mp4"], ends=ends, lengths={"apple.mp4": seconds})
+    assert found == {"1": "shared name", "2": "shared name"}
+    assert rules(apples(), ["apple.mp4"], ends={"1": 60, "2": 90}) == found  # the file cannot be opened
+
+
+def test_a_segment_is_never_ruled_out_by_the_length_of_its_file():
+    instances = [
+        instance("1", "http://a.example/apple.mp4"),
+        instance("2", "http://b.example/apple.mp4", frame_start=20, frame_end=60),
+    ]
+    found = rules(instances, ["apple.mp4"], ends={"1": 60, "2": 60}, lengths={"apple.mp4": 2.4})
+    assert found == {"1": "shared name", "2": "shared name"}
+
+
+def test_a_box_rules_out_only_what_no_download_explains():
+    assert box_scale((0, 0, 500, 720), 1280, 720) == 1
+    assert box_verdict((0, 0, 500, 720), 1280, 720) is Verdict.POSSIBLE
+    assert box_verdict((0, 0, 500, 720), 640, 360) is Verdict.POSSIBLE  # downloaded at half the size
+    assert box_verdict((0, 0, 500, 1080), 320, 1080 / LARGEST_DOWNSCALE - 1) is Verdict.FOREIGN
+    assert box_verdict(None, 640, 360) is box_verdict((0, 0, 0, 0), 640, 360) is Verdict.UNKNOWN
+    instances = [
+        instance("1", "http://a.example/apple.mp4", bbox=(0, 0, 50, 60)),
+        instance("2", "http://b.example/apple.mp4", bbox=(0, 0, 500, 900)),
+    ]
+    evidence = {"ends": {"1": 60, "2": 60}, "lengths": {"apple.mp4": 2.4}, "size": (80, 60)}
+    assert rules(instances, ["apple.mp4"], **evidence) == {"1": ("evidence", "apple.mp4"), "2": "shared name"}
+
+
+def test_lengths_as_measured_on_real_clips_are_their_own():
+    for excess in (-0.5, 0, 2.9):  # the extremes of 57 clips
+        assert length_verdict(60, (60 - excess) / 25) is Verdict.OWN
+    assert OWN_EXCESS[0] - POSSIBLE_EXCESS[0] >= 1 <= POSSIBLE_EXCESS[1] - OWN_EXCESS[1]
+    assert length_verdict(60, (60 - 4.5) / 25) is Verdict.POSSIBLE
+    assert length_verdict(60, 3) is Verdict.FOREIGN
+    assert length_verdict(None, 3) is length_verdict(60, 0) is Verdict.UNKNOWN
+
+
+def test_a_file_of_the_wrong_length_is_kept_as_suspect_or_dropped():
+    instances = [instance("1", "http://a.example/x.mp4")]
+    evidence = {"ends": {"1": 60}, "lengths": {"x.mp4": 10}}
+    kept = match(instances, ["x.mp4"], **evidence)["1"]
+    assert kept.doubt == "is 10.00 s long, but 2.40 s were published for it (-190 frames)"
+    dropped = match(instances, ["x.mp4"], suspect="drop", **evidence)["1"]
+    assert (dropped.reason, dropped.candidates) == ("suspect", ("x.mp4",))
+    assert match(instances, ["x.mp4"], ends={"1": 60}, lengths={"x.mp4": 2.0})["1"].doubt is None
+
+
+def test_a_file_without_a_doubt_goes_before_a_stronger_rule_with_one():
+    instances = [instance("1", "http://a.example/x.mp4")]
+    lengths = {"1.mp4": 10.0, "x.mp4": 2.4}
+    assert rules(instances, list(lengths), ends={"1": 60}, lengths=lengths) == {"1": ("url_name", "x.mp4")}
+
+
+def test_of_two_files_of_a_name_the_one_of_the_right_length_is_taken():
+    instances = [instance("1", "http://a.example/x.mp4")]
+    lengths = {"a/x.mp4": 10.0, "b/x.mp4": 2.4}
+    assert rules(instances, list(lengths), ends={"1": 60}, lengths=lengths) == {"1": ("url_name", "b/x.mp4")}
+
+
+def test_published_lengths_are_read_or_one_clear_error(tmp_path):
+    path = tmp_path / "nslt.json"
+    with pytest.raises(MetadataError, match=r"no such file \(dataset\.lengths\)"):
+        load_lengths(path)
+    path.write_text('{"05237": {"subset": "train", "action": [77, 1, 55]}}')
+    assert load_lengths(path) == {"05237": 55}
+    for content in ("[]", '{"1": 3}', '{"1": {"action": [1]}}', "x"):
+        path.write_text(content)
+        with pytest.raises(MetadataError, match=r"nslt\.json: not of the form"):
+            load_lengths(path)
+
+
+def test_the_usual_rule_is_there_to_compare_and_its_errors_are_counted():
+    instances = [
+        instance("1", "http://a.example/Apple.mp4"),
+        instance("2", "http://b.example/apple.mp4", split="test"),
+        instance("3", "http://b.example/apple.mp4"),
+        instance("4", "http://b.example/pear.mp4"),
+        instance("5", "http://b.example/plum%20x.mp4"),
+    ]
+    files = ["apple.mp4", "pear.mp4", "plum x.mp4"]
+    old = match_by_url_name(instances, files)
+    assert [isinstance(old[video_id], Match) for video_id in "12345"] == [True, True, True, True, False]
+    claimed = claims(instances, files)
+    errors = url_name_errors(instances, files, claimed, Evidence())
+    assert (errors.rows, errors.shared_rows, errors.wrong_at_least, errors.across_splits) == (4, 3, 1, 3)
+    assert errors.wrong_by_evidence == 0
+    evidence = Evidence({"apple.mp4": RawVideo(2.4, 640, 480)}, {"1": 60, "2": 99, "3": 99})
+    assert url_name_errors(instances, files, claimed, evidence).wrong_by_evidence == 2
+
+
+# ---------------------------------------------------------------- whatever the folder
+
+
 @st.composite
 def folders(draw):
-    """Instances and files whose names collide often."""
+    """Instances and files whose names collide often, with lengths that tell some of them apart."""
     sites, names = ["a.example", "b.example"], ["1", "2", "3", "x", "y"]
     urls = st.builds("http://{}/{}.mp4".format, st.sampled_from(sites), st.sampled_from(names))
     youtube = st.sampled_from([f"https://youtu.be/{ID}", f"https://www.youtube.com/watch?v={ID}"])
@@ -137,27 +278,53 @@ def folders(draw):
     files = draw(
         st.lists(st.sampled_from([f"{stem}.{end}" for stem in stems for end in ("mp4", "MKV")]), unique=True)
     )
-    return instances, files
+    frames = st.sampled_from([50, 53, 60, 90])
+    ends = {video_id: draw(frames) for video_id in ids if draw(st.booleans())}
+    lengths = {file: draw(frames) / 25 for file in files if draw(st.booleans())}
+    return instances, files, {"ends": ends, "lengths": lengths}
 
 
 @given(folders(), st.randoms(use_true_random=False))
 def test_the_order_of_the_input_does_not_matter(folder, order: random.Random):
-    instances, files = folder
+    instances, files, evidence = folder
     shuffled, mixed = instances[:], files[:]
     order.shuffle(shuffled)
     order.shuffle(mixed)
-    assert match(instances, files) == match(shuffled, mixed)
+    assert match(instances, files, **evidence) == match(shuffled, mixed, **evidence)
 
 
 @given(folders())
 def test_no_file_ever_serves_two_different_videos(folder):
-    instances, files = folder
+    instances, files, evidence = folder
     url_of = {one.video_id: youtube_id(one.url) or one.url for one in instances}
     urls_of: dict[str, set[str]] = {}
-    for video_id, found in match(instances, files).items():
+    for video_id, found in match(instances, files, **evidence).items():
         if isinstance(found, Match):
             urls_of.setdefault(found.source, set()).add(url_of[video_id])
     assert all(len(urls) == 1 for urls in urls_of.values())
+
+
+@given(st.data())
+def test_no_file_ever_goes_to_whom_it_does_not_belong(data):
+    """Files named by URL, one for each name, each truly of one of the videos of that name."""
+    names = data.draw(st.lists(st.sampled_from("abcde"), unique=True, min_size=1))
+    instances, ends, lengths, owner = [], {}, {}, {}
+    for name in names:
+        rows = [
+            instance(f"{name}{k}", f"http://{k}.example/{name}.mp4")
+            for k in range(data.draw(st.integers(1, 4)))
+        ]
+        for row in rows:
+            ends[row.video_id] = data.draw(st.integers(30, 45))
+        owner[f"{name}.mp4"] = data.draw(st.sampled_from(rows))
+        lengths[f"{name}.mp4"] = (ends[owner[f"{name}.mp4"].video_id] - data.draw(st.floats(0, 3))) / 25
+        instances += rows
+    for video_id, found in match(instances, list(owner), ends=ends, lengths=lengths).items():
+        if isinstance(found, Match):
+            assert owner[found.source].video_id == video_id
+
+
+# ---------------------------------------------------------------- the raw folder
 
 
 def test_only_videos_are_scanned_in_every_folder(tmp_path):
@@ -165,5 +332,29 @@ def test_only_videos_are_scanned_in_every_folder(tmp_path):
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / name).write_bytes(b"")
     assert scan_raw(tmp_path) == ["b.mp4", "deep/er/A.MKV"]
-    with pytest.raises(MatchingError, match=r"no such folder \(paths\.raw_dir\)"):
+    with pytest.raises(RawFolderError, match=r"no such folder \(paths\.raw_dir\)"):
         scan_raw(tmp_path / "nowhere")
+
+
+def test_raw_videos_are_opened_once_and_again_only_if_they_change(tmp_path, monkeypatch):
+    write_raw(tmp_path / "raw" / "a.mp4", rotation=90, size=(144, 108))
+    (tmp_path / "raw" / "b.mp4").write_bytes(b"no video")
+    cache = tmp_path / "raw_videos.json"
+
+    def probe():
+        opened = []
+        known = RawVideos(tmp_path / "raw", cache).probe(["a.mp4", "b.mp4"], on_done=lambda: opened.append(1))
+        assert len(opened) == 2
+        return known
+
+    first = probe()
+    assert list(first) == ["a.mp4"]
+    assert (first["a.mp4"].width, first["a.mp4"].height, first["a.mp4"].codec) == (144, 108, "h264")
+    assert first["a.mp4"].duration_s == pytest.approx(2)
+    stamp = cache.read_text()
+    assert probe() == first
+    assert cache.read_text() == stamp
+    write_raw(tmp_path / "raw" / "a.mp4", duration_s=3)
+    assert probe()["a.mp4"].duration_s == pytest.approx(3)
+    cache.write_text("[1]")
+    assert probe()["a.mp4"].duration_s == pytest.approx(3)

@@ -1,39 +1,33 @@
-"""Instance to the raw file that is its source, or the reason why there is none.
+"""Instance to the raw file that is its source and how that is known, or why there is none.
 
 A raw file is *claimed* by every instance whose ``video_id``, YouTube id or URL name it bears. If
 all claimants mean the same video (the same URL), it is theirs. If they do not, the name proves
 nothing: "apple.mp4" is the name of four different videos of WLASL100, and 10 of its video_ids are
-also the URL names of other instances.
+also the URL names of other instances. Then the file's length must tell whose it is, or nobody gets
+it.
 """
 
 from __future__ import annotations
 
 import re
 import unicodedata
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
-from pathlib import Path, PurePosixPath
+from dataclasses import dataclass, field
+from pathlib import PurePosixPath
 from urllib.parse import parse_qs, unquote, urlsplit
 
-from asl.errors import UserError
+from asl.preprocess.evidence import Verdict, doubt, verdict
 from asl.preprocess.metadata import Instance
-
-#: File name endings that are taken for videos; the first ones are preferred.
-VIDEO_SUFFIXES = (
-    *(".mp4", ".mkv", ".webm", ".mov", ".m4v", ".avi", ".flv"),
-    *(".wmv", ".mpg", ".mpeg", ".ts", ".3gp", ".ogv", ".swf"),
-)
+from asl.preprocess.raw_files import VIDEO_SUFFIXES, RawVideo
 
 #: How a source can be known, the strongest first.
-RULES = ("video_id", "youtube_id", "url_name")
+RULES = ("video_id", "youtube_id", "url_name", "evidence")
+
+Claim = tuple[Instance, str]  # and the rule by which a file's name fits it
 
 _YOUTUBE_ID = re.compile(r"[A-Za-z0-9_-]{11}")
 _YOUTUBE_ID_IN_BRACKETS = re.compile(r"\[([A-Za-z0-9_-]{11})\]$")  # yt-dlp: "Title [id].mp4"
-
-
-class MatchingError(UserError):
-    """A raw folder that cannot be used."""
 
 
 @dataclass(frozen=True)
@@ -42,31 +36,36 @@ class Match:
 
     source: str  # relative to the raw folder
     rule: str  # one of RULES
+    doubt: str | None = None  # what speaks against it nevertheless
 
 
 @dataclass(frozen=True)
 class Unmatched:
     """Why an instance has no source."""
 
-    reason: str  # "no file" or "shared name": a few words that can be counted
+    reason: str  # a few words that can be counted
     detail: str  # what to do about it, in words
     candidates: tuple[str, ...] = ()  # raw files that bear its name
     rivals: tuple[str, ...] = ()  # video_ids of other videos that claim the same files
 
 
-def scan_raw(raw_dir: Path) -> list[str]:
-    """Every video file under the raw folder, as sorted POSIX paths relative to it.
+@dataclass(frozen=True)
+class Evidence:
+    """What is known of files and instances besides names. All of it may be missing."""
 
-    Raises:
-        MatchingError: there is no such folder.
-    """
-    if not raw_dir.is_dir():
-        raise MatchingError(f"{raw_dir}: no such folder (paths.raw_dir). Put the raw videos there")
-    return sorted(
-        path.relative_to(raw_dir).as_posix()
-        for path in raw_dir.rglob("*")
-        if path.suffix.lower() in VIDEO_SUFFIXES and not path.name.startswith(".") and path.is_file()
-    )
+    raw_videos: Mapping[str, RawVideo] = field(default_factory=dict)  # by file
+    published_ends: Mapping[str, float] = field(default_factory=dict)  # by video_id, in frames at fps
+    fps: float = 25.0
+
+    def verdict(self, instance: Instance, file: str) -> Verdict:
+        """Whether the file can be the instance's own."""
+        end = self.published_ends.get(instance.video_id)
+        return verdict(instance, self.raw_videos.get(file), end, self.fps)
+
+    def doubt(self, instance: Instance, file: str) -> str | None:
+        """What speaks against a file that only this instance can have meant."""
+        end = self.published_ends.get(instance.video_id)
+        return doubt(instance, self.raw_videos.get(file), end, self.fps)
 
 
 def youtube_id(url: str) -> str | None:
@@ -111,8 +110,8 @@ def video_key(instance: Instance) -> str:
     return f"youtube:{found}" if found else instance.url
 
 
-def claims(instances: Sequence[Instance], files: Iterable[str]) -> dict[str, list[tuple[Instance, str]]]:
-    """For each raw file, the instances that its name could mean, each with its strongest rule."""
+def claims(instances: Sequence[Instance], files: Iterable[str]) -> dict[str, list[Claim]]:
+    """For each raw file that any instance's name fits, those instances, each with its strongest rule."""
     by_video_id = {instance.video_id: instance for instance in instances}
     by_youtube_id: dict[str, list[Instance]] = defaultdict(list)
     by_url_name: dict[str, list[Instance]] = defaultdict(list)
@@ -123,7 +122,7 @@ def claims(instances: Sequence[Instance], files: Iterable[str]) -> dict[str, lis
         elif name:
             by_url_name[name].append(instance)
 
-    claimed: dict[str, list[tuple[Instance, str]]] = {}
+    claimed: dict[str, list[Claim]] = {}
     for file in files:
         path = PurePosixPath(file)
         bracketed = _YOUTUBE_ID_IN_BRACKETS.search(path.stem)
@@ -140,53 +139,155 @@ def claims(instances: Sequence[Instance], files: Iterable[str]) -> dict[str, lis
     return claimed
 
 
-def match(instances: Sequence[Instance], files: Sequence[str]) -> dict[str, Match | Unmatched]:
-    """The source of each instance, by ``video_id``. The order of the input does not matter."""
-    owned: dict[str, list[tuple[str, str]]] = defaultdict(list)  # video_id -> (file, rule), sure
-    shared: dict[str, list[str]] = defaultdict(list)  # video_id -> files that others claim too
+def match(
+    instances: Sequence[Instance],
+    claimed: Mapping[str, Sequence[Claim]],
+    evidence: Evidence,
+    *,
+    suspect: str = "keep",
+) -> dict[str, Match | Unmatched]:
+    """The source of each instance, by ``video_id``. The order of the input does not matter.
+
+    Args:
+        instances: those that want a source; rivals may be among the claimants only.
+        claimed: see :func:`claims`.
+        evidence: decides where names do not, and doubts where they do.
+        suspect: ``drop`` leaves out matches that evidence speaks against, ``keep`` flags them.
+    """
+    owned: dict[str, list[tuple[str, str]]] = defaultdict(list)  # video_id -> (file, rule)
+    contested: dict[str, list[str]] = defaultdict(list)  # video_id -> files that others claim too
     rivals: dict[str, set[str]] = defaultdict(set)
-    for file, claimants in claims(instances, files).items():
-        if len({video_key(instance) for instance, _ in claimants}) == 1:
-            for instance, rule in claimants:
-                owned[instance.video_id].append((file, rule))
-            continue
-        for instance, _ in claimants:
-            shared[instance.video_id].append(file)
-            rivals[instance.video_id] |= {
-                rival.video_id for rival, _ in claimants if video_key(rival) != video_key(instance)
-            }
-    return {instance.video_id: _choose(instance, owned, shared, rivals) for instance in instances}
+    for file, claimants in claimed.items():
+        owner, by_evidence = owner_of(file, claimants, evidence)
+        for instance, rule in claimants:
+            if video_key(instance) == owner:
+                owned[instance.video_id].append((file, "evidence" if by_evidence else rule))
+            else:
+                contested[instance.video_id].append(file)
+                others = (other for other, _ in claimants if video_key(other) != video_key(instance))
+                rivals[instance.video_id] |= {other.video_id for other in others}
+    found: dict[str, Match | Unmatched] = {}
+    for instance in instances:
+        chosen = _choose(instance, owned[instance.video_id], evidence)
+        if isinstance(chosen, Match) and chosen.doubt and suspect == "drop":
+            chosen = Unmatched("suspect", f"{chosen.source} {chosen.doubt}", candidates=(chosen.source,))
+        if chosen is None and contested[instance.video_id]:
+            chosen = _contested(instance, contested[instance.video_id], rivals[instance.video_id])
+        found[instance.video_id] = chosen or Unmatched(
+            "no file", f"download {instance.url} as {instance.video_id}.mp4"
+        )
+    return found
+
+
+def owner_of(file: str, claimants: Sequence[Claim], evidence: Evidence) -> tuple[str | None, bool]:
+    """Which video a file is (see :func:`video_key`), and whether evidence had to tell.
+
+    A contested file goes to a video only if its length is that video's own and every other video is
+    ruled out; otherwise to nobody, which is None.
+    """
+    videos: dict[str, list[Verdict]] = defaultdict(list)
+    for instance, _ in claimants:
+        videos[video_key(instance)].append(evidence.verdict(instance, file))
+    if len(videos) == 1:
+        return next(iter(videos)), False
+    possible = [key for key, verdicts in videos.items() if set(verdicts) != {Verdict.FOREIGN}]
+    if len(possible) == 1 and Verdict.OWN in videos[possible[0]]:
+        return possible[0], True
+    return None, True
 
 
 def _choose(
-    instance: Instance,
-    owned: Mapping[str, list[tuple[str, str]]],
-    shared: Mapping[str, list[str]],
-    rivals: Mapping[str, set[str]],
-) -> Match | Unmatched:
-    sure = owned.get(instance.video_id, [])
+    instance: Instance, owned: Sequence[tuple[str, str]], evidence: Evidence
+) -> Match | Unmatched | None:
+    """The best of the files that are this instance's video; one without a doubt before one with."""
+    doubted: Match | None = None
     for rule in RULES:
-        files = sorted((file for file, by in sure if by == rule), key=_preference)
+        files = sorted((file for file, by in owned if by == rule), key=_preference)
         if len(files) > 1 and rule == "url_name":  # two folders, one name: which one is it?
-            return Unmatched(
-                "several files of its name",
-                f"keep one of {', '.join(files)}, or name it {instance.video_id}.mp4",
-                candidates=tuple(files),
-            )
-        if files:  # several files of one id are the same video in other formats
-            return Match(files[0], rule)
-    if instance.video_id in shared:
-        files = sorted(shared[instance.video_id])
-        others = sorted(rivals[instance.video_id])
-        return Unmatched(
-            "shared name",
-            f"{', '.join(files)} could also be another video ({', '.join(others[:5])}"
-            f"{', …' if len(others) > 5 else ''}); if it is this one, name it {instance.video_id}.mp4",
-            candidates=tuple(files),
-            rivals=tuple(others),
-        )
-    return Unmatched("no file", f"download {instance.url} as {instance.video_id}.mp4")
+            own = [file for file in files if evidence.verdict(instance, file) is Verdict.OWN]
+            others = [file for file in files if evidence.verdict(instance, file) is not Verdict.FOREIGN]
+            if len(own) != 1 or own != others:
+                return doubted or Unmatched(
+                    "several files of its name",
+                    f"keep one of {', '.join(files)}, or name it {instance.video_id}.mp4",
+                    candidates=tuple(files),
+                )
+            files = own
+        for file in files:  # several files of one id are the same video in other formats
+            against = evidence.doubt(instance, file)
+            if against is None:
+                return Match(file, rule)
+            doubted = doubted or Match(file, rule, against)
+    return doubted
+
+
+def _contested(instance: Instance, files: Sequence[str], rivals: set[str]) -> Unmatched:
+    others = sorted(rivals)
+    listed = ", ".join(others[:5]) + (", …" if len(others) > 5 else "")
+    return Unmatched(
+        "shared name",
+        f"{', '.join(sorted(files))} is or could be another video ({listed}); if you know it to be this "
+        f"one, name it {instance.video_id}.mp4",
+        candidates=tuple(sorted(files)),
+        rivals=tuple(others),
+    )
 
 
 def _preference(file: str) -> tuple[int, str]:
     return VIDEO_SUFFIXES.index(PurePosixPath(file).suffix.lower()), file
+
+
+# ---------------------------------------------------------------- the usual rule, for comparison
+
+
+def match_by_url_name(instances: Iterable[Instance], files: Iterable[str]) -> dict[str, Match | Unmatched]:
+    """The usual scripts' rule: the lower-cased last part of the URL is the file's name. Unsafe."""
+    file_of: dict[str, str] = {}
+    for file in sorted(files):
+        file_of.setdefault(PurePosixPath(file).name.lower(), file)
+    found: dict[str, Match | Unmatched] = {}
+    for instance in instances:
+        name = instance.url.rsplit("/", 1)[-1].lower()
+        found[instance.video_id] = (
+            Match(file_of[name], "url_name") if name in file_of else Unmatched("no file", f"no file {name!r}")
+        )
+    return found
+
+
+@dataclass(frozen=True)
+class UrlNameErrors:
+    """What the usual rule does with a raw folder."""
+
+    rows: int  # matched at all
+    shared_rows: int  # whose file is also matched to another URL
+    wrong_at_least: int  # a file is at most one URL's: its other rows are wrong whichever that is
+    wrong_by_evidence: int  # rows whose file the evidence gives to another video, or rules out
+    across_splits: int  # rows whose file is put into more than one split
+
+
+def url_name_errors(
+    instances: Sequence[Instance],
+    files: Iterable[str],
+    claimed: Mapping[str, Sequence[Claim]],
+    evidence: Evidence,
+) -> UrlNameErrors:
+    """Count what :func:`match_by_url_name` gets wrong."""
+    rows_of: dict[str, list[Instance]] = defaultdict(list)
+    instance_of = {instance.video_id: instance for instance in instances}
+    for video_id, found in match_by_url_name(instances, files).items():
+        if isinstance(found, Match):
+            rows_of[found.source].append(instance_of[video_id])
+    shared = wrong_at_least = wrong_by_evidence = across = 0
+    for file, rows in rows_of.items():
+        times = Counter(video_key(row) for row in rows)
+        if len(times) > 1:
+            shared += len(rows)
+            wrong_at_least += len(rows) - max(times.values())
+        across += len(rows) if len({row.split for row in rows}) > 1 else 0
+        owner, _ = owner_of(file, claimed.get(file, ()), evidence) if file in claimed else (None, False)
+        wrong_by_evidence += sum(
+            evidence.verdict(row, file) is Verdict.FOREIGN or (owner is not None and video_key(row) != owner)
+            for row in rows
+        )
+    total = sum(map(len, rows_of.values()))
+    return UrlNameErrors(total, shared, wrong_at_least, wrong_by_evidence, across)

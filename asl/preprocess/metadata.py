@@ -57,6 +57,7 @@ class Metadata:
     instances: tuple[Instance, ...]
     glosses: tuple[str, ...]  # in the metadata's own order
     refused: tuple[Refused, ...]
+    others: tuple[Instance, ...] = ()  # of glosses that are left out: a raw file may still be theirs
 
 
 def load_metadata(
@@ -82,12 +83,15 @@ def load_metadata(
     left_out = set(glosses[num_glosses:]) if num_glosses is not None else set()
 
     instances: list[Instance] = []
+    others: list[Instance] = []
     refused: list[Refused] = []
     where_of: dict[str, list[str]] = {}
     for where, row in rows:
-        if isinstance(row.get("gloss"), str) and row["gloss"] in left_out:
-            continue
         problem = _row_problem(row, fps)
+        if isinstance(row.get("gloss"), str) and row["gloss"] in left_out:
+            if problem is None:
+                others.append(_instance(row))
+            continue
         if problem:
             refused.append(Refused(str(row.get("video_id", "")), f"{where}: {problem}"))
             continue
@@ -96,7 +100,7 @@ def load_metadata(
         instances.append(instance)
 
     kept, twice = _without_conflicts(instances, where_of)
-    return Metadata(tuple(kept), glosses[:num_glosses], (*refused, *twice))
+    return Metadata(tuple(kept), glosses[:num_glosses], (*refused, *twice), tuple(others))
 
 
 def _load_json(path: Path, how_to_get: str) -> Any:

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from asl.files import beside
 from asl.preprocess import video
+from asl.preprocess.fingerprint import SIDE, frames_to_keep, to_text
 from asl.preprocess.video import Timeline, VideoError, VideoInfo
 
 #: How far a written time stamp may lie from the one that was meant: containers round to their
@@ -58,6 +59,7 @@ class Proof:
     copied: bool  # without re-encoding
     size: int  # bytes
     digest: str  # BLAKE2b-160 of the file
+    fingerprint: str  # see fingerprint.py
 
 
 def trim(cut: Cut) -> Proof:
@@ -117,7 +119,8 @@ def _check_end(cut: Cut, meant: Timeline) -> None:
 
 def _prove(cut: Cut, part: Path, meant: Timeline, *, copied: bool) -> Proof:
     """Decode every frame of the written file and hold it against what was meant."""
-    got, info = video.decode(part)
+    decoded = video.decode(part, keep=frames_to_keep(len(meant.times)), side=SIDE)
+    got, info = decoded.timeline, decoded.info
     _check_form(info)
     if len(got.times) != len(meant.times):
         raise VideoError(f"gave {len(got.times)} frames instead of {len(meant.times)}", "not proven")
@@ -144,6 +147,7 @@ def _prove(cut: Cut, part: Path, meant: Timeline, *, copied: bool) -> Proof:
         copied=copied,
         size=part.stat().st_size,
         digest=file_digest(part),
+        fingerprint=to_text(decoded.thumbnails),
     )
 
 

@@ -6,7 +6,7 @@ finds wrong is a :class:`VideoError`: ffmpeg conceals damage and exits with 0.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from fractions import Fraction
@@ -16,6 +16,7 @@ from typing import Any
 
 import av
 import numpy as np
+import numpy.typing as npt
 from av.audio.stream import AudioStream
 from av.container import InputContainer, OutputContainer
 from av.filter import Graph
@@ -91,8 +92,22 @@ def probe(path: Path) -> VideoInfo:
         return _info(container, stream, _first(_decode(container, stream)))
 
 
-def decode(path: Path) -> tuple[Timeline, VideoInfo]:
+@dataclass(frozen=True)
+class Decoded:
+    """A file of which every frame was decoded once."""
+
+    timeline: Timeline
+    info: VideoInfo
+    thumbnails: npt.NDArray[np.uint8]  # (N, side, side), grey, of the frames that were asked for
+
+
+def decode(path: Path, *, keep: Sequence[int] = (), side: int = 16) -> Decoded:
     """Decode every frame of a file once; what it shows when, and what it is.
+
+    Args:
+        path: the file.
+        keep: frames of which a thumbnail is wanted, rising; those past the end are left out.
+        side: a thumbnail's height and width in pixels, whatever the picture's aspect.
 
     Raises:
         VideoError: any frame that cannot be decoded, frames out of order or of another size, or
@@ -100,20 +115,30 @@ def decode(path: Path) -> tuple[Timeline, VideoInfo]:
     """
     with _open(path) as container:
         stream = _video_stream(container)
-        frames = _decode(container, stream)
-        frame = _first(frames)
-        info = _info(container, stream, frame)
-        times = [_time(frame)]
-        end = times[0] + _shown_for(frame, stream)
-        for frame in frames:
+        times: list[Fraction] = []
+        thumbnails: list[npt.NDArray[np.uint8]] = []
+        wanted, end, info = list(keep), Fraction(0), None
+        for frame in _decode(container, stream):
+            info = info or _info(container, stream, frame)
             if (frame.width, frame.height) != (info.width, info.height):
                 raise VideoError(f"changes its picture size to {frame.width}x{frame.height}")
+            while wanted and wanted[0] == len(times):
+                thumbnails.append(_thumbnail(frame, side))
+                wanted.pop(0)
             times.append(_time(frame))
             end = times[-1] + _shown_for(frame, stream)
+        if info is None:
+            raise VideoError("holds no frame")
         if any(later <= earlier for earlier, later in pairwise(times)):
             raise VideoError("has time stamps that do not rise")
         zero = times[0]
-        return Timeline(tuple(time - zero for time in times), end - zero), info
+        timeline = Timeline(tuple(time - zero for time in times), end - zero)
+        return Decoded(timeline, info, np.array(thumbnails, np.uint8).reshape(-1, side, side))
+
+
+def _thumbnail(frame: VideoFrame, side: int) -> npt.NDArray[np.uint8]:
+    small = frame.reformat(width=side, height=side, format="gray", interpolation="AREA")
+    return small.to_ndarray().astype(np.uint8, copy=False)
 
 
 def copy(source: Path, target: Path, *, audio: bool = False) -> Timeline:

@@ -1,0 +1,135 @@
+"""All clips of a run: which are to be cut, cutting them side by side, keeping what is right already."""
+
+from __future__ import annotations
+
+import fcntl
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from fractions import Fraction
+from pathlib import Path
+
+from rich.progress import Progress
+
+from asl.config import PreprocessConfig
+from asl.errors import UserError
+from asl.files import PART
+from asl.preprocess.matching import Match, Unmatched
+from asl.preprocess.metadata import Instance
+from asl.preprocess.proof_log import ProofLog, asked_for
+from asl.preprocess.segment import segment_span
+from asl.preprocess.trim import Cut, Proof, TrimError, trim
+from asl.preprocess.workers import Done, Failed, run_each
+
+
+class FolderInUseError(UserError):
+    """Another run writes the same clips."""
+
+
+@dataclass(frozen=True)
+class CutFailure:
+    """A clip that could not be made."""
+
+    error: str
+    reason: str  # a few words that can be counted
+    start_s: float
+    end_s: float | None
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What became of the clips, by video_id."""
+
+    proofs: Mapping[str, Proof]
+    failures: Mapping[str, CutFailure]
+    reused: int  # proofs of clips that were there and right
+
+
+def plan_cuts(
+    config: PreprocessConfig, instances: Iterable[Instance], matches: Mapping[str, Match | Unmatched]
+) -> list[Cut]:
+    """One cut for each instance that has a source."""
+    frame_s = 1 / Fraction(config.dataset.fps).limit_denominator(1001)
+    tolerance_s = config.matching.end_tolerance_s
+    cuts = []
+    for instance in instances:
+        found = matches[instance.video_id]
+        if isinstance(found, Unmatched):
+            continue
+        start_s, end_s = segment_span(instance.frame_start, instance.frame_end, config.dataset.fps)
+        cuts.append(
+            Cut(
+                video_id=instance.video_id,
+                source=Path(config.paths.raw_dir) / found.source,
+                target=clip_path(config, instance),
+                start_s=start_s,
+                end_s=end_s,
+                end_tolerance_s=frame_s if tolerance_s is None else Fraction(tolerance_s),
+                crf=config.trim.crf,
+                preset=config.trim.preset,
+                audio=config.trim.audio,
+            )
+        )
+    return cuts
+
+
+def clip_path(config: PreprocessConfig, instance: Instance) -> Path:
+    """Where an instance's clip lies. The folder is the official split, also where another one is used."""
+    return Path(config.paths.videos_dir) / instance.split / instance.gloss / f"{instance.video_id}.mp4"
+
+
+def cut_all(config: PreprocessConfig, cuts: Sequence[Cut], log: ProofLog, progress: Progress) -> Outcome:
+    """Make every clip that is not there and right, in worker processes."""
+    proofs: dict[str, Proof] = {}
+    to_do: list[Cut] = []
+    for cut in cuts:
+        proof = None if config.overwrite else log.is_right(cut)
+        if proof is None:
+            to_do.append(cut)
+        else:
+            proofs[cut.video_id] = proof
+    reused = len(proofs)
+    # Before the cut: a source that is replaced while it is being cut must not look like the one proven.
+    asked = {cut.video_id: asked_for(cut) for cut in to_do}
+    failures = {}
+    bar = progress.add_task("cutting clips", total=len(cuts), completed=reused)
+    for ended in run_each(trim, to_do, workers=config.trim.workers, timeout_s=config.trim.timeout_s):
+        cut = ended.task
+        if isinstance(ended, Done):
+            proofs[cut.video_id] = ended.result
+            log.add(cut, asked[cut.video_id], ended.result)
+        else:
+            failures[cut.video_id] = _failure(ended, config.trim.timeout_s)
+        progress.advance(bar)
+    return Outcome(proofs, failures, reused)
+
+
+def _failure(failed: Failed[Cut], timeout_s: float) -> CutFailure:
+    cut = failed.task
+    message, reason = f"{cut.source.name} {failed.message}", failed.reason
+    if isinstance(failed.error, TrimError):
+        message, reason = failed.error.message, failed.error.reason
+    elif failed.reason == "time limit":
+        message += f"; give it more with trim.timeout_s={2 * timeout_s:g}"
+    end_s = None if cut.end_s is None else float(cut.end_s)
+    return CutFailure(message, reason, float(cut.start_s), end_s)
+
+
+@contextmanager
+def only_run(videos_dir: Path) -> Iterator[None]:
+    """Keep a second run out of the same folder, and clear away what a killed one left half done.
+
+    Raises:
+        FolderInUseError: another run is at work there. The lock ends with its process, however that ends.
+    """
+    videos_dir.mkdir(parents=True, exist_ok=True)
+    with (videos_dir / ".lock").open("w") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            raise FolderInUseError(
+                f"{videos_dir} is being written by another run. Wait for it, or use another paths.videos_dir"
+            ) from None
+        for part in videos_dir.rglob(f".*{PART}.*"):
+            part.unlink(missing_ok=True)
+        yield

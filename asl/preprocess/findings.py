@@ -1,0 +1,34 @@
+"""All that a run found out, for the files and tables that tell of it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from asl.config import PreprocessConfig
+from asl.manifest import Clip
+from asl.preprocess.audit import Audit
+from asl.preprocess.cutting import Outcome
+from asl.preprocess.matching import Match, Unmatched, UrlNameErrors
+from asl.preprocess.metadata import Metadata
+from asl.preprocess.problems import Problem
+from asl.preprocess.raw_files import RawVideo
+
+
+@dataclass(frozen=True, kw_only=True)
+class Findings:
+    """One finished run of preprocessing."""
+
+    config: PreprocessConfig
+    metadata: Metadata  # with the splits that are used
+    raw_files: Sequence[str]  # all videos in the raw folder, relative to it
+    raw_videos: Mapping[str, RawVideo]  # of those that some instance's name fits and that open
+    matches: Mapping[str, Match | Unmatched]  # by video_id
+    outcome: Outcome
+    clips: Sequence[Clip]  # the manifest
+    problems: Sequence[Problem]
+    audit: Audit
+    url_name_errors: UrlNameErrors  # what the usual rule would have got wrong
+    stale: Sequence[str]  # files in the clips' folder that this run does not vouch for
+    started: str  # local time, ISO 8601
+    seconds: dict[str, float]  # how long each step took

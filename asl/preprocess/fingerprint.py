@@ -1,0 +1,105 @@
+"""A clip's content in 2 KB: whether two clips show the same, whatever their names and encodings.
+
+A perceptual hash of single frames does not do for signs: one signer before one wall begins and ends
+every sign in the same pose. So a fingerprint holds several frames, and two clips are the same only
+if both agree: what stands still (the picture), and what moves (each frame less the mean of all).
+"""
+
+from __future__ import annotations
+
+import base64
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+FRAMES = 8
+SIDE = 16  # pixels of a thumbnail's side
+
+#: Left out at each side of a thumbnail: letterboxes, site logos, running counters and captions.
+MARGIN = 2
+
+#: Clips of one content last equally long; re-encoding to another frame rate moves the end a frame.
+DURATION_TOLERANCE_S = 0.1
+
+#: Correlation from which two clips show the same. Measured on the demo's clips: each against itself
+#: at half the size and crf 35, and against all others. See benchmarks/README.md.
+SAME_PICTURE = 0.93
+SAME_MOTION = 0.85
+
+#: Less movement than this (standard deviation in grey levels) is noise and says nothing.
+LEAST_MOTION = 0.5
+
+Thumbnails = npt.NDArray[np.uint8]  # (FRAMES, SIDE, SIDE), grey
+
+
+@dataclass(frozen=True)
+class SameContent:
+    """Two clips that show the same."""
+
+    first: str
+    second: str
+    picture: float  # correlations, see above
+    motion: float
+
+
+def frames_to_keep(num_frames: int) -> list[int]:
+    """The middle frame of each of ``FRAMES`` equal parts; short clips repeat some.
+
+    >>> frames_to_keep(16)
+    [1, 3, 5, 7, 9, 11, 13, 15]
+    """
+    return [int((i + 0.5) * num_frames / FRAMES) for i in range(FRAMES)]
+
+
+def to_text(thumbnails: Thumbnails) -> str:
+    """A fingerprint as ASCII, for a log."""
+    return base64.b64encode(np.ascontiguousarray(thumbnails, dtype=np.uint8).tobytes()).decode()
+
+
+def from_text(text: str) -> Thumbnails:
+    """The inverse of :func:`to_text`. Raises ValueError for anything else."""
+    return np.frombuffer(base64.b64decode(text, validate=True), np.uint8).reshape(FRAMES, SIDE, SIDE)
+
+
+def same_content(fingerprints: Mapping[str, tuple[str, float]]) -> Iterator[SameContent]:
+    """Every pair of clips that shows the same, in a fixed order.
+
+    Only clips of about the same length are compared, so the work grows with the number of clips
+    times the number that share a length.
+
+    Args:
+        fingerprints: by name, the fingerprint as text and the clip's duration in seconds.
+    """
+    names = sorted(fingerprints, key=lambda name: (fingerprints[name][1], name))
+    if len(names) < 2:
+        return
+    durations = np.array([fingerprints[name][1] for name in names])
+    pictures, motions = _descriptors([fingerprints[name][0] for name in names])
+    ends = np.searchsorted(durations, durations + DURATION_TOLERANCE_S, side="right")
+    found = []
+    for i, end in enumerate(ends):
+        if end <= i + 1:
+            continue
+        picture, motion = pictures[i + 1 : end] @ pictures[i], motions[i + 1 : end] @ motions[i]
+        for k in np.flatnonzero((picture >= SAME_PICTURE) & (motion >= SAME_MOTION)):
+            first, second = sorted((names[i], names[i + 1 + k]))
+            found.append(SameContent(first, second, round(float(picture[k]), 3), round(float(motion[k]), 3)))
+    yield from sorted(found, key=lambda pair: (pair.first, pair.second))
+
+
+def _descriptors(texts: Sequence[str]) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.float32]]:
+    """Unit vectors whose dot products are correlations: of pictures, and of motions."""
+    clips = np.stack([from_text(text) for text in texts]).astype(np.float32)
+    clips = clips[:, :, MARGIN:-MARGIN, MARGIN:-MARGIN]
+    still = clips.mean(axis=1)
+    motion = (clips - still[:, None]).reshape(len(clips), -1)
+    motion[motion.std(axis=1) < LEAST_MOTION] = 0  # correlates with nothing
+    picture = still.reshape(len(clips), -1)
+    return _unit(picture - picture.mean(axis=1, keepdims=True)), _unit(motion)
+
+
+def _unit(vectors: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
+    norms = np.linalg.norm(vectors, axis=1, keepdims=True)
+    return np.divide(vectors, norms, out=np.zeros_like(vectors), where=norms > 0)
