@@ -9,7 +9,7 @@ import decord
 import pytest
 from raw_videos import frame_numbers, write_raw
 
-from asl.config import DatasetConfig, PathsConfig, PreprocessConfig, TrimConfig
+from asl.config import AuditConfig, DatasetConfig, MatchingConfig, PathsConfig, PreprocessConfig, TrimConfig
 from asl.errors import UserError
 from asl.manifest import COLUMNS, read_manifest
 from asl.preprocess.pipeline import preprocess
@@ -168,6 +168,94 @@ def test_files_that_no_clip_owns_are_reported_and_left_and_half_files_removed(ag
     assert (videos / "train" / "foreign.mp4").exists()
     assert not half.exists()
     assert "foreign" not in (again / "metadata" / "demo_manifest.csv").read_text()
+
+
+# ---------------------------------------------------------------- the audit
+
+
+def rows(data_dir):
+    clips = read_manifest(data_dir / "metadata" / "demo_manifest.csv")
+    return {clip.video_id: clip for clip in clips}
+
+
+def test_the_manifest_says_how_each_source_is_known_and_what_the_audit_found(done, truth):
+    clips = rows(done)
+    known = {clip.match for clip in clips.values()}
+    assert known == {"video_id", "youtube_id", "url_name", "evidence"}
+    by_length = [v for v, true in truth.items() if true["note"] == "shares its name, its length tells"]
+    assert [clips[video_id].match for video_id in by_length] == ["evidence"]
+    found = json.loads((done / "metadata" / "audit.json").read_text())
+    leaking = [pair for pair in found["pairs"] if pair["leakage"]]
+    assert leaking
+    for pair in leaking:
+        assert "leakage" in clips[pair["first"]].flags
+        assert "leakage" in clips[pair["second"]].flags
+    assert any("conflict" in clip.flags for clip in clips.values())
+
+
+def test_drop_train_takes_the_train_copy_out_and_nothing_else(done, again):
+    config = settings(again)
+    config.audit = AuditConfig(leakage="drop_train")
+    preprocess(config)
+    before, after = rows(done), rows(again)
+    gone = set(before) - set(after)
+    assert gone
+    assert set(after) < set(before)
+    for video_id in gone:
+        assert (before[video_id].split, problems(again)[video_id]["stage"]) == ("train", "audit")
+    assert not [clip for clip in after.values() if "leakage" in clip.flags and clip.split == "train"]
+    assert summary(again)["stale"] == []  # it is a good clip, only not for this manifest
+
+
+def test_the_usual_rule_is_followed_when_it_is_asked_for(again):
+    config = settings(again)
+    config.matching = MatchingConfig(policy="url_name")
+    preprocess(config)
+    usual = summary(again)["url_name_rule"]
+    assert sum(summary(again)["matched_by"].values()) == usual["rows"]
+    assert usual["wrong_at_least"] >= 1
+
+
+def test_splits_by_signer_keep_signers_apart_and_cut_nothing_again(done, again):
+    before = write_times(again)
+    config = settings(again)
+    config.dataset.split, config.dataset.folds = "signer", 3
+    preprocess(config)
+    assert write_times(again) == before
+    clips = rows(again)
+    assert set(clips) == set(rows(done))
+    splits: dict[int, set[str]] = {}
+    for clip in clips.values():
+        splits.setdefault(clip.signer_id, set()).add(clip.split)
+    assert all(len(found) == 1 for signer, found in splits.items() if signer >= 0)
+    assert {clip.split for clip in clips.values()} == {"train", "val", "test"}
+
+
+def test_a_suspect_is_kept_with_a_flag_or_dropped(tmp_path):
+    config = small(tmp_path, {"frame_end": -1}, {"frame_end": -1, "url": "http://x.example/b.mp4"})
+    write_raw(tmp_path / "raw" / "b.mp4", duration_s=3)
+    lengths = {"v0": {"action": [0, 1, 52]}, "v1": {"action": [0, 1, 300]}}
+    (tmp_path / "metadata" / "nslt.json").write_text(json.dumps(lengths))
+    config.dataset.lengths = str(tmp_path / "metadata" / "nslt.json")
+    preprocess(config)
+    manifest = tmp_path / "metadata" / "small_manifest.csv"
+    assert {clip.video_id: clip.flags for clip in read_manifest(manifest)} == {"v0": "", "v1": "suspect"}
+    assert "is 3.00 s long, but 12.00 s were published" in summary(tmp_path)["suspects"]["v1"]
+    config.matching = MatchingConfig(suspect="drop")
+    preprocess(config)
+    assert [clip.video_id for clip in read_manifest(manifest)] == ["v0"]
+    assert problems(tmp_path)["v1"]["reason"] == "suspect"
+
+
+def test_the_end_tolerance_can_be_widened(tmp_path):
+    config = small(tmp_path, {"frame_end": 60})  # of 50
+    with pytest.raises(UserError, match="not one clip"):
+        preprocess(config)
+    assert problems(tmp_path)["v0"]["reason"] == "segment past the end"
+    config.matching = MatchingConfig(end_tolerance_s=0.4)
+    preprocess(config)
+    (clip,) = read_manifest(tmp_path / "metadata" / "small_manifest.csv")
+    assert (clip.num_frames, clip.end_s) == (50, 2.0)
 
 
 # ---------------------------------------------------------------- small folders of their own
