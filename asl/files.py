@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from typing import IO
 
 #: Marks a file that is still being written, wherever asl writes one. The name starts with a dot.
 PART = ".part"
@@ -14,12 +17,32 @@ def beside(path: Path) -> Path:
     return path.with_name(f".{path.stem}.{os.getpid()}{PART}{path.suffix}")
 
 
-def write_beside(path: Path, text: str) -> None:
-    """Write a text file so that a reader never sees half of it, whenever this process is killed."""
+def remove_parts(folder: Path) -> None:
+    """Clear away what killed processes left half written, in the folder and below."""
+    for part in folder.rglob(f".*{PART}*"):
+        part.unlink(missing_ok=True)
+
+
+@contextmanager
+def written_beside(path: Path) -> Iterator[IO[bytes]]:
+    """A binary file that becomes ``path`` when the block ends well; until then ``path`` is untouched.
+
+    The bytes are on the disk before the name is theirs, and the name changes hands within one folder,
+    so a reader, also after a crash, finds the old file or the new one.
+    """
     path.parent.mkdir(parents=True, exist_ok=True)
     part = beside(path)
-    with part.open("w", encoding="utf-8", newline="") as file:
-        file.write(text)
-        file.flush()
-        os.fsync(file.fileno())
-    part.replace(path)
+    try:
+        with part.open("wb") as file:
+            yield file
+            file.flush()
+            os.fsync(file.fileno())
+        part.replace(path)
+    finally:
+        part.unlink(missing_ok=True)
+
+
+def write_beside(path: Path, text: str) -> None:
+    """Write a text file, UTF-8, whole or not at all."""
+    with written_beside(path) as file:
+        file.write(text.encode())

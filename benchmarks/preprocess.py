@@ -28,8 +28,9 @@ import numpy as np
 from rich.console import Console
 from rich.table import Table
 
+from asl.machine import available_cores
 from asl.preprocess import video
-from asl.preprocess.workers import Failed, available_cores, run_each
+from asl.preprocess.workers import Failed, run_each
 
 ROOT = Path(__file__).resolve().parent.parent
 SEGMENT_S = 2

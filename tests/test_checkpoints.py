@@ -11,6 +11,7 @@ import pytorch_lightning as pl
 import torch
 from torch.utils.data import DataLoader, TensorDataset
 
+from asl.files import written_beside
 from asl.training.checkpoints import (
     CheckpointError,
     LastAndBest,
@@ -19,7 +20,6 @@ from asl.training.checkpoints import (
     check_same_run,
     checkpoint_to_resume,
     read_checkpoint,
-    written_beside,
 )
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -17,9 +16,11 @@ from asl.data.class_sampler import Draw, EvaluationSampler, TrainSampler
 from asl.data.frame_sampling import Sampling
 from asl.data.reader import ClipError, read_clip
 from asl.data.transforms import NUM_CHANCES, Augmentation, augment, centre_crop
+from asl.machine import available_cores
 from asl.manifest import SPLITS, Clip, ManifestError
 
 Batch = dict[str, Tensor]
+MAX_WORKERS = 16  # reader processes, where data.num_workers does not say
 _NAMED = 5  # clips named in a message; the rest is counted
 
 
@@ -136,7 +137,7 @@ class ClipDataModule(pl.LightningDataModule):
         super().__init__()
         self.glosses = label_map(clips)
         self.sampling, self.resize, self.crop_size = sampling, resize, crop_size
-        self.num_workers = _max_workers() if num_workers is None else num_workers
+        self.num_workers = min(MAX_WORKERS, available_cores()) if num_workers is None else num_workers
         self.datasets = {
             split: ClipDataset(
                 [clip for clip in clips if clip.split == split],
@@ -217,9 +218,3 @@ class ClipDataModule(pl.LightningDataModule):
             pin_memory=torch.cuda.is_available(),
             **options,
         )
-
-
-def _max_workers() -> int:
-    """One a core that this process may use, at most 16."""
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    return min(16, cores)

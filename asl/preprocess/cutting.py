@@ -13,7 +13,7 @@ from rich.progress import Progress
 
 from asl.config import PreprocessConfig
 from asl.errors import UserError
-from asl.files import PART
+from asl.files import remove_parts
 from asl.preprocess.matching import Match, Unmatched
 from asl.preprocess.metadata import Instance
 from asl.preprocess.proof_log import ProofLog, asked_for
@@ -130,6 +130,5 @@ def only_run(videos_dir: Path) -> Iterator[None]:
             raise FolderInUseError(
                 f"{videos_dir} is being written by another run. Wait for it, or use another paths.videos_dir"
             ) from None
-        for part in videos_dir.rglob(f".*{PART}.*"):
-            part.unlink(missing_ok=True)
+        remove_parts(videos_dir)
         yield

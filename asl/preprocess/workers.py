@@ -7,7 +7,6 @@ one that died; the other tasks go on.
 from __future__ import annotations
 
 import multiprocessing
-import os
 import signal
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, as_completed
@@ -16,6 +15,8 @@ from dataclasses import dataclass
 from typing import Generic, TypeVar
 
 from pebble import ProcessExpired, ProcessPool
+
+from asl.machine import available_cores
 
 Task = TypeVar("Task")
 Result = TypeVar("Result")
@@ -77,13 +78,6 @@ def run_each(
     finally:
         pool.stop()  # a no-op where all is done; on Ctrl-C it ends the workers
         pool.join()
-
-
-def available_cores() -> int:
-    """Cores that this process may use, which in a container or a batch job is fewer than there are."""
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
 
 
 def _quiet() -> None:

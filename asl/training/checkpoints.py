@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-import os
 import shutil
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
 import pytorch_lightning as pl
 import torch
@@ -15,6 +12,7 @@ from lightning_fabric.plugins.io.torch_io import TorchCheckpointIO
 from pytorch_lightning.callbacks import Checkpoint
 
 from asl.errors import UserError
+from asl.files import written_beside
 from asl.model.weights import read_tensors
 
 LAST, BEST = "last.pt", "best.pt"
@@ -23,25 +21,6 @@ MONITOR = "val_top1"
 
 class CheckpointError(UserError):
     """A checkpoint that is missing, damaged, in the way, or of another run."""
-
-
-@contextmanager
-def written_beside(path: Path) -> Iterator[IO[bytes]]:
-    """A binary file that becomes ``path`` when the block ends well; until then ``path`` is untouched.
-
-    The bytes are on the disk before the name is theirs, and the name changes hands within one folder,
-    so a reader, also after a crash, finds the old file or the new one.
-    """
-    path.parent.mkdir(parents=True, exist_ok=True)
-    beside = path.with_name(f".{path.name}.part")
-    try:
-        with beside.open("wb") as file:
-            yield file
-            file.flush()
-            os.fsync(file.fileno())
-        beside.replace(path)
-    finally:
-        beside.unlink(missing_ok=True)
 
 
 class WholeFiles(TorchCheckpointIO):

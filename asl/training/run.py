@@ -24,6 +24,7 @@ from asl.data.frame_sampling import Sampling
 from asl.data.reader import scalable
 from asl.data.transforms import KINETICS_MEAN, KINETICS_STD, Augmentation
 from asl.errors import UserError
+from asl.files import remove_parts, write_beside
 from asl.manifest import read_manifest
 from asl.model.classifier import SignClassifier
 from asl.model.losses import build_loss
@@ -40,7 +41,6 @@ from asl.training.checkpoints import (
     check_same_run,
     checkpoint_to_resume,
     read_checkpoint,
-    written_beside,
 )
 from asl.training.summary import Bar, EpochLine, print_result, print_start
 
@@ -69,6 +69,7 @@ def train(config: TrainConfig) -> dict[str, Any]:
     best_and_last = LastAndBest(folder)
     trainer = build_trainer(config, folder, best_and_last)
     if trainer.is_global_zero:
+        remove_parts(folder)
         if resume_from is not None:
             adopt_best(resume_from, folder)
         print_start(config, datamodule, module.model, trainer, folder=folder, resume_from=resume_from)
@@ -83,8 +84,7 @@ def train(config: TrainConfig) -> dict[str, Any]:
             raise
         raise explained from error
     if trainer.is_global_zero:
-        with written_beside(folder / METRICS) as file:
-            file.write((json.dumps(metrics, indent=2) + "\n").encode())
+        write_beside(folder / METRICS, json.dumps(metrics, indent=2) + "\n")
         print_result(metrics, folder)
     return metrics
 
