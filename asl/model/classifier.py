@@ -97,6 +97,17 @@ class SignClassifier(pl.LightningModule):
             "lr_scheduler": {"scheduler": warmup_cosine(optimizer, warmup, steps), "interval": "step"},
         }
 
+    def configure_gradient_clipping(
+        self,
+        optimizer: Optimizer,
+        gradient_clip_val: float | None = None,
+        gradient_clip_algorithm: str | None = None,
+    ) -> None:
+        # Lightning refuses to clip for fused optimisers under autocast, as they may unscale gradients
+        # themselves. Fused is only used without a scaler (see configure_optimizers), so these are true.
+        if gradient_clip_val:
+            torch.nn.utils.clip_grad_norm_(self.parameters(), gradient_clip_val)
+
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         metrics = {
             name: float(value)
