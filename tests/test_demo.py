@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import json
 import math
+import subprocess
+import sys
+import time
 from fractions import Fraction
 from pathlib import Path
 
@@ -327,3 +330,41 @@ def test_a_picture_depends_on_nothing_but_its_arguments() -> None:
     assert picture.shape == (108, 144, 3)
     assert picture.dtype == np.uint8
     assert (picture == draw(make_signer(3, seed=0), (), 0.5, 7, 144, 108)).all()
+
+
+# ---------------------------------------------------------------- the command
+
+
+def test_a_run_that_is_killed_leaves_nothing_that_looks_finished(tmp_path: Path) -> None:
+    code = "from pathlib import Path; from asl.demo import make_demo; make_demo(Path({!r}), {})"
+    size = "train_per_gloss=1, val_per_gloss=1, test_per_gloss=1"
+    script = tmp_path / "make.py"
+    script.write_text(f"if __name__ == '__main__':\n    {code.format(str(tmp_path), size)}\n")
+    process = subprocess.Popen([sys.executable, str(script)])
+    while not list((tmp_path / ".demo.part").rglob("*.mp4")):
+        assert process.poll() is None, "it ended before it could be killed"
+        time.sleep(0.02)
+    process.kill()
+    process.wait()
+    assert not (tmp_path / "raw").exists()
+    assert not (tmp_path / "metadata").exists()
+
+    make_demo(tmp_path, train_per_gloss=1, val_per_gloss=1, test_per_gloss=1)
+    assert not (tmp_path / ".demo.part").exists()
+    told = read_truth(tmp_path)["raw_files"]
+    assert all((tmp_path / "raw" / path).stat().st_size for path in told)
+
+
+def test_the_command_says_what_is_in_the_way(demo_dir: Path) -> None:
+    result = subprocess.run(
+        [sys.executable, "-m", "asl.demo", str(demo_dir)], capture_output=True, text=True, check=False
+    )
+    assert result.returncode == 1
+    assert "train_per_gloss 1 instead of 34" in result.stderr
+    assert "--overwrite" in result.stderr
+    assert "Traceback" not in result.stderr
+
+
+def test_making_the_demo_needs_no_torch() -> None:
+    code = "import sys, asl.demo.__main__; sys.exit('torch' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

@@ -32,6 +32,8 @@ def main() -> None:
         )
     except UserError as error:
         sys.exit(f"error: {error}")
+    except KeyboardInterrupt:
+        sys.exit("stopped; the next run starts afresh")
     clips = ", ".join(f"{count} {split}" for split, count in demo.clips.items())
     print(f"{demo.num_instances} instances of 8 glosses in {demo.num_raw_files} raw videos: {clips}")
     if demo.made:

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import json
 import multiprocessing
+import os
 import shutil
+import signal
+import threading
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from concurrent.futures import ProcessPoolExecutor
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
@@ -80,7 +83,7 @@ def make_demo(
 
     Args:
         data_dir: the folder; made if it is not there. What else lies in it is left alone.
-        train_per_gloss: clips of each gloss; fewer than about 9 are topped by the fixed traps.
+        train_per_gloss: clips of each gloss; the fixed traps alone are 5 to 8.
         val_per_gloss: likewise.
         test_per_gloss: likewise.
         seed: of everything drawn.
@@ -101,7 +104,7 @@ def make_demo(
         made=True,
     )
     if _is_there(raw_dir, metadata_dir, recipe, overwrite):
-        return Demo(**{**vars(demo), "made": False})
+        return replace(demo, made=False)
 
     part = data_dir / ".demo.part"
     shutil.rmtree(part, ignore_errors=True)
@@ -166,9 +169,26 @@ def _write_all(
     # The long ones first, so that no process is left alone with one at the end.
     ordered = sorted(files, key=lambda file: -file.duration_s)
     # Not fork: whoever calls this may have threads, whose locks a forked child would inherit.
-    context = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(workers, mp_context=context) as pool:
+    pool = ProcessPoolExecutor(
+        workers, mp_context=multiprocessing.get_context("spawn"), initializer=_end_with_parent
+    )
+    try:
         yield from pool.map(_write_one, [(folder, file) for file in ordered], chunksize=4)
+    finally:
+        pool.shutdown(cancel_futures=True)  # after an error or Ctrl-C, hundreds may be waiting
+
+
+def _end_with_parent() -> None:
+    """Leave Ctrl-C to the parent, and do not outlive it if it is killed."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    parent = multiprocessing.parent_process()
+    assert parent is not None
+
+    def watch() -> None:
+        parent.join()
+        os._exit(1)
+
+    threading.Thread(target=watch, daemon=True).start()
 
 
 def _write_one(task: tuple[Path, RawFile]) -> tuple[str, list[Fraction]]:

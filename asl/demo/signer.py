@@ -1,4 +1,4 @@
-"""Draws a person who signs: bodies, skins, clothes, backgrounds, tempers and both handednesses.
+"""Draws a person who signs: bodies, skins, clothes, backgrounds, paces and both handednesses.
 
 Lengths are in picture heights, x from the middle of the picture, y from its top.
 """
@@ -71,7 +71,7 @@ def make_signer(signer_id: int, seed: int) -> Signer:
     """The same signer for the same ``(signer_id, seed)``. Hands are always the brightest thing."""
     rng = np.random.default_rng([seed, 1, signer_id])
     skin = _SKINS[rng.integers(len(_SKINS))]
-    dark = 0.42 * sum(skin) / 3  # what clothes and background stay below: see the module's tests
+    dark = 0.42 * sum(skin) / 3  # what clothes and background stay below
 
     def dim() -> Colour:
         r, g, b = rng.uniform(0.25, 1.0, 3) * dark
