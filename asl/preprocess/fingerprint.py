@@ -31,6 +31,8 @@ SAME_MOTION = 0.85
 #: Less movement than this (standard deviation in grey levels) is noise and says nothing.
 LEAST_MOTION = 0.5
 
+_BLOCK = 256  # clips
+
 Thumbnails = npt.NDArray[np.uint8]  # (FRAMES, SIDE, SIDE), grey
 
 
@@ -66,8 +68,8 @@ def from_text(text: str) -> Thumbnails:
 def same_content(fingerprints: Mapping[str, tuple[str, float]]) -> Iterator[SameContent]:
     """Every pair of clips that shows the same, in a fixed order.
 
-    Only clips of about the same length are compared, so the work grows with the number of clips
-    times the number that share a length.
+    Only clips of about the same length are compared, first by their pictures, and only pairs that
+    agree there by their motion.
 
     Args:
         fingerprints: by name, the fingerprint as text and the clip's duration in seconds.
@@ -77,22 +79,35 @@ def same_content(fingerprints: Mapping[str, tuple[str, float]]) -> Iterator[Same
         return
     durations = np.array([fingerprints[name][1] for name in names])
     pictures, motions = _descriptors([fingerprints[name][0] for name in names])
-    ends = np.searchsorted(durations, durations + DURATION_TOLERANCE_S, side="right")
     found = []
-    for i, end in enumerate(ends):
-        if end <= i + 1:
-            continue
-        picture, motion = pictures[i + 1 : end] @ pictures[i], motions[i + 1 : end] @ motions[i]
-        for k in np.flatnonzero((picture >= SAME_PICTURE) & (motion >= SAME_MOTION)):
-            first, second = sorted((names[i], names[i + 1 + k]))
-            found.append(SameContent(first, second, round(float(picture[k]), 3), round(float(motion[k]), 3)))
+    for i, k in _similar_pictures(pictures, durations):
+        motion = float(motions[i] @ motions[k])
+        if motion >= SAME_MOTION:
+            first, second = sorted((names[i], names[k]))
+            picture = round(float(pictures[i] @ pictures[k]), 3)
+            found.append(SameContent(first, second, picture, round(motion, 3)))
     yield from sorted(found, key=lambda pair: (pair.first, pair.second))
+
+
+def _similar_pictures(
+    pictures: npt.NDArray[np.float32], durations: npt.NDArray[np.float64]
+) -> Iterator[tuple[int, int]]:
+    """Pairs ``(i, k)``, i < k, of about the same length and picture; both arrays sorted by duration."""
+    ends = np.searchsorted(durations, durations + DURATION_TOLERANCE_S, side="right")
+    for start in range(0, len(pictures), _BLOCK):  # one matrix product for a block of clips at a time
+        stop = min(start + _BLOCK, len(pictures))
+        alike = pictures[start:stop] @ pictures[start : ends[stop - 1]].T >= SAME_PICTURE
+        for row, column in zip(*np.nonzero(alike), strict=True):
+            i, k = start + int(row), start + int(column)
+            if i < k < ends[i]:
+                yield i, k
 
 
 def _descriptors(texts: Sequence[str]) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.float32]]:
     """Unit vectors whose dot products are correlations: of pictures, and of motions."""
-    clips = np.stack([from_text(text) for text in texts]).astype(np.float32)
-    clips = clips[:, :, MARGIN:-MARGIN, MARGIN:-MARGIN]
+    raw = b"".join(base64.b64decode(text) for text in texts)
+    clips = np.frombuffer(raw, np.uint8).reshape(-1, FRAMES, SIDE, SIDE)
+    clips = clips[:, :, MARGIN:-MARGIN, MARGIN:-MARGIN].astype(np.float32)
     still = clips.mean(axis=1)
     motion = (clips - still[:, None]).reshape(len(clips), -1)
     motion[motion.std(axis=1) < LEAST_MOTION] = 0  # correlates with nothing
