@@ -37,7 +37,9 @@ class DatasetConfig:
     num_glosses: int | None = setting(None, "keep the first N glosses of the metadata; null: all", ge=1)
     fps: float = setting(25.0, "frame rate in which the metadata counts frames", gt=0)
     lengths: str | None = setting(
-        None, "the authors' nslt_*.json: lengths that prove whose a raw file is; null: do without"
+        "auto",
+        "the authors' nslt_*.json, whose lengths prove whose a raw file is; auto: nslt_{num_glosses}.json "
+        "beside the metadata if it is there; null: do without",
     )
     split: str = setting(
         "official",

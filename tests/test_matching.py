@@ -1,4 +1,5 @@
 import random
+from pathlib import Path
 
 import pytest
 from hypothesis import given
@@ -12,6 +13,7 @@ from asl.preprocess.evidence import (
     Verdict,
     box_scale,
     box_verdict,
+    find_lengths,
     length_verdict,
     load_lengths,
 )
@@ -242,6 +244,16 @@ def test_published_lengths_are_read_or_one_clear_error(tmp_path):
         path.write_text(content)
         with pytest.raises(MetadataError, match=r"nslt\.json: not of the form"):
             load_lengths(path)
+
+
+def test_published_lengths_beside_the_metadata_are_found(tmp_path):
+    metadata = tmp_path / "WLASL100_flat.json"
+    assert find_lengths("auto", metadata, 100) is None
+    (tmp_path / "nslt_100.json").write_text("{}")
+    assert find_lengths("auto", metadata, 100) == tmp_path / "nslt_100.json"
+    assert find_lengths("auto", metadata, 300) is None
+    assert find_lengths(None, metadata, 100) is None
+    assert find_lengths("else.json", metadata, 100) == Path("else.json")  # must be there: it was named
 
 
 def test_the_usual_rule_is_there_to_compare_and_its_errors_are_counted():

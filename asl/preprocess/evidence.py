@@ -43,6 +43,14 @@ class Verdict(Enum):
     UNKNOWN = "unknown"  # nothing to compare
 
 
+def find_lengths(lengths: str | None, metadata: Path, num_glosses: int | None) -> Path | None:
+    """The file that ``dataset.lengths`` means; None: there is none, and none has to be."""
+    if lengths != "auto":
+        return None if lengths is None else Path(lengths)
+    path = metadata.with_name(f"nslt_{num_glosses}.json")
+    return path if path.is_file() else None
+
+
 def load_lengths(path: Path) -> dict[str, float]:
     """``{video_id: end}`` in frames at 25 fps from the authors' ``nslt_*.json``.
 
