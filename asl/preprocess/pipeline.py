@@ -24,7 +24,7 @@ from asl.preprocess import summary
 from asl.preprocess.audit import Audit, audit, flagged, leaking_train_clips
 from asl.preprocess.cutting import Outcome, clip_path, cut_all, only_run, plan_cuts
 from asl.preprocess.decord_probe import probe_with_decord
-from asl.preprocess.evidence import load_lengths
+from asl.preprocess.evidence import find_lengths, load_lengths
 from asl.preprocess.findings import Findings
 from asl.preprocess.matching import (
     Evidence,
@@ -40,6 +40,8 @@ from asl.preprocess.metadata import Metadata, load_metadata, load_or_make_label_
 from asl.preprocess.problems import FAILURES, find_problems, write_problems
 from asl.preprocess.proof_log import ProofLog
 from asl.preprocess.raw_files import RawVideo, RawVideos, scan_raw
+from asl.preprocess.report.page import write_report
+from asl.preprocess.report.pictures import Pictures, take_pictures
 from asl.preprocess.splits import signer_folds
 from asl.preprocess.workers import Failed, run_each
 
@@ -89,7 +91,9 @@ def preprocess(config: PreprocessConfig) -> None:
             started=started,
             seconds=clock.seconds,
         )
-        written = _write(findings)
+        pictures = take_pictures(findings)
+        clock.stop("pictures")
+        written = _write(findings, pictures)
 
     summary.show(summary.summarise(findings), console)
     _probe(config, clips, console)
@@ -133,7 +137,13 @@ def _find_sources(config: PreprocessConfig, metadata: Metadata, console: Console
     raw_dir = Path(config.paths.raw_dir)
     files = scan_raw(raw_dir)
     claimed = claims([*metadata.instances, *metadata.others], files)
-    ends = load_lengths(Path(config.dataset.lengths)) if config.dataset.lengths else {}
+    lengths = find_lengths(config.dataset.lengths, Path(config.dataset.metadata), config.dataset.num_glosses)
+    ends = {} if lengths is None else load_lengths(lengths)
+    if lengths is None:
+        console.print(
+            "no published lengths (dataset.lengths): files that several videos could mean go to nobody",
+            soft_wrap=True,
+        )
     known = RawVideos(raw_dir, Path(config.paths.metadata_dir) / "raw_videos.json")
     with _progress(console) as progress:
         bar = progress.add_task("opening raw videos", total=len(claimed))
@@ -253,18 +263,20 @@ def _stale(videos_dir: Path, owned: Iterable[Path]) -> list[str]:
 # ---------------------------------------------------------------- telling
 
 
-def _write(findings: Findings) -> dict[str, Path]:
+def _write(findings: Findings, pictures: Pictures) -> dict[str, Path]:
     """Every file of the run; the manifest last, so that where it is new the others are."""
     folder = Path(findings.config.paths.metadata_dir)
     paths = {
         "errors": folder / "preprocess_errors.csv",
         "audit": folder / "audit.json",
         "summary": folder / "preprocess_summary.json",
+        "report": folder / "report.html",
         "manifest": folder / f"{findings.config.dataset.name}_manifest.csv",
     }
     write_problems(paths["errors"], findings.problems)
     write_beside(paths["audit"], json.dumps(findings.audit.as_dict(), indent=1, ensure_ascii=False))
     write_beside(paths["summary"], json.dumps(summary.summarise(findings), indent=1, ensure_ascii=False))
+    write_report(paths["report"], findings, pictures)
     write_manifest(paths["manifest"], findings.clips)
     return paths
 

@@ -141,6 +141,30 @@ def _thumbnail(frame: VideoFrame, side: int) -> npt.NDArray[np.uint8]:
     return small.to_ndarray().astype(np.uint8, copy=False)
 
 
+def pictures(path: Path, frames: Sequence[int], *, side: int) -> list[npt.NDArray[np.uint8]]:
+    """Chosen frames of a clip in colour, each ``(H, W, 3)``, as large as fits into a square.
+
+    Args:
+        path: the file.
+        frames: their indices, from 0, rising; one may stand there several times.
+        side: the square's side in pixels.
+
+    Raises:
+        VideoError: any frame up to the last chosen one cannot be decoded, or there is no such frame.
+    """
+    with _open(path) as container:
+        taken: list[npt.NDArray[np.uint8]] = []
+        for index, frame in enumerate(_decode(container, _video_stream(container))):
+            while len(taken) < len(frames) and frames[len(taken)] == index:
+                scale = side / max(frame.width, frame.height)
+                width, height = (max(1, round(n * scale)) for n in (frame.width, frame.height))
+                small = frame.reformat(width=width, height=height, format="rgb24", interpolation="AREA")
+                taken.append(small.to_ndarray().astype(np.uint8, copy=False))
+            if len(taken) == len(frames):
+                return taken
+        raise VideoError(f"has no frame {frames[len(taken)]}")
+
+
 def copy(source: Path, target: Path, *, audio: bool = False) -> Timeline:
     """Copy a whole video into an MP4 without re-encoding; returns when its frames are to be shown.
 

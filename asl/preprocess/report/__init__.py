@@ -1,0 +1,1 @@
+"""``report.html``: one file that a person opens to see what came of a run of preprocessing."""
