@@ -13,7 +13,7 @@ FIND_PYTHON = for p in $(PYTHON) python3 python3.12 python3.13 python3.11 python
 	if $$p -c 'import sys; sys.exit(not (3, 10) <= sys.version_info < (3, 14))' 2>/dev/null; \
 	then echo $$p; exit; fi; done
 
-.PHONY: install test lint types demo benchmark clean-demo
+.PHONY: install test lint types browser demo benchmark clean-demo
 
 install: $(VENV)/installed
 
@@ -32,7 +32,17 @@ lint: install
 types: install
 	$(BIN)/mypy
 
-test: lint types
+# The tests open the report in a browser: the machine's own, or Debian's where it may be installed.
+browser:
+	@for name in chromium chromium-browser google-chrome google-chrome-stable; do \
+	command -v $$name >/dev/null && exit 0; done; \
+	test -x "$$ASL_BROWSER" && exit 0; \
+	if test "$$(id -u)" = 0 && command -v apt-get >/dev/null; \
+	then apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -qq -y chromium >/dev/null; fi \
+	|| true; \
+	command -v chromium >/dev/null || echo "no Chromium: tests in a browser are left out (apt-get install chromium)"
+
+test: lint types browser
 	$(BIN)/pytest
 
 demo: install

@@ -13,6 +13,7 @@ from asl.manifest import SPLITS, Clip
 HEIGHT = 100
 
 _GAP = 0.12  # between bars, in units
+_GAPS_UP_TO = 150  # bars; more are thinner than a few pixels
 _MOST_BINS = 40
 _BIN_WIDTHS_S = (0.1, 0.2, 0.25, 0.5, 1.0, 2.0, 5.0, 10.0, 30.0, 60.0, 300.0, 3600.0)
 
@@ -74,12 +75,13 @@ def _chart(
 ) -> Chart:
     ticks = _ticks(max(sum(stack.values()) for stack in stacks))
     paths = dict.fromkeys(SPLITS, "")
+    gap = _GAP if len(stacks) <= _GAPS_UP_TO else 0
     for x, stack in enumerate(stacks):
         bottom = 0
         for split, count in stack.items():
             if count:
                 low, high = (HEIGHT * (1 - n / ticks[-1]) for n in (bottom, bottom + count))
-                paths[split] += f"M{x + _GAP / 2:g} {low:.4g}h{1 - _GAP:g}V{high:.4g}h{_GAP - 1:g}z"
+                paths[split] += f"M{x + gap / 2:g} {low:.4g}h{1 - gap:g}V{high:.4g}h{gap - 1:g}z"
                 bottom += count
     return Chart(title=title, paths=paths, labels=tuple(labels), ticks=ticks, axis=axis)
 

@@ -1,0 +1,150 @@
+"""Findings made by hand: a run that never was, with as many instances and as odd names as a test wants."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from clips import write_clip
+
+from asl.config import DatasetConfig, PathsConfig, PreprocessConfig, TrimConfig
+from asl.manifest import Clip
+from asl.preprocess.audit import Audit, Kind, Pair, audit, make_pair
+from asl.preprocess.cutting import Outcome
+from asl.preprocess.findings import Findings
+from asl.preprocess.matching import Match, Unmatched, UrlNameErrors
+from asl.preprocess.metadata import Instance, Metadata
+from asl.preprocess.problems import find_problems
+from asl.preprocess.raw_files import RawVideo
+from asl.preprocess.trim import Proof
+
+NUM_FRAMES = 9
+
+
+def instance(video_id: str, gloss: str = "book", split: str = "train", **more: Any) -> Instance:
+    """A whole clip of its own URL."""
+    fields = {"url": f"https://signs.example/{video_id}.mp4", "site": "signs", "signer_id": 1, **more}
+    return Instance(
+        video_id=video_id, gloss=gloss, split=split, frame_start=1, frame_end=-1, bbox=None, **fields
+    )
+
+
+def make_findings(
+    folder: Path,
+    instances: Sequence[Instance],
+    *,
+    missing: Sequence[str] = (),
+    doubts: dict[str, str] | None = None,
+    pairs: Sequence[tuple[Kind, str, str]] = (),
+    dropped: dict[str, str] | None = None,
+    seconds_of: dict[str, float] | None = None,
+    **more: Any,
+) -> Findings:
+    """What a run would have found of these instances; no file is read or written.
+
+    Args:
+        folder: the data folder.
+        instances: all of them; each has a clip unless it is missing or dropped.
+        missing: video_ids without a source.
+        doubts: what speaks against a source, by video_id.
+        pairs: that the audit is to have found.
+        dropped: why the audit took a clip out, by video_id.
+        seconds_of: durations by video_id, otherwise 2 s.
+        more: other fields of :class:`Findings`.
+    """
+    doubts, dropped, seconds_of = doubts or {}, dropped or {}, seconds_of or {}
+    by_id = {one.video_id: one for one in instances}
+    glosses = tuple(dict.fromkeys(one.gloss for one in instances))
+    label_of = {gloss: label for label, gloss in enumerate(glosses)}
+    metadata = Metadata(tuple(instances), glosses, ())
+    matches: dict[str, Match | Unmatched] = {
+        one.video_id: Unmatched("no file", f"download {one.url} as {one.video_id}.mp4")
+        if one.video_id in missing
+        else Match(f"{one.video_id}.mp4", "video_id", doubts.get(one.video_id))
+        for one in instances
+    }
+    proofs = {one.video_id: _proof() for one in instances if one.video_id not in missing}
+    clips = [
+        _clip(one, label_of[one.gloss], seconds_of.get(one.video_id, 2.0))
+        for one in instances
+        if one.video_id in proofs and one.video_id not in dropped
+    ]
+    found: list[Pair] = [make_pair(kind, by_id[first], by_id[second]) for kind, first, second in pairs]
+    audited: Audit = dataclasses.replace(
+        audit(instances, clips, {}, fps=25, min_per_class=5), pairs=tuple(found), dropped=tuple(dropped)
+    )
+    raw = {f"{video_id}.mp4": RawVideo(2.0, 320, 240, 29.97, "h264", "yuv420p") for video_id in proofs}
+    return Findings(
+        **{
+            "config": _config(folder),
+            "metadata": metadata,
+            "raw_files": sorted(raw),
+            "raw_videos": raw,
+            "matches": matches,
+            "outcome": Outcome(proofs, {}, 0),
+            "clips": clips,
+            "problems": find_problems(metadata, matches, {}, dropped),
+            "audit": audited,
+            "url_name_errors": UrlNameErrors(40, 20, 11, 7, 6),
+            "stale": (),
+            "started": "2026-01-02T03:04:05+00:00",
+            "seconds": {"matching": 1.5},
+            **more,
+        }
+    )
+
+
+def write_clips(findings: Findings, grey: Sequence[int] = range(0, 90, 10)) -> None:
+    """Files for all clips of the manifest, evenly grey frame by frame."""
+    assert len(grey) == NUM_FRAMES
+    for clip in findings.clips:
+        write_clip(Path(findings.config.paths.data_dir) / clip.path, grey=grey)
+
+
+def _config(folder: Path) -> PreprocessConfig:
+    paths = PathsConfig(
+        data_dir=str(folder),
+        raw_dir=str(folder / "raw"),
+        videos_dir=str(folder / "videos"),
+        metadata_dir=str(folder / "metadata"),
+    )
+    dataset = DatasetConfig(name="made", metadata=str(folder / "metadata" / "made.json"))
+    return PreprocessConfig(paths=paths, dataset=dataset, trim=TrimConfig(workers=1))
+
+
+def _proof() -> Proof:
+    return Proof(
+        num_frames=NUM_FRAMES,
+        fps=25.0,
+        duration_s=NUM_FRAMES / 25,
+        width=64,
+        height=48,
+        start_s=0.0,
+        end_s=NUM_FRAMES / 25,
+        copied=True,
+        size=1,
+        digest="",
+        fingerprint="",
+    )
+
+
+def _clip(one: Instance, label: int, duration_s: float) -> Clip:
+    return Clip(
+        split=one.split,
+        gloss=one.gloss,
+        label=label,
+        video_id=one.video_id,
+        path=f"videos/{one.split}/{one.gloss}/{one.video_id}.mp4",
+        num_frames=NUM_FRAMES,
+        fps=25.0,
+        duration_s=duration_s,
+        width=64,
+        height=48,
+        signer_id=one.signer_id,
+        source=f"{one.video_id}.mp4",
+        start_s=0.0,
+        end_s=duration_s,
+        match="video_id",
+    )
