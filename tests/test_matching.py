@@ -189,17 +189,38 @@ def test_a_segment_is_never_ruled_out_by_the_length_of_its_file():
     assert found == {"1": "shared name", "2": "shared name"}
 
 
-def test_a_box_rules_out_only_what_no_download_explains():
+def test_a_box_is_compared_up_to_a_common_scale():
     assert box_scale((0, 0, 500, 720), 1280, 720) == 1
-    assert box_verdict((0, 0, 500, 720), 1280, 720) is Verdict.POSSIBLE
+    assert box_verdict((0, 0, 500, 720), 1280, 720) is Verdict.OWN
     assert box_verdict((0, 0, 500, 720), 640, 360) is Verdict.POSSIBLE  # downloaded at half the size
     assert box_verdict((0, 0, 500, 1080), 320, 1080 / LARGEST_DOWNSCALE - 1) is Verdict.FOREIGN
     assert box_verdict(None, 640, 360) is box_verdict((0, 0, 0, 0), 640, 360) is Verdict.UNKNOWN
+
+
+@pytest.mark.parametrize(
+    ("size", "owner"),
+    [
+        ((80, 60), "1"),  # the other's box would need fifteen times the size
+        ((500, 400), None),  # both are possible
+        ((8, 6), None),  # neither fits: a thumbnail, of whatever
+    ],
+)
+def test_where_lengths_leave_two_a_box_that_cannot_lie_in_the_picture_decides(size, owner):
     instances = [
         instance("1", "http://a.example/apple.mp4", bbox=(0, 0, 50, 60)),
         instance("2", "http://b.example/apple.mp4", bbox=(0, 0, 500, 900)),
     ]
-    evidence = {"ends": {"1": 60, "2": 60}, "lengths": {"apple.mp4": 2.4}, "size": (80, 60)}
+    evidence = {"ends": {"1": 60, "2": 60}, "lengths": {"apple.mp4": 2.4}, "size": size}
+    found = rules(instances, ["apple.mp4"], **evidence)
+    assert {video_id for video_id, rule in found.items() if rule != "shared name"} == ({owner} - {None})
+
+
+def test_a_box_never_overrules_the_length():
+    instances = [
+        instance("1", "http://a.example/apple.mp4", bbox=(0, 0, 500, 900)),
+        instance("2", "http://b.example/apple.mp4", bbox=(0, 0, 50, 60)),
+    ]
+    evidence = {"ends": {"1": 60, "2": 90}, "lengths": {"apple.mp4": 2.4}, "size": (80, 60)}
     assert rules(instances, ["apple.mp4"], **evidence) == {"1": ("evidence", "apple.mp4"), "2": "shared name"}
 
 

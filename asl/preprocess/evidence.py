@@ -107,22 +107,16 @@ def box_scale(bbox: tuple[int, int, int, int], width: int, height: int) -> float
 
 
 def box_verdict(bbox: tuple[int, int, int, int] | None, width: int, height: int) -> Verdict:
-    """Whether the box fits into the picture, up to a common scale. Never more than POSSIBLE: many fit."""
+    """Whether the box fits into the picture as it is (OWN) or up to a common scale (POSSIBLE).
+
+    OWN is weak here: the boxes of most instances fit into most pictures. FOREIGN is strong.
+    """
     if bbox is None or width <= 0 or height <= 0 or max(bbox) <= 0:
         return Verdict.UNKNOWN
-    return Verdict.POSSIBLE if box_scale(bbox, width, height) <= LARGEST_DOWNSCALE else Verdict.FOREIGN
-
-
-def verdict(
-    instance: Instance, raw: RawVideo | None, published_end: float | None, fps: float = 25.0
-) -> Verdict:
-    """Both pieces of evidence together: one FOREIGN decides, OWN needs the length."""
-    if raw is None:
-        return Verdict.UNKNOWN
-    length = length_verdict(published_end if instance.frame_end == -1 else None, raw.duration_s, fps)
-    if Verdict.FOREIGN in (length, box_verdict(instance.bbox, raw.width, raw.height)):
-        return Verdict.FOREIGN
-    return length
+    scale = box_scale(bbox, width, height)
+    if scale <= FITTING_SCALE:
+        return Verdict.OWN
+    return Verdict.POSSIBLE if scale <= LARGEST_DOWNSCALE else Verdict.FOREIGN
 
 
 def doubt(

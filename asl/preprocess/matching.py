@@ -17,7 +17,7 @@ from dataclasses import dataclass, field
 from pathlib import PurePosixPath
 from urllib.parse import parse_qs, unquote, urlsplit
 
-from asl.preprocess.evidence import Verdict, doubt, verdict
+from asl.preprocess.evidence import Verdict, box_verdict, doubt, length_verdict
 from asl.preprocess.metadata import Instance
 from asl.preprocess.raw_files import VIDEO_SUFFIXES, RawVideo
 
@@ -57,10 +57,17 @@ class Evidence:
     published_ends: Mapping[str, float] = field(default_factory=dict)  # by video_id, in frames at fps
     fps: float = 25.0
 
-    def verdict(self, instance: Instance, file: str) -> Verdict:
-        """Whether the file can be the instance's own."""
-        end = self.published_ends.get(instance.video_id)
-        return verdict(instance, self.raw_videos.get(file), end, self.fps)
+    def length(self, instance: Instance, file: str) -> Verdict:
+        """Whether the file is as long as the instance's own; UNKNOWN for segments of a longer file."""
+        raw = self.raw_videos.get(file)
+        if raw is None or instance.frame_end != -1:
+            return Verdict.UNKNOWN
+        return length_verdict(self.published_ends.get(instance.video_id), raw.duration_s, self.fps)
+
+    def box(self, instance: Instance, file: str) -> Verdict:
+        """Whether the instance's box fits into the file's picture."""
+        raw = self.raw_videos.get(file)
+        return Verdict.UNKNOWN if raw is None else box_verdict(instance.bbox, raw.width, raw.height)
 
     def doubt(self, instance: Instance, file: str) -> str | None:
         """What speaks against a file that only this instance can have meant."""
@@ -182,16 +189,23 @@ def match(
 def owner_of(file: str, claimants: Sequence[Claim], evidence: Evidence) -> tuple[str | None, bool]:
     """Which video a file is (see :func:`video_key`), and whether evidence had to tell.
 
-    A contested file goes to a video only if its length is that video's own and every other video is
-    ruled out; otherwise to nobody, which is None.
+    A contested file goes to a video only if its length is that video's own and every other one is ruled
+    out: by the length, or because its signer's box cannot lie in this picture while the owner's does.
+    Otherwise it goes to nobody, which is None.
     """
-    videos: dict[str, list[Verdict]] = defaultdict(list)
+    videos: dict[str, list[Instance]] = defaultdict(list)
     for instance, _ in claimants:
-        videos[video_key(instance)].append(evidence.verdict(instance, file))
+        videos[video_key(instance)].append(instance)
     if len(videos) == 1:
         return next(iter(videos)), False
-    possible = [key for key, verdicts in videos.items() if set(verdicts) != {Verdict.FOREIGN}]
-    if len(possible) == 1 and Verdict.OWN in videos[possible[0]]:
+
+    lengths = {key: {evidence.length(one, file) for one in members} for key, members in videos.items()}
+    possible = [key for key, verdicts in lengths.items() if verdicts != {Verdict.FOREIGN}]
+    if len(possible) > 1:
+        boxes = {key: {evidence.box(one, file) for one in videos[key]} for key in possible}
+        if any(verdicts == {Verdict.OWN} for verdicts in boxes.values()):
+            possible = [key for key in possible if boxes[key] != {Verdict.FOREIGN}]
+    if len(possible) == 1 and Verdict.OWN in lengths[possible[0]]:
         return possible[0], True
     return None, True
 
@@ -204,8 +218,8 @@ def _choose(
     for rule in RULES:
         files = sorted((file for file, by in owned if by == rule), key=_preference)
         if len(files) > 1 and rule == "url_name":  # two folders, one name: which one is it?
-            own = [file for file in files if evidence.verdict(instance, file) is Verdict.OWN]
-            others = [file for file in files if evidence.verdict(instance, file) is not Verdict.FOREIGN]
+            own = [file for file in files if evidence.length(instance, file) is Verdict.OWN]
+            others = [file for file in files if evidence.length(instance, file) is not Verdict.FOREIGN]
             if len(own) != 1 or own != others:
                 return doubted or Unmatched(
                     "several files of its name",
@@ -286,7 +300,7 @@ def url_name_errors(
         across += len(rows) if len({row.split for row in rows}) > 1 else 0
         owner, _ = owner_of(file, claimed.get(file, ()), evidence) if file in claimed else (None, False)
         wrong_by_evidence += sum(
-            evidence.verdict(row, file) is Verdict.FOREIGN or (owner is not None and video_key(row) != owner)
+            evidence.length(row, file) is Verdict.FOREIGN or (owner is not None and video_key(row) != owner)
             for row in rows
         )
     total = sum(map(len, rows_of.values()))
