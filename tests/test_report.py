@@ -184,11 +184,21 @@ def test_the_sample_is_spread_over_splits_and_glosses_whatever_the_order_of_the_
 def test_a_strip_holds_the_first_the_middle_and_the_last_frame(tmp_path):
     findings = make_findings(tmp_path, [instance("00001")])
     write_clips(findings, grey=[30, 0, 0, 0, 120, 0, 0, 0, 210])
-    strip = take_strip(Shot("00001", tmp_path / findings.clips[0].path, 9))
-    picture = np.asarray(Image.open(io.BytesIO(strip.jpeg)))
-    assert picture.shape == (strip.height, strip.width, 3) == (120, 3 * SIDE + 4, 3)
+    jpeg = take_strip(Shot("00001", tmp_path / findings.clips[0].path, 9))
+    picture = np.asarray(Image.open(io.BytesIO(jpeg)))
+    assert picture.shape == (120, 3 * SIDE + 4, 3)
     middles = [picture[60, SIDE // 2 + i * (SIDE + 2), 0] for i in range(3)]
     assert middles == pytest.approx([30, 120, 210], abs=6)
+
+
+def test_pictures_that_were_taken_before_are_not_taken_again(tmp_path):
+    findings = make_findings(tmp_path, trio("book", 1))
+    write_clips(findings)
+    first = take_pictures(findings)
+    for clip in findings.clips:
+        (tmp_path / clip.path).unlink()
+    assert take_pictures(findings).strips == first.strips
+    assert all(strip.uri.startswith("data:image/jpeg") for strip in first.strips.values())
 
 
 def test_a_picture_that_cannot_be_made_is_missing_and_nothing_else(tmp_path):
@@ -308,7 +318,7 @@ def test_pictures_lead_to_their_clips_whatever_these_are_called(hostile):
     findings, pictures = hostile
     page = page_of(findings, pictures)
     folder = Path(findings.config.paths.metadata_dir)
-    folder.mkdir()
+    folder.mkdir(exist_ok=True)
     links = {link["href"] for link in page.all("a") if "title" in link}
     assert {(folder / unquote(link)).resolve() for link in links} == {
         (Path(findings.config.paths.data_dir) / clip.path).resolve() for clip in findings.clips

@@ -3,6 +3,7 @@ import pickle
 from fractions import Fraction
 
 import pytest
+from PIL import Image
 from raw_videos import frame_numbers, write_raw
 
 from asl.preprocess import video
@@ -13,6 +14,7 @@ from asl.preprocess.trim import Cut, TrimError, file_digest, trim
 def make_cut(source, target, **changes):
     settings = {"video_id": "7", "start_s": Fraction(0), "end_s": None, "end_tolerance_s": Fraction(1, 25)}
     settings |= {"crf": 20, "preset": "ultrafast", "audio": False, "source": source, "target": target}
+    settings["strip"] = target.parents[2] / "strips" / "7.jpg"
     return Cut(**{**settings, **changes})
 
 
@@ -35,6 +37,8 @@ def test_the_proof_says_what_is_in_the_file(tmp_path, target):
     assert (proof.start_s, proof.end_s) == (1.0, 2.0)
     assert (proof.size, proof.digest) == (target.stat().st_size, file_digest(target))
     assert files(target.parent) == ["7.mp4"]
+    with Image.open(target.parents[2] / "strips" / "7.jpg") as strip:
+        assert strip.size == (3 * 160 + 4, 120)  # first, middle and last frame
 
 
 def test_whole_plain_videos_are_copied_and_others_encoded(tmp_path, target):

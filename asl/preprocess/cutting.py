@@ -62,6 +62,7 @@ def plan_cuts(
                 video_id=instance.video_id,
                 source=Path(config.paths.raw_dir) / found.source,
                 target=clip_path(config, instance),
+                strip=strip_path(config, instance.video_id),
                 start_s=start_s,
                 end_s=end_s,
                 end_tolerance_s=frame_s if tolerance_s is None else Fraction(tolerance_s),
@@ -78,6 +79,11 @@ def clip_path(config: PreprocessConfig, instance: Instance) -> Path:
     return Path(config.paths.videos_dir) / instance.split / instance.gloss / f"{instance.video_id}.mp4"
 
 
+def strip_path(config: PreprocessConfig, video_id: str) -> Path:
+    """Where the pictures of an instance's clip lie."""
+    return Path(config.paths.metadata_dir) / "strips" / f"{video_id}.jpg"
+
+
 def cut_all(config: PreprocessConfig, cuts: Sequence[Cut], log: ProofLog, progress: Progress) -> Outcome:
     """Make every clip that is not there and right, in worker processes."""
     proofs: dict[str, Proof] = {}
@@ -92,6 +98,7 @@ def cut_all(config: PreprocessConfig, cuts: Sequence[Cut], log: ProofLog, progre
     # Before the cut: a source that is replaced while it is being cut must not look like the one proven.
     asked = {cut.video_id: asked_for(cut) for cut in to_do}
     failures = {}
+    to_do.sort(key=_work, reverse=True)  # else the longest one may be the last, with one worker at it
     bar = progress.add_task("cutting clips", total=len(cuts), completed=reused)
     for ended in run_each(trim, to_do, workers=config.trim.workers, timeout_s=config.trim.timeout_s):
         cut = ended.task
@@ -102,6 +109,12 @@ def cut_all(config: PreprocessConfig, cuts: Sequence[Cut], log: ProofLog, progre
             failures[cut.video_id] = _failure(ended, config.trim.timeout_s)
         progress.advance(bar)
     return Outcome(proofs, failures, reused)
+
+
+def _work(cut: Cut) -> tuple[float, str]:
+    """About how long a cut takes: by the bytes of its source, whole or the segment's seconds of it."""
+    size = cut.source.stat().st_size
+    return (size if cut.end_s is None else float(cut.end_s - cut.start_s) * 1e5, cut.video_id)
 
 
 def _failure(failed: Failed[Cut], timeout_s: float) -> CutFailure:

@@ -7,9 +7,10 @@ from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
 
-from asl.files import beside
-from asl.preprocess import video
-from asl.preprocess.fingerprint import SIDE, frames_to_keep, to_text
+from asl.files import beside, written_beside
+from asl.preprocess import fingerprint, strip, video
+from asl.preprocess.fingerprint import frames_to_keep, to_text
+from asl.preprocess.strip import frames_to_show
 from asl.preprocess.video import Timeline, VideoError, VideoInfo
 
 #: How far a written time stamp may lie from the one that was meant: containers round to their
@@ -33,6 +34,7 @@ class Cut:
     video_id: str
     source: Path
     target: Path
+    strip: Path  # where its pictures go, see strip.py
     start_s: Fraction
     end_s: Fraction | None  # None: to the end of the source
     end_tolerance_s: Fraction  # how far the segment may reach past the source's end
@@ -89,12 +91,12 @@ def file_digest(path: Path) -> str:
 
 
 def _write_and_prove(cut: Cut, part: Path) -> Proof:
-    if cut.is_whole and video.probe(cut.source).is_plain:
+    if cut.is_whole:
         try:
             meant = video.copy(cut.source, part, audio=cut.audio)
             return _prove(cut, part, meant, copied=True)
         except VideoError:
-            pass  # what cannot be copied exactly can still be decoded and encoded exactly, or fails there
+            pass  # turned, of another codec, not exact: then it is encoded, or found damaged there
     meant = video.encode(
         cut.source,
         part,
@@ -118,8 +120,15 @@ def _check_end(cut: Cut, meant: Timeline) -> None:
 
 
 def _prove(cut: Cut, part: Path, meant: Timeline, *, copied: bool) -> Proof:
-    """Decode every frame of the written file and hold it against what was meant."""
-    decoded = video.decode(part, keep=frames_to_keep(len(meant.times)), side=SIDE)
+    """Decode every frame of the written file, hold it against what was meant, and keep its pictures."""
+    count = len(meant.times)
+    decoded = video.decode(
+        part,
+        keep=frames_to_keep(count),
+        side=fingerprint.SIDE,
+        show=frames_to_show(count),
+        show_side=strip.SIDE,
+    )
     got, info = decoded.timeline, decoded.info
     _check_form(info)
     if len(got.times) != len(meant.times):
@@ -134,6 +143,8 @@ def _prove(cut: Cut, part: Path, meant: Timeline, *, copied: bool) -> Proof:
             f"its frames up to {float(worst):.3f} s away from their time",
             "not proven",
         )
+    with written_beside(cut.strip) as file:
+        file.write(strip.to_jpeg(decoded.pictures))
     whole_end = cut.end_s is None or cut.end_s > meant.end
     end_s = meant.end if whole_end or cut.end_s is None else cut.end_s
     return Proof(

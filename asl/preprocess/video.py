@@ -99,15 +99,25 @@ class Decoded:
     timeline: Timeline
     info: VideoInfo
     thumbnails: npt.NDArray[np.uint8]  # (N, side, side), grey, of the frames that were asked for
+    pictures: tuple[npt.NDArray[np.uint8], ...]  # each (H, W, 3), likewise
 
 
-def decode(path: Path, *, keep: Sequence[int] = (), side: int = 16) -> Decoded:
+def decode(
+    path: Path,
+    *,
+    keep: Sequence[int] = (),
+    side: int = 16,
+    show: Sequence[int] = (),
+    show_side: int = 160,
+) -> Decoded:
     """Decode every frame of a file once; what it shows when, and what it is.
 
     Args:
         path: the file.
         keep: frames of which a thumbnail is wanted, rising; those past the end are left out.
         side: a thumbnail's height and width in pixels, whatever the picture's aspect.
+        show: frames of which a picture is wanted, likewise.
+        show_side: the square into which a picture fits, in pixels.
 
     Raises:
         VideoError: any frame that cannot be decoded, frames out of order or of another size, or
@@ -117,14 +127,16 @@ def decode(path: Path, *, keep: Sequence[int] = (), side: int = 16) -> Decoded:
         stream = _video_stream(container)
         times: list[Fraction] = []
         thumbnails: list[npt.NDArray[np.uint8]] = []
-        wanted, end, info = list(keep), Fraction(0), None
+        shown: list[npt.NDArray[np.uint8]] = []
+        end, info = Fraction(0), None
         for frame in _decode(container, stream):
             info = info or _info(container, stream, frame)
             if (frame.width, frame.height) != (info.width, info.height):
                 raise VideoError(f"changes its picture size to {frame.width}x{frame.height}")
-            while wanted and wanted[0] == len(times):
+            while len(thumbnails) < len(keep) and keep[len(thumbnails)] == len(times):
                 thumbnails.append(_thumbnail(frame, side))
-                wanted.pop(0)
+            while len(shown) < len(show) and show[len(shown)] == len(times):
+                shown.append(_picture(frame, show_side))
             times.append(_time(frame))
             end = times[-1] + _shown_for(frame, stream)
         if info is None:
@@ -133,11 +145,19 @@ def decode(path: Path, *, keep: Sequence[int] = (), side: int = 16) -> Decoded:
             raise VideoError("has time stamps that do not rise")
         zero = times[0]
         timeline = Timeline(tuple(time - zero for time in times), end - zero)
-        return Decoded(timeline, info, np.array(thumbnails, np.uint8).reshape(-1, side, side))
+        kept = np.array(thumbnails, np.uint8).reshape(-1, side, side)
+        return Decoded(timeline, info, kept, tuple(shown))
 
 
 def _thumbnail(frame: VideoFrame, side: int) -> npt.NDArray[np.uint8]:
     small = frame.reformat(width=side, height=side, format="gray", interpolation="AREA")
+    return small.to_ndarray().astype(np.uint8, copy=False)
+
+
+def _picture(frame: VideoFrame, side: int) -> npt.NDArray[np.uint8]:
+    scale = side / max(frame.width, frame.height)
+    width, height = (max(1, round(n * scale)) for n in (frame.width, frame.height))
+    small = frame.reformat(width=width, height=height, format="rgb24", interpolation="AREA")
     return small.to_ndarray().astype(np.uint8, copy=False)
 
 
@@ -156,10 +176,7 @@ def pictures(path: Path, frames: Sequence[int], *, side: int) -> list[npt.NDArra
         taken: list[npt.NDArray[np.uint8]] = []
         for index, frame in enumerate(_decode(container, _video_stream(container))):
             while len(taken) < len(frames) and frames[len(taken)] == index:
-                scale = side / max(frame.width, frame.height)
-                width, height = (max(1, round(n * scale)) for n in (frame.width, frame.height))
-                small = frame.reformat(width=width, height=height, format="rgb24", interpolation="AREA")
-                taken.append(small.to_ndarray().astype(np.uint8, copy=False))
+                taken.append(_picture(frame, side))
             if len(taken) == len(frames):
                 return taken
         raise VideoError(f"has no frame {frames[len(taken)]}")
@@ -168,12 +185,19 @@ def pictures(path: Path, frames: Sequence[int], *, side: int) -> list[npt.NDArra
 def copy(source: Path, target: Path, *, audio: bool = False) -> Timeline:
     """Copy a whole video into an MP4 without re-encoding; returns when its frames are to be shown.
 
+    What only a decoder sees, a turned picture for one, is copied too: look at the result.
+
     Raises:
-        VideoError: packets that cannot be copied as they are (an edit list that hides frames,
-            missing time stamps, damage that the container knows of).
+        VideoError: it is not H.264, yuv420p and even-sized by its header, or has packets that cannot be
+            copied as they are (an edit list that hides frames, missing time stamps, damage that the
+            container knows of).
     """
     with _open(source) as container, _create(target) as output:
         stream = _video_stream(container)
+        context = stream.codec_context
+        even = context.width % 2 == context.height % 2 == 0
+        if (context.name, context.pix_fmt, even) != ("h264", "yuv420p", True):
+            raise VideoError("cannot be copied as it is")
         sources = [stream, *(container.streams.audio[:1] if audio else ())]
         packets = [packet for packet in container.demux(*sources) if packet.size]
         pictures = [packet for packet in packets if packet.stream_index == stream.index]

@@ -11,25 +11,20 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-import numpy as np
 from PIL import Image
 
+from asl.files import written_beside
 from asl.manifest import SPLITS, Clip
 from asl.preprocess import video
 from asl.preprocess.audit import Pair
-from asl.preprocess.cutting import clip_path
+from asl.preprocess.cutting import clip_path, strip_path
 from asl.preprocess.findings import Findings
 from asl.preprocess.matching import Match
+from asl.preprocess.strip import SIDE, frames_to_show, to_jpeg
 from asl.preprocess.workers import Done, run_each
 
 #: Clips on the contact sheet; pairs and suspects that are shown with pictures. Others are only listed.
 SAMPLE, PAIRS, SUSPECTS = 60, 40, 20
-
-#: A frame fits into a square of this many pixels.
-SIDE = 160
-
-_JPEG_QUALITY = 62
-_GAP = 2  # grey pixels between frames
 
 
 @dataclass(frozen=True)
@@ -66,7 +61,7 @@ class Pictures:
 
 
 def take_pictures(findings: Findings) -> Pictures:
-    """Choose what to show and decode it, in worker processes; a clip that fails has no picture."""
+    """Choose what to show, with the pictures taken when it was proven; a lost one is taken again."""
     sample = contact_sample(findings.clips, SAMPLE, seed=findings.config.seed)
     pairs = telling_pairs(findings.audit.pairs, findings.outcome.proofs.keys())[:PAIRS]
     suspects = suspects_beside_others(findings)[:SUSPECTS]
@@ -74,30 +69,44 @@ def take_pictures(findings: Findings) -> Pictures:
     shown |= {video_id for pair in pairs for video_id in (pair.first, pair.second)}
     shown |= {clip.video_id for both in suspects for clip in both if clip is not None}
     files = clip_files(findings, shown)
+    strips = {video_id: _read(strip_path(findings.config, video_id)) for video_id in sorted(files)}
     proofs = findings.outcome.proofs
-    shots = [Shot(video_id, path, proofs[video_id].num_frames) for video_id, path in sorted(files.items())]
-    strips: dict[str, Strip | str] = {}
+    missing = [
+        Shot(video_id, files[video_id], proofs[video_id].num_frames)
+        for video_id, strip in strips.items()
+        if isinstance(strip, str)
+    ]
     trim = findings.config.trim
-    for ended in run_each(take_strip, shots, workers=trim.workers, timeout_s=trim.timeout_s):
-        strips[ended.task.video_id] = ended.result if isinstance(ended, Done) else ended.message
+    for ended in run_each(take_strip, missing, workers=trim.workers, timeout_s=trim.timeout_s):
+        if isinstance(ended, Done):
+            path = strip_path(findings.config, ended.task.video_id)
+            with written_beside(path) as file:
+                file.write(ended.result)
+            strips[ended.task.video_id] = _read(path)
+        else:
+            strips[ended.task.video_id] = ended.message
     return Pictures(
         sample=tuple(sample), pairs=tuple(pairs), suspects=tuple(suspects), files=files, strips=strips
     )
 
 
-def take_strip(shot: Shot) -> Strip:
-    """Decode a clip's first, middle and last frame. Call it where it may hang or crash.
+def take_strip(shot: Shot) -> bytes:
+    """Decode the pictures of a clip whose strip is gone. Call it where it may hang or crash.
 
     Raises:
         VideoError: a frame up to the last one cannot be decoded, or the clip is shorter than it was.
     """
-    chosen = [0, shot.num_frames // 2, shot.num_frames - 1]
-    first, middle, last = video.pictures(shot.path, chosen, side=SIDE)
-    gap = np.full((len(first), _GAP, 3), 128, np.uint8)
-    row = np.concatenate([first, gap, middle, gap, last], axis=1)
-    jpeg = io.BytesIO()
-    Image.fromarray(row).save(jpeg, "JPEG", quality=_JPEG_QUALITY, optimize=True)
-    return Strip(jpeg.getvalue(), row.shape[1], row.shape[0])
+    return to_jpeg(video.pictures(shot.path, frames_to_show(shot.num_frames), side=SIDE))
+
+
+def _read(path: Path) -> Strip | str:
+    """The strip of a file, or why there is none."""
+    try:
+        jpeg = path.read_bytes()
+        width, height = Image.open(io.BytesIO(jpeg)).size
+    except OSError as error:
+        return str(error)
+    return Strip(jpeg, width, height)
 
 
 def contact_sample(clips: Sequence[Clip], size: int, *, seed: int) -> list[Clip]:
