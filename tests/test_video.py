@@ -53,18 +53,46 @@ def test_a_cut_holds_exactly_the_frames_of_its_span(tmp_path, rate, span):
     assert info.is_plain
 
 
+@pytest.mark.parametrize("seek_beyond_s", [1, 4], ids=["sought", "decoded from the start"])
 @pytest.mark.parametrize("form", FORMS)
-def test_every_form_of_raw_file_is_cut_exactly_upright_and_even(tmp_path, form):
+def test_every_form_of_raw_file_is_cut_exactly_upright_and_even(tmp_path, monkeypatch, form, seek_beyond_s):
+    monkeypatch.setattr(video, "_SEEK_BEYOND_S", seek_beyond_s)
     suffix, options = FORMS[form]
     source = write_raw(tmp_path / f"raw{suffix}", duration_s=2.2, **options)
     clip = tmp_path / "clip.mp4"
-    # beyond one second the cut seeks instead of decoding from the start
     video.encode(source, clip, start_s=Fraction(39, 25), end_s=Fraction(52, 25), **FAST)
     assert frame_numbers(clip) == list(range(39, 52))
     width, height = options.get("size", (144, 108))
     info = video.probe(clip)
     assert info.is_plain
     assert (info.width, info.height) == (width - width % 2, height - height % 2)
+
+
+@pytest.mark.parametrize("rate", RATES)
+@pytest.mark.parametrize("seek_beyond_s", [Fraction(1, 5), 4])
+def test_segments_cut_with_one_reader_are_those_cut_alone(tmp_path, monkeypatch, rate, seek_beyond_s):
+    monkeypatch.setattr(video, "_SEEK_BEYOND_S", seek_beyond_s)
+    source = write_raw(tmp_path / "raw.mkv", fps=RATES[rate], duration_s=3)
+    # one after the other, a gap, an overlap, the same again, one before all, to the end, and back
+    frames = [(1, 10), (11, 20), (40, 45), (42, 50), (42, 50), (5, 9), (60, -1), (1, -1), (30, 31)]
+    with video.Reader(source) as reader:
+        for start, end in frames:
+            span = {"start_s": Fraction(start - 1, 25), "end_s": None if end == -1 else Fraction(end, 25)}
+            got = video.encode(source, tmp_path / "clip.mp4", **span, **FAST, reader=reader)
+            alone = video.encode(source, tmp_path / "alone.mp4", **span, **FAST)
+            assert got == alone
+            assert (tmp_path / "clip.mp4").read_bytes() == (tmp_path / "alone.mp4").read_bytes()
+            assert frame_numbers(tmp_path / "clip.mp4") == expected(source, **span)
+
+
+def test_a_reader_survives_a_damaged_segment(tmp_path):
+    source = write_raw(tmp_path / "raw.mp4", damage="bytes", duration_s=8)
+    with video.Reader(source) as reader:
+        video.encode(source, tmp_path / "clip.mp4", end_s=Fraction(1), **FAST, reader=reader)
+        with pytest.raises(VideoError):
+            video.encode(source, tmp_path / "clip.mp4", start_s=Fraction(3), **FAST, reader=reader)
+        video.encode(source, tmp_path / "clip.mp4", end_s=Fraction(1), **FAST, reader=reader)
+    assert frame_numbers(tmp_path / "clip.mp4") == list(range(25))
 
 
 def test_a_whole_plain_video_is_copied_bit_by_bit_with_its_times(tmp_path):

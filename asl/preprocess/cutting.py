@@ -18,8 +18,11 @@ from asl.preprocess.matching import Match, Unmatched
 from asl.preprocess.metadata import Instance
 from asl.preprocess.proof_log import ProofLog, asked_for
 from asl.preprocess.segment import segment_span
-from asl.preprocess.trim import Cut, Proof, TrimError, trim
+from asl.preprocess.trim import Cut, Proof, TrimError, trim_together
 from asl.preprocess.workers import Done, Failed, run_each
+
+#: Segments of one source that are cut together. More would decode less twice, and lose more to a kill.
+GROUP = 8
 
 
 class FolderInUseError(UserError):
@@ -97,35 +100,57 @@ def cut_all(config: PreprocessConfig, cuts: Sequence[Cut], log: ProofLog, progre
     reused = len(proofs)
     # Before the cut: a source that is replaced while it is being cut must not look like the one proven.
     asked = {cut.video_id: asked_for(cut) for cut in to_do}
-    failures = {}
-    to_do.sort(key=_work, reverse=True)  # else the longest one may be the last, with one worker at it
+    failures: dict[str, CutFailure] = {}
     bar = progress.add_task("cutting clips", total=len(cuts), completed=reused)
-    for ended in run_each(trim, to_do, workers=config.trim.workers, timeout_s=config.trim.timeout_s):
-        cut = ended.task
-        if isinstance(ended, Done):
-            proofs[cut.video_id] = ended.result
-            log.add(cut, asked[cut.video_id], ended.result)
-        else:
-            failures[cut.video_id] = _failure(ended, config.trim.timeout_s)
-        progress.advance(bar)
+    again: list[tuple[Cut, ...]] = []  # of groups in which one clip hung or crashed
+    for groups in (_groups(to_do), again):
+        for ended in run_each(
+            trim_together, groups, workers=config.trim.workers, timeout_s=config.trim.timeout_s
+        ):
+            if isinstance(ended, Failed) and len(ended.task) > 1:
+                again += [(cut,) for cut in ended.task]
+                continue
+            results = ended.result if isinstance(ended, Done) else [_failure(ended, config.trim.timeout_s)]
+            for cut, result in zip(ended.task, results, strict=True):
+                if isinstance(result, Proof):
+                    proofs[cut.video_id] = result
+                    log.add(cut, asked[cut.video_id], result)
+                else:
+                    failures[cut.video_id] = CutFailure(
+                        result.message,
+                        result.reason,
+                        float(cut.start_s),
+                        None if cut.end_s is None else float(cut.end_s),
+                    )
+                progress.advance(bar)
     return Outcome(proofs, failures, reused)
 
 
-def _work(cut: Cut) -> tuple[float, str]:
-    """About how long a cut takes: by the bytes of its source, whole or the segment's seconds of it."""
-    size = cut.source.stat().st_size
-    return (size if cut.end_s is None else float(cut.end_s - cut.start_s) * 1e5, cut.video_id)
+def _groups(cuts: Iterable[Cut]) -> list[tuple[Cut, ...]]:
+    """Segments that follow each other in one source are cut together; the longest work comes first."""
+    of_source: dict[Path, list[Cut]] = {}
+    for cut in cuts:
+        of_source.setdefault(cut.source, []).append(cut)
+    groups = []
+    for members in of_source.values():
+        members.sort(key=lambda cut: (cut.start_s, cut.video_id))
+        groups += [tuple(members[i : i + GROUP]) for i in range(0, len(members), GROUP)]
+    # Else the longest one may be the last, with one worker at it and the others idle.
+    return sorted(groups, key=lambda group: (-sum(map(_work, group)), group[0].video_id))
 
 
-def _failure(failed: Failed[Cut], timeout_s: float) -> CutFailure:
-    cut = failed.task
-    message, reason = f"{cut.source.name} {failed.message}", failed.reason
-    if isinstance(failed.error, TrimError):
-        message, reason = failed.error.message, failed.error.reason
-    elif failed.reason == "time limit":
+def _work(cut: Cut) -> float:
+    """About how long a cut takes: the bytes of its source, or a usual rate for a segment's seconds."""
+    return cut.source.stat().st_size if cut.end_s is None else float(cut.end_s - cut.start_s) * 1e5
+
+
+def _failure(failed: Failed[tuple[Cut, ...]], timeout_s: float) -> TrimError:
+    """Of a clip on its own whose worker was killed, crashed, or met a defect of asl."""
+    (cut,) = failed.task
+    message = f"{cut.source.name} {failed.message}"
+    if failed.reason == "time limit":
         message += f"; give it more with trim.timeout_s={2 * timeout_s:g}"
-    end_s = None if cut.end_s is None else float(cut.end_s)
-    return CutFailure(message, reason, float(cut.start_s), end_s)
+    return TrimError(message, failed.reason)
 
 
 @contextmanager
@@ -144,4 +169,7 @@ def only_run(videos_dir: Path) -> Iterator[None]:
                 f"{videos_dir} is being written by another run. Wait for it, or use another paths.videos_dir"
             ) from None
         remove_parts(videos_dir)
-        yield
+        try:
+            yield
+        finally:
+            remove_parts(videos_dir)  # of workers that were killed for taking too long

@@ -11,7 +11,7 @@ from asl.files import beside, written_beside
 from asl.preprocess import fingerprint, strip, video
 from asl.preprocess.fingerprint import frames_to_keep, to_text
 from asl.preprocess.strip import frames_to_show
-from asl.preprocess.video import Timeline, VideoError, VideoInfo
+from asl.preprocess.video import Reader, Timeline, VideoError, VideoInfo
 
 #: How far a written time stamp may lie from the one that was meant: containers round to their
 #: own tick, 1/1000 s in Matroska; a frame at 60 fps is 16 times as long.
@@ -64,8 +64,24 @@ class Proof:
     fingerprint: str  # see fingerprint.py
 
 
-def trim(cut: Cut) -> Proof:
+def trim_together(cuts: tuple[Cut, ...]) -> list[Proof | TrimError]:
+    """Make clips of one source, one after the other; in rising order nothing is decoded twice."""
+    results: list[Proof | TrimError] = []
+    with Reader(cuts[0].source) as reader:
+        for cut in cuts:
+            try:
+                results.append(trim(cut, reader))
+            except TrimError as error:
+                results.append(error)
+    return results
+
+
+def trim(cut: Cut, reader: Reader | None = None) -> Proof:
     """Make the clip ``cut.target`` and prove it.
+
+    Args:
+        cut: what is asked for.
+        reader: of its source, from the clip before.
 
     Raises:
         TrimError: naming the source and what is wrong; there is then no file under the target's
@@ -74,7 +90,7 @@ def trim(cut: Cut) -> Proof:
     cut.target.parent.mkdir(parents=True, exist_ok=True)
     part = beside(cut.target)
     try:
-        proof = _write_and_prove(cut, part)
+        proof = _write_and_prove(cut, part, reader)
         part.replace(cut.target)
         return proof
     except VideoError as error:
@@ -90,7 +106,7 @@ def file_digest(path: Path) -> str:
     return hashlib.blake2b(path.read_bytes(), digest_size=20).hexdigest()
 
 
-def _write_and_prove(cut: Cut, part: Path) -> Proof:
+def _write_and_prove(cut: Cut, part: Path, reader: Reader | None) -> Proof:
     if cut.is_whole:
         try:
             meant = video.copy(cut.source, part, audio=cut.audio)
@@ -105,6 +121,7 @@ def _write_and_prove(cut: Cut, part: Path) -> Proof:
         crf=cut.crf,
         preset=cut.preset,
         audio=cut.audio,
+        reader=reader,
     )
     _check_end(cut, meant)
     return _prove(cut, part, meant, copied=False)

@@ -7,7 +7,7 @@ finds wrong is a :class:`VideoError`: ffmpeg conceals damage and exits with 0.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from fractions import Fraction
 from itertools import pairwise
@@ -25,8 +25,9 @@ from av.sidedata.sidedata import Type as SideDataType
 from av.video.frame import VideoFrame
 from av.video.stream import VideoStream
 
-#: Up to here a segment is reached by decoding from the start; beyond, by seeking to a key frame.
-_SEEK_BEYOND_S = 1
+#: A segment that begins this much later than the last decoded frame is sought. Key frames are often
+#: 8 s apart (250 frames, x264's default), so a seek costs 4 s of decoding on average.
+_SEEK_BEYOND_S = 4
 
 
 class VideoError(Exception):
@@ -231,6 +232,73 @@ def _fill_dts(packets: list[Packet]) -> None:
         packet.dts = rising - back
 
 
+class Reader:
+    """A source that is open for cutting; segments in rising order are decoded without going back.
+
+    Frames before a segment that are not key frames must be decoded too, and are half the work where
+    every segment is reached on its own.
+    """
+
+    def __init__(self, path: Path, *, seeks: bool = True) -> None:
+        self.path, self.seeks = path, seeks
+        self._closing = ExitStack()
+        self._container: InputContainer | None = None
+        self._done_s = Fraction(0)  # all frames before this have been decoded
+
+    def __enter__(self) -> Reader:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Forget the place in the file; the next segment opens it again."""
+        self._container = None
+        self._closing.close()
+
+    def span(self, start_s: Fraction, end_s: Fraction | None) -> _Span:
+        """Be ready to decode the frames of ``[start_s, end_s)``.
+
+        Raises:
+            VideoError: the file cannot be opened, or its beginning cannot be decoded.
+        """
+        behind = self._container is not None and start_s < self._done_s
+        if self._container is None or behind:
+            self.close()
+            self._container = self._closing.enter_context(_open(self.path))
+            self.stream = _video_stream(self._container)
+            self._frames = _decode(self._container, self.stream)
+            self.ahead: VideoFrame | None = _first(self._frames)  # decoded, and of no segment yet
+            self.zero = _time(self.ahead)
+            self._done_s = Fraction(0)
+        ahead_s = start_s if self.ahead is None else _time(self.ahead) - self.zero
+        if self.seeks and start_s - ahead_s > _SEEK_BEYOND_S:
+            self._seek(self._container, start_s)
+        return _Span(self, start_s, end_s)
+
+    def advance(self) -> None:
+        """Decode one frame further."""
+        self.ahead = next(self._frames, None)
+
+    def done(self, until_s: Fraction) -> None:
+        """All frames before this are decoded."""
+        self._done_s = until_s
+
+    @property
+    def audio(self) -> AudioStream | None:
+        """The sound of the file that is open."""
+        sounds = self._container.streams.audio if self._container is not None else ()
+        return sounds[0] if sounds else None
+
+    def _seek(self, container: InputContainer, start_s: Fraction) -> None:
+        tick = self.stream.time_base or Fraction(1)
+        container.seek(int((self.zero + start_s) / tick), stream=self.stream)
+        self._frames = _decode(container, self.stream)
+        self.ahead = _first(self._frames)
+        if _time(self.ahead) - self.zero > start_s:
+            raise VideoError("cannot be sought")
+
+
 def encode(
     source: Path,
     target: Path,
@@ -240,6 +308,7 @@ def encode(
     crf: int,
     preset: str,
     audio: bool = False,
+    reader: Reader | None = None,
 ) -> Timeline:
     """Encode exactly the frames whose time lies in ``[start_s, end_s)``: H.264, yuv420p, even, upright.
 
@@ -253,6 +322,7 @@ def encode(
         crf: libx264's constant rate factor.
         preset: libx264's preset.
         audio: keep the sound of the span, as AAC.
+        reader: of the same source, from the segment before; None: the file is opened.
 
     Returns:
         When the frames are shown, in seconds of the source.
@@ -261,21 +331,43 @@ def encode(
         VideoError: a frame of the span, or one that it depends on, cannot be decoded; no frame
             lies in the span.
     """
-    seeks = (True, False) if start_s > _SEEK_BEYOND_S else (False,)
-    for seek in seeks:
-        try:
-            with _open(source) as container, _create(target) as output:
-                frames = _span(container, start_s=start_s, end_s=end_s, seek=seek)
-                sound = container.streams.audio[0] if audio and container.streams.audio else None
-                timeline = _encode_frames(output, frames, sound, crf=crf, preset=preset)
-                if sound is not None:
-                    begin_s = frames.zero + start_s
-                    _encode_audio(source, output, start_s=begin_s, duration_s=timeline.duration)
-            return replace(timeline, source_ended=frames.source_ended)
-        except VideoError:
-            if seek is seeks[-1]:
-                raise  # else: some files lose frames after a seek; decode from the start
-    raise AssertionError("unreachable")
+    options: dict[str, Any] = {
+        "start_s": start_s,
+        "end_s": end_s,
+        "crf": crf,
+        "preset": preset,
+        "audio": audio,
+    }
+    try:
+        with ExitStack() as closing:
+            return _encode(reader or closing.enter_context(Reader(source)), target, **options)
+    except VideoError:
+        if reader is not None:
+            reader.close()
+        if start_s <= 0:
+            raise
+    with Reader(source, seeks=False) as patient:  # some files lose frames after a seek
+        return _encode(patient, target, **options)
+
+
+def _encode(
+    reader: Reader,
+    target: Path,
+    *,
+    start_s: Fraction,
+    end_s: Fraction | None,
+    crf: int,
+    preset: str,
+    audio: bool,
+) -> Timeline:
+    frames = reader.span(start_s, end_s)
+    with _create(target) as output:
+        sound = reader.audio if audio else None
+        timeline = _encode_frames(output, frames, sound, crf=crf, preset=preset)
+        if sound is not None:
+            begin_s = frames.zero + start_s
+            _encode_audio(reader.path, output, start_s=begin_s, duration_s=timeline.duration)
+    return replace(timeline, source_ended=frames.source_ended)
 
 
 # ---------------------------------------------------------------- reading
@@ -372,41 +464,29 @@ def _shown_for(frame: VideoFrame, stream: VideoStream) -> Fraction:
     return _nominal(stream)
 
 
-class _span:  # noqa: N801  used like the generator that it is
+class _Span:
     """Iterate over the frames of a span; afterwards ``source_ended`` and ``next_pts`` are known."""
 
-    def __init__(
-        self, container: InputContainer, *, start_s: Fraction, end_s: Fraction | None, seek: bool
-    ) -> None:
-        self.container, self.stream = container, _video_stream(container)
-        self.start_s, self.end_s, self.seek = start_s, end_s, seek
+    def __init__(self, reader: Reader, start_s: Fraction, end_s: Fraction | None) -> None:
+        self.reader, self.stream, self.zero = reader, reader.stream, reader.zero
+        self.start_s, self.end_s = start_s, end_s
         self.source_ended = False
-        self.zero = Fraction(0)
         self.ends_s = Fraction(0)  # when the last decoded frame ceases to be shown
         self.next_pts: int | None = None  # of the first frame after the span
 
     def __iter__(self) -> Iterator[VideoFrame]:
-        frames = _decode(self.container, self.stream)
-        first = _first(frames)
-        self.zero = _time(first)
-        if self.seek:
-            tick = self.stream.time_base or Fraction(1)
-            self.container.seek(int((self.zero + self.start_s) / tick), stream=self.stream)
-            frames = _decode(self.container, self.stream)
-            first = _first(frames)
-            if _time(first) - self.zero > self.start_s:
-                raise VideoError("cannot be sought")
-        frame: VideoFrame | None = first
-        while frame is not None:
+        while (frame := self.reader.ahead) is not None:
             time = _time(frame) - self.zero
             self.ends_s = time + _shown_for(frame, self.stream)
             if self.end_s is not None and time >= self.end_s:
                 self.next_pts = frame.pts
+                self.reader.done(self.end_s)
                 return
             if time >= self.start_s:
                 yield frame
-            frame = next(frames, None)
+            self.reader.advance()
         self.source_ended = True
+        self.reader.close()
 
 
 # ---------------------------------------------------------------- upright
@@ -483,7 +563,7 @@ def _create(path: Path) -> Iterator[OutputContainer]:
 
 
 def _encode_frames(
-    output: OutputContainer, frames: _span, sound: AudioStream | None, *, crf: int, preset: str
+    output: OutputContainer, frames: _Span, sound: AudioStream | None, *, crf: int, preset: str
 ) -> Timeline:
     upright: _Upright | None = None
     target: VideoStream | None = None
