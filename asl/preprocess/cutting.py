@@ -14,6 +14,7 @@ from rich.progress import Progress
 from asl.config import PreprocessConfig
 from asl.errors import UserError
 from asl.files import remove_parts
+from asl.machine import available_cores
 from asl.preprocess.matching import Match, Unmatched
 from asl.preprocess.metadata import Instance
 from asl.preprocess.proof_log import ProofLog, asked_for
@@ -103,7 +104,7 @@ def cut_all(config: PreprocessConfig, cuts: Sequence[Cut], log: ProofLog, progre
     failures: dict[str, CutFailure] = {}
     bar = progress.add_task("cutting clips", total=len(cuts), completed=reused)
     again: list[tuple[Cut, ...]] = []  # of groups in which one clip hung or crashed
-    for groups in (_groups(to_do), again):
+    for groups in (_groups(to_do, config.trim.workers or available_cores()), again):
         for ended in run_each(
             trim_together, groups, workers=config.trim.workers, timeout_s=config.trim.timeout_s
         ):
@@ -126,15 +127,16 @@ def cut_all(config: PreprocessConfig, cuts: Sequence[Cut], log: ProofLog, progre
     return Outcome(proofs, failures, reused)
 
 
-def _groups(cuts: Iterable[Cut]) -> list[tuple[Cut, ...]]:
+def _groups(cuts: Sequence[Cut], workers: int) -> list[tuple[Cut, ...]]:
     """Segments that follow each other in one source are cut together; the longest work comes first."""
+    size = min(GROUP, max(1, len(cuts) // (4 * workers)))  # a few groups for each worker
     of_source: dict[Path, list[Cut]] = {}
     for cut in cuts:
         of_source.setdefault(cut.source, []).append(cut)
     groups = []
     for members in of_source.values():
         members.sort(key=lambda cut: (cut.start_s, cut.video_id))
-        groups += [tuple(members[i : i + GROUP]) for i in range(0, len(members), GROUP)]
+        groups += [tuple(members[i : i + size]) for i in range(0, len(members), size)]
     # Else the longest one may be the last, with one worker at it and the others idle.
     return sorted(groups, key=lambda group: (-sum(map(_work, group)), group[0].video_id))
 

@@ -90,7 +90,7 @@ def probe(path: Path) -> VideoInfo:
     """
     with _open(path) as container:
         stream = _video_stream(container)
-        return _info(container, stream, _first(_decode(container, stream)))
+        return _info(container, stream, _first_at_once(container, stream))
 
 
 @dataclass(frozen=True)
@@ -424,6 +424,19 @@ def _first(frames: Iterator[VideoFrame]) -> VideoFrame:
     if frame is None:
         raise VideoError("holds no frame")
     return frame
+
+
+def _first_at_once(container: InputContainer, stream: VideoStream) -> VideoFrame:
+    """The first frame, without decoding those that a decoder wants to see before it gives it out."""
+    try:
+        for packet in container.demux(stream):
+            frames = packet.decode() or stream.codec_context.decode(None)
+            if frames:
+                return frames[0]
+            stream.codec_context.flush_buffers()
+    except av.FFmpegError as error:
+        raise VideoError(f"cannot be decoded from its first frame: {_said(error)}") from None
+    raise VideoError("holds no frame")
 
 
 def _info(container: InputContainer, stream: VideoStream, frame: VideoFrame) -> VideoInfo:
