@@ -18,7 +18,9 @@ from asl.preprocess.matching import Match, Unmatched, UrlNameErrors
 from asl.preprocess.metadata import Instance, Metadata
 from asl.preprocess.problems import find_problems
 from asl.preprocess.raw_files import RawVideo
+from asl.preprocess.report.pictures import Pictures, take_pictures
 from asl.preprocess.trim import Proof
+from asl.preprocess.workers import Workers
 
 NUM_FRAMES = 9
 
@@ -148,3 +150,9 @@ def _clip(one: Instance, label: int, duration_s: float) -> Clip:
         end_s=duration_s,
         match="video_id",
     )
+
+
+def pictures_of(findings: Findings) -> Pictures:
+    """The pictures of a run, taken by a worker of their own."""
+    with Workers(1) as workers:
+        return take_pictures(findings, workers)

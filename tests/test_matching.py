@@ -31,6 +31,7 @@ from asl.preprocess.matching import (
 from asl.preprocess.matching import match as match_claims
 from asl.preprocess.metadata import Instance, MetadataError
 from asl.preprocess.raw_files import RawFolderError, RawVideo, RawVideos, scan_raw
+from asl.preprocess.workers import Workers
 
 ID = "0UzEF7ru0sQ"
 
@@ -376,7 +377,10 @@ def test_raw_videos_are_opened_once_and_again_only_if_they_change(tmp_path, monk
 
     def probe():
         opened = []
-        known = RawVideos(tmp_path / "raw", cache).probe(["a.mp4", "b.mp4"], on_done=lambda: opened.append(1))
+        with Workers(1) as workers:
+            known = RawVideos(tmp_path / "raw", cache).probe(
+                ["a.mp4", "b.mp4"], workers, on_done=lambda: opened.append(1)
+            )
         assert len(opened) == 2
         return known
 

@@ -13,7 +13,7 @@ from urllib.parse import unquote
 
 import numpy as np
 import pytest
-from made_findings import instance, make_findings, write_clips
+from made_findings import instance, make_findings, pictures_of, write_clips
 from PIL import Image
 from test_pipeline import settings
 
@@ -28,7 +28,6 @@ from asl.preprocess.report.pictures import (
     Shot,
     contact_sample,
     suspects_beside_others,
-    take_pictures,
     take_strip,
     telling_pairs,
 )
@@ -194,10 +193,10 @@ def test_a_strip_holds_the_first_the_middle_and_the_last_frame(tmp_path):
 def test_pictures_that_were_taken_before_are_not_taken_again(tmp_path):
     findings = make_findings(tmp_path, trio("book", 1))
     write_clips(findings)
-    first = take_pictures(findings)
+    first = pictures_of(findings)
     for clip in findings.clips:
         (tmp_path / clip.path).unlink()
-    assert take_pictures(findings).strips == first.strips
+    assert pictures_of(findings).strips == first.strips
     assert all(strip.uri.startswith("data:image/jpeg") for strip in first.strips.values())
 
 
@@ -207,7 +206,7 @@ def test_a_picture_that_cannot_be_made_is_missing_and_nothing_else(tmp_path):
     broken, gone, _ = (tmp_path / clip.path for clip in findings.clips)
     broken.write_bytes(b"no video")
     gone.unlink()
-    pictures = take_pictures(findings)
+    pictures = pictures_of(findings)
     page = page_of(findings, pictures)
     assert len(page.all("img")) == 1
     assert page.text.count("no picture:") == 2
@@ -221,7 +220,7 @@ def test_pairs_show_both_sides_or_say_why_one_cannot_be_seen(tmp_path):
         pairs=[("same segment", "00001", "00003"), ("same content", "00001", "00002")],
     )
     write_clips(findings)
-    pictures = dataclasses.replace(take_pictures(findings), sample=())
+    pictures = dataclasses.replace(pictures_of(findings), sample=())
     page = page_of(findings, pictures)
     assert [img["alt"].split()[-2] for img in page.all("img")] == ["00001,", "00002,", "00001,"]
     assert "no clip: no file (no source)" in page.text
@@ -258,7 +257,7 @@ def test_what_the_audit_took_out_can_still_be_seen(tmp_path):
     write_clips(whole)
     pairs = [("same content", "00001", "00003")]
     findings = make_findings(tmp_path, trio("book", 1), dropped={"00001": "is a copy"}, pairs=pairs)
-    assert set(take_pictures(findings).files) == {"00001", "00002", "00003"}
+    assert set(pictures_of(findings).files) == {"00001", "00002", "00003"}
 
 
 # ---------------------------------------------------------------- what it lets through
@@ -283,7 +282,7 @@ def hostile(tmp_path):
         raw_files=["00001.mp4", HOSTILE],
     )
     write_clips(findings)
-    return findings, take_pictures(findings)
+    return findings, pictures_of(findings)
 
 
 def test_nothing_that_others_wrote_becomes_markup(hostile):
@@ -353,13 +352,13 @@ def test_the_same_findings_give_the_same_bytes(tmp_path):
     made = make_findings(tmp_path, instances, pairs=[("same content", "00001", "00012")])
     write_clips(made)
     folder = tmp_path / "metadata"
-    once, again = (build_page(made, take_pictures(made), folder) for _ in range(2))
+    once, again = (build_page(made, pictures_of(made), folder) for _ in range(2))
     assert once == again
     later = dataclasses.replace(made, started="2027-01-01T00:00:00+00:00", seconds={"matching": 9.25})
     differing = [
         (a, b)
         for a, b in zip(
-            once.splitlines(), build_page(later, take_pictures(made), folder).splitlines(), strict=True
+            once.splitlines(), build_page(later, pictures_of(made), folder).splitlines(), strict=True
         )
         if a != b
     ]

@@ -12,12 +12,11 @@ import shutil
 from dataclasses import dataclass, field
 
 import pytest
-from made_findings import instance, make_findings, write_clips
+from made_findings import instance, make_findings, pictures_of, write_clips
 from playwright.sync_api import sync_playwright
 
 from asl.manifest import SPLITS
 from asl.preprocess.report.page import write_report
-from asl.preprocess.report.pictures import take_pictures
 
 BROWSERS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
 ARGUMENTS = (
@@ -76,7 +75,7 @@ def report(tmp_path_factory):
     )
     write_clips(findings)
     path = folder / "metadata" / "report.html"
-    write_report(path, findings, take_pictures(findings))
+    write_report(path, findings, pictures_of(findings))
     return path
 
 

@@ -20,7 +20,7 @@ from asl.preprocess.metadata import Instance
 from asl.preprocess.proof_log import ProofLog, asked_for
 from asl.preprocess.segment import segment_span
 from asl.preprocess.trim import Cut, Proof, TrimError, trim_together
-from asl.preprocess.workers import Done, Failed, run_each
+from asl.preprocess.workers import Done, Failed, Workers
 
 #: Segments of one source that are cut together. More would decode less twice, and lose more to a kill.
 GROUP = 8
@@ -88,7 +88,9 @@ def strip_path(config: PreprocessConfig, video_id: str) -> Path:
     return Path(config.paths.metadata_dir) / "strips" / f"{video_id}.jpg"
 
 
-def cut_all(config: PreprocessConfig, cuts: Sequence[Cut], log: ProofLog, progress: Progress) -> Outcome:
+def cut_all(
+    config: PreprocessConfig, cuts: Sequence[Cut], log: ProofLog, workers: Workers, progress: Progress
+) -> Outcome:
     """Make every clip that is not there and right, in worker processes."""
     proofs: dict[str, Proof] = {}
     to_do: list[Cut] = []
@@ -105,9 +107,7 @@ def cut_all(config: PreprocessConfig, cuts: Sequence[Cut], log: ProofLog, progre
     bar = progress.add_task("cutting clips", total=len(cuts), completed=reused)
     again: list[tuple[Cut, ...]] = []  # of groups in which one clip hung or crashed
     for groups in (_groups(to_do, config.trim.workers or available_cores()), again):
-        for ended in run_each(
-            trim_together, groups, workers=config.trim.workers, timeout_s=config.trim.timeout_s
-        ):
+        for ended in workers.run_each(trim_together, groups, timeout_s=config.trim.timeout_s):
             if isinstance(ended, Failed) and len(ended.task) > 1:
                 again += [(cut,) for cut in ended.task]
                 continue

@@ -43,7 +43,7 @@ from asl.preprocess.raw_files import RawVideo, RawVideos, scan_raw
 from asl.preprocess.report.page import write_report
 from asl.preprocess.report.pictures import Pictures, take_pictures
 from asl.preprocess.splits import signer_folds
-from asl.preprocess.workers import Failed, run_each
+from asl.preprocess.workers import Failed, Workers
 
 
 class PreprocessError(UserError):
@@ -57,18 +57,23 @@ def preprocess(config: PreprocessConfig) -> None:
         UserError: nothing could be done at all, or not one clip came out.
         SystemExit: with 1 if ``config.strict`` and a row was refused or a clip failed.
     """
+    with Workers(config.trim.workers) as workers:
+        _preprocess(config, workers)
+
+
+def _preprocess(config: PreprocessConfig, workers: Workers) -> None:
     console = Console()
     started, clock = datetime.now().astimezone().isoformat(timespec="seconds"), _Clock()
     videos_dir, metadata_dir = Path(config.paths.videos_dir), Path(config.paths.metadata_dir)
 
     metadata, label_of = _load(config)
-    sources = _find_sources(config, metadata, console)
+    sources = _find_sources(config, metadata, workers, console)
     clock.stop("matching")
     with only_run(videos_dir):
         log = ProofLog(metadata_dir / "clip_proofs.jsonl")
         cuts = plan_cuts(config, metadata.instances, sources.matches)
         with _progress(console) as progress:
-            outcome = cut_all(config, cuts, log, progress)
+            outcome = cut_all(config, cuts, log, workers, progress)
         clock.stop("cutting")
 
         stale = _stale(videos_dir, (cut.target for cut in cuts if cut.video_id in outcome.proofs))
@@ -91,12 +96,12 @@ def preprocess(config: PreprocessConfig) -> None:
             started=started,
             seconds=clock.seconds,
         )
-        pictures = take_pictures(findings)
+        pictures = take_pictures(findings, workers)
         clock.stop("pictures")
         written = _write(findings, pictures)
 
     summary.show(summary.summarise(findings), console)
-    _probe(config, clips, console)
+    _probe(config, clips, workers, console)
     console.print()
     for name, path in written.items():
         console.print(f"{name:<9} {path}", soft_wrap=True, markup=False, highlight=False)
@@ -133,7 +138,9 @@ class _Sources:
     url_name_errors: UrlNameErrors
 
 
-def _find_sources(config: PreprocessConfig, metadata: Metadata, console: Console) -> _Sources:
+def _find_sources(
+    config: PreprocessConfig, metadata: Metadata, workers: Workers, console: Console
+) -> _Sources:
     raw_dir = Path(config.paths.raw_dir)
     files = scan_raw(raw_dir)
     claimed = claims([*metadata.instances, *metadata.others], files)
@@ -149,7 +156,7 @@ def _find_sources(config: PreprocessConfig, metadata: Metadata, console: Console
         bar = progress.add_task("opening raw videos", total=len(claimed))
         raw_videos = known.probe(
             claimed,
-            workers=config.trim.workers,
+            workers,
             timeout_s=config.trim.timeout_s,
             on_done=lambda: progress.advance(bar),
         )
@@ -281,11 +288,11 @@ def _write(findings: Findings, pictures: Pictures) -> dict[str, Path]:
     return paths
 
 
-def _probe(config: PreprocessConfig, clips: Sequence[Clip], console: Console) -> None:
+def _probe(config: PreprocessConfig, clips: Sequence[Clip], workers: Workers, console: Console) -> None:
     """Open a few random clips with decord, the reader of training, in a process that can be killed."""
     chosen = random.Random(config.seed).sample(list(clips), min(config.probe, len(clips)))
     paths = {str(Path(config.paths.data_dir) / clip.path): clip for clip in chosen}
-    for ended in run_each(probe_with_decord, list(paths), workers=1, timeout_s=config.trim.timeout_s):
+    for ended in workers.run_each(probe_with_decord, list(paths), timeout_s=config.trim.timeout_s):
         clip, name = paths[ended.task], escape(paths[ended.task].path)
         if isinstance(ended, Failed):
             console.print(f"[red]decord cannot read {name}: {escape(ended.message)}", soft_wrap=True)

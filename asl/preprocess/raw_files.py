@@ -11,7 +11,7 @@ from pathlib import Path
 from asl.errors import UserError
 from asl.files import write_beside
 from asl.preprocess import video
-from asl.preprocess.workers import Done, run_each
+from asl.preprocess.workers import Done, Workers
 
 #: File name endings that are taken for videos; the first ones are preferred.
 VIDEO_SUFFIXES = (
@@ -77,8 +77,8 @@ class RawVideos:
     def probe(
         self,
         files: Iterable[str],
+        workers: Workers,
         *,
-        workers: int | None = None,
         timeout_s: float | None = None,
         on_done: Callable[[], None] = lambda: None,
     ) -> dict[str, RawVideo]:
@@ -86,7 +86,7 @@ class RawVideos:
 
         Args:
             files: relative to the raw folder.
-            workers: processes; None: one a core.
+            workers: who opens them.
             timeout_s: a file that takes longer counts as one that cannot be opened.
             on_done: called after each file.
         """
@@ -99,7 +99,7 @@ class RawVideos:
         new = {str(self.raw_dir / file): file for file in stamps if file not in known}
         for _ in known:
             on_done()
-        for ended in run_each(probe_raw, [Path(path) for path in new], workers=workers, timeout_s=timeout_s):
+        for ended in workers.run_each(probe_raw, [Path(path) for path in new], timeout_s=timeout_s):
             if isinstance(ended, Done):
                 known[new[str(ended.task)]] = ended.result
             on_done()

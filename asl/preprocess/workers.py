@@ -40,6 +40,43 @@ class Failed(Generic[Task]):
     reason: str  # "time limit", "crash" or "error"
 
 
+class Workers:
+    """Worker processes that serve one step after another; a context, which starts and ends them."""
+
+    def __init__(self, count: int | None = None) -> None:
+        # Not fork: the parent has threads (progress bar), and a forked child would inherit their locks.
+        spawn = multiprocessing.get_context("spawn")
+        self._pool = ProcessPool(max_workers=count or available_cores(), context=spawn, initializer=_quiet)
+
+    def __enter__(self) -> Workers:
+        self._pool.schedule(_nothing)  # start them now, while the parent reads its metadata
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._pool.stop()
+        self._pool.join()
+
+    def run_each(
+        self, function: Callable[[Task], Result], tasks: Sequence[Task], *, timeout_s: float | None = None
+    ) -> Iterator[Done[Task, Result] | Failed[Task]]:
+        """Call ``function`` on each task; yields each as soon as it ends.
+
+        Args:
+            function: importable by name, as worker processes are started afresh.
+            tasks: picklable.
+            timeout_s: a task that takes longer is killed with its worker.
+        """
+        task_of: dict[Future[Result], Task] = {
+            self._pool.schedule(function, args=[task], timeout=timeout_s): task for task in tasks
+        }
+        try:
+            for future in as_completed(task_of):
+                yield _ended(future, task_of[future], timeout_s)
+        finally:
+            for future in task_of:  # a no-op where all is done
+                future.cancel()
+
+
 def run_each(
     function: Callable[[Task], Result],
     tasks: Sequence[Task],
@@ -47,37 +84,26 @@ def run_each(
     workers: int | None = None,
     timeout_s: float | None = None,
 ) -> Iterator[Done[Task, Result] | Failed[Task]]:
-    """Call ``function`` on each task in worker processes; yields each as soon as it ends.
-
-    Args:
-        function: importable by name, as worker processes are started afresh.
-        tasks: picklable.
-        workers: processes; None: one a core.
-        timeout_s: a task that takes longer is killed with its worker.
-    """
+    """The same with workers of its own, one a core by default, no more than there are tasks."""
     if not tasks:
         return
-    count = min(workers or available_cores(), len(tasks))
-    # Not fork: the parent has threads (progress bar), and a forked child would inherit their locks.
-    pool = ProcessPool(max_workers=count, context=multiprocessing.get_context("spawn"), initializer=_quiet)
-    try:
-        task_of: dict[Future[Result], Task] = {
-            pool.schedule(function, args=[task], timeout=timeout_s): task for task in tasks
-        }
-        for future in as_completed(task_of):
-            task = task_of[future]
-            error = future.exception()
-            if error is None:
-                yield Done(task, future.result())
-            elif isinstance(error, FutureTimeoutError):
-                yield Failed(task, None, f"took longer than {timeout_s:g} s", "time limit")
-            elif isinstance(error, ProcessExpired):
-                yield Failed(task, None, f"crashed the decoder (exit code {error.exitcode})", "crash")
-            else:
-                yield Failed(task, error, f"{type(error).__name__}: {error}", "error")
-    finally:
-        pool.stop()  # a no-op where all is done; on Ctrl-C it ends the workers
-        pool.join()
+    with Workers(min(workers or available_cores(), len(tasks))) as pool:
+        yield from pool.run_each(function, tasks, timeout_s=timeout_s)
+
+
+def _ended(future: Future[Result], task: Task, timeout_s: float | None) -> Done[Task, Result] | Failed[Task]:
+    error = future.exception()
+    if error is None:
+        return Done(task, future.result())
+    if isinstance(error, FutureTimeoutError):
+        return Failed(task, None, f"took longer than {timeout_s:g} s", "time limit")
+    if isinstance(error, ProcessExpired):
+        return Failed(task, None, f"crashed the decoder (exit code {error.exitcode})", "crash")
+    return Failed(task, error, f"{type(error).__name__}: {error}", "error")
+
+
+def _nothing() -> None:
+    """What starts the workers."""
 
 
 def _quiet() -> None:

@@ -21,7 +21,7 @@ from asl.preprocess.cutting import clip_path, strip_path
 from asl.preprocess.findings import Findings
 from asl.preprocess.matching import Match
 from asl.preprocess.strip import SIDE, frames_to_show, to_jpeg
-from asl.preprocess.workers import Done, run_each
+from asl.preprocess.workers import Done, Workers
 
 #: Clips on the contact sheet; pairs and suspects that are shown with pictures. Others are only listed.
 SAMPLE, PAIRS, SUSPECTS = 60, 40, 20
@@ -60,7 +60,7 @@ class Pictures:
     strips: Mapping[str, Strip | str]  # by video_id; text: why there is no picture
 
 
-def take_pictures(findings: Findings) -> Pictures:
+def take_pictures(findings: Findings, workers: Workers) -> Pictures:
     """Choose what to show, with the pictures taken when it was proven; a lost one is taken again."""
     sample = contact_sample(findings.clips, SAMPLE, seed=findings.config.seed)
     pairs = telling_pairs(findings.audit.pairs, findings.outcome.proofs.keys())[:PAIRS]
@@ -76,8 +76,7 @@ def take_pictures(findings: Findings) -> Pictures:
         for video_id, strip in strips.items()
         if isinstance(strip, str)
     ]
-    trim = findings.config.trim
-    for ended in run_each(take_strip, missing, workers=trim.workers, timeout_s=trim.timeout_s):
+    for ended in workers.run_each(take_strip, missing, timeout_s=findings.config.trim.timeout_s):
         if isinstance(ended, Done):
             path = strip_path(findings.config, ended.task.video_id)
             with written_beside(path) as file:
