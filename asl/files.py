@@ -24,11 +24,12 @@ def remove_parts(folder: Path) -> None:
 
 
 @contextmanager
-def written_beside(path: Path) -> Iterator[IO[bytes]]:
+def written_beside(path: Path, *, sync: bool = True) -> Iterator[IO[bytes]]:
     """A binary file that becomes ``path`` when the block ends well; until then ``path`` is untouched.
 
     The bytes are on the disk before the name is theirs, and the name changes hands within one folder,
-    so a reader, also after a crash, finds the old file or the new one.
+    so a reader, also after a crash, finds the old file or the new one. ``sync=False`` leaves it to the
+    system when they are on the disk: for what can be made again after the machine itself went down.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     part = beside(path)
@@ -36,7 +37,8 @@ def written_beside(path: Path) -> Iterator[IO[bytes]]:
         with part.open("wb") as file:
             yield file
             file.flush()
-            os.fsync(file.fileno())
+            if sync:
+                os.fsync(file.fileno())
         part.replace(path)
     finally:
         part.unlink(missing_ok=True)

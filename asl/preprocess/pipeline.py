@@ -79,6 +79,7 @@ def _preprocess(config: PreprocessConfig, workers: Workers) -> None:
         stale = _stale(videos_dir, (cut.target for cut in cuts if cut.video_id in outcome.proofs))
         resplit = _resplit(config, metadata)
         clips = _clips(config, metadata, resplit, sources.matches, label_of, outcome)
+        probe = _Probe(config, clips, workers)
         clips, found, dropped = _audit(config, resplit, clips, sources.matches, outcome)
         clock.stop("auditing")
         findings = Findings(
@@ -101,7 +102,7 @@ def _preprocess(config: PreprocessConfig, workers: Workers) -> None:
         written = _write(findings, pictures)
 
     summary.show(summary.summarise(findings), console)
-    _probe(config, clips, workers, console)
+    probe.show(console)
     console.print()
     for name, path in written.items():
         console.print(f"{name:<9} {path}", soft_wrap=True, markup=False, highlight=False)
@@ -288,19 +289,31 @@ def _write(findings: Findings, pictures: Pictures) -> dict[str, Path]:
     return paths
 
 
-def _probe(config: PreprocessConfig, clips: Sequence[Clip], workers: Workers, console: Console) -> None:
-    """Open a few random clips with decord, the reader of training, in a process that can be killed."""
-    chosen = random.Random(config.seed).sample(list(clips), min(config.probe, len(clips)))
-    paths = {str(Path(config.paths.data_dir) / clip.path): clip for clip in chosen}
-    for ended in workers.run_each(probe_with_decord, list(paths), timeout_s=config.trim.timeout_s):
-        clip, name = paths[ended.task], escape(paths[ended.task].path)
-        if isinstance(ended, Failed):
-            console.print(f"[red]decord cannot read {name}: {escape(ended.message)}", soft_wrap=True)
-            continue
-        frames, height, width = ended.result
-        meant = (clip.num_frames, clip.height, clip.width)
-        verdict = "as the manifest says" if ended.result == meant else f"[red]but the manifest says {meant}"
-        console.print(f"decord reads {name}: {frames} frames, {width}x{height}, {verdict}", soft_wrap=True)
+class _Probe:
+    """Opens a few random clips with decord, the reader of training, while the run goes on."""
+
+    def __init__(self, config: PreprocessConfig, clips: Sequence[Clip], workers: Workers) -> None:
+        chosen = random.Random(config.seed).sample(list(clips), min(config.probe, len(clips)))
+        self._clip_of = {str(Path(config.paths.data_dir) / clip.path): clip for clip in chosen}
+        paths = list(self._clip_of)
+        self._results = workers.run_each(probe_with_decord, paths, timeout_s=config.trim.timeout_s)
+
+    def show(self, console: Console) -> None:
+        """Wait for them and tell whether they are what the manifest says."""
+        for ended in self._results:
+            clip = self._clip_of[ended.task]
+            name = escape(clip.path)
+            if isinstance(ended, Failed):
+                console.print(f"[red]decord cannot read {name}: {escape(ended.message)}", soft_wrap=True)
+                continue
+            frames, height, width = ended.result
+            meant = (clip.num_frames, clip.height, clip.width)
+            verdict = (
+                "as the manifest says" if ended.result == meant else f"[red]but the manifest says {meant}"
+            )
+            console.print(
+                f"decord reads {name}: {frames} frames, {width}x{height}, {verdict}", soft_wrap=True
+            )
 
 
 class _Clock:

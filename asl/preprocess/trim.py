@@ -160,7 +160,7 @@ def _prove(cut: Cut, part: Path, meant: Timeline, *, copied: bool) -> Proof:
             f"its frames up to {float(worst):.3f} s away from their time",
             "not proven",
         )
-    with written_beside(cut.strip) as file:
+    with written_beside(cut.strip, sync=False) as file:
         file.write(strip.to_jpeg(decoded.pictures))
     whole_end = cut.end_s is None or cut.end_s > meant.end
     end_s = meant.end if whole_end or cut.end_s is None else cut.end_s

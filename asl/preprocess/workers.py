@@ -59,7 +59,7 @@ class Workers:
     def run_each(
         self, function: Callable[[Task], Result], tasks: Sequence[Task], *, timeout_s: float | None = None
     ) -> Iterator[Done[Task, Result] | Failed[Task]]:
-        """Call ``function`` on each task; yields each as soon as it ends.
+        """Call ``function`` on each task, from now on; yields each as soon as it ends.
 
         Args:
             function: importable by name, as worker processes are started afresh.
@@ -69,12 +69,7 @@ class Workers:
         task_of: dict[Future[Result], Task] = {
             self._pool.schedule(function, args=[task], timeout=timeout_s): task for task in tasks
         }
-        try:
-            for future in as_completed(task_of):
-                yield _ended(future, task_of[future], timeout_s)
-        finally:
-            for future in task_of:  # a no-op where all is done
-                future.cancel()
+        return _results(task_of, timeout_s)
 
 
 def run_each(
@@ -89,6 +84,17 @@ def run_each(
         return
     with Workers(min(workers or available_cores(), len(tasks))) as pool:
         yield from pool.run_each(function, tasks, timeout_s=timeout_s)
+
+
+def _results(
+    task_of: dict[Future[Result], Task], timeout_s: float | None
+) -> Iterator[Done[Task, Result] | Failed[Task]]:
+    try:
+        for future in as_completed(task_of):
+            yield _ended(future, task_of[future], timeout_s)
+    finally:
+        for future in task_of:  # a no-op where all is done
+            future.cancel()
 
 
 def _ended(future: Future[Result], task: Task, timeout_s: float | None) -> Done[Task, Result] | Failed[Task]:
