@@ -298,7 +298,7 @@ def url_name_errors(
             shared += len(rows)
             wrong_at_least += len(rows) - max(times.values())
         across += len(rows) if len({row.split for row in rows}) > 1 else 0
-        owner, _ = owner_of(file, claimed.get(file, ()), evidence) if file in claimed else (None, False)
+        owner, _ = owner_of(file, claimed[file], evidence) if file in claimed else (None, False)
         wrong_by_evidence += sum(
             evidence.length(row, file) is Verdict.FOREIGN or (owner is not None and video_key(row) != owner)
             for row in rows

@@ -99,9 +99,10 @@ def _preprocess(config: PreprocessConfig, workers: Workers) -> None:
         )
         pictures = take_pictures(findings, workers)
         clock.stop("pictures")
-        written = _write(findings, pictures)
+        told = summary.summarise(findings)
+        written = _write(findings, told, pictures)
 
-    summary.show(summary.summarise(findings), console)
+    summary.show(told, console)
     probe.show(console)
     console.print()
     for name, path in written.items():
@@ -271,7 +272,7 @@ def _stale(videos_dir: Path, owned: Iterable[Path]) -> list[str]:
 # ---------------------------------------------------------------- telling
 
 
-def _write(findings: Findings, pictures: Pictures) -> dict[str, Path]:
+def _write(findings: Findings, told: summary.Summary, pictures: Pictures) -> dict[str, Path]:
     """Every file of the run; the manifest last, so that where it is new the others are."""
     folder = Path(findings.config.paths.metadata_dir)
     paths = {
@@ -283,7 +284,7 @@ def _write(findings: Findings, pictures: Pictures) -> dict[str, Path]:
     }
     write_problems(paths["errors"], findings.problems)
     write_beside(paths["audit"], json.dumps(findings.audit.as_dict(), indent=1, ensure_ascii=False))
-    write_beside(paths["summary"], json.dumps(summary.summarise(findings), indent=1, ensure_ascii=False))
+    write_beside(paths["summary"], json.dumps(told, indent=1, ensure_ascii=False))
     write_report(paths["report"], findings, pictures)
     write_manifest(paths["manifest"], findings.clips)
     return paths

@@ -162,8 +162,7 @@ def _prove(cut: Cut, part: Path, meant: Timeline, *, copied: bool) -> Proof:
         )
     with written_beside(cut.strip, sync=False) as file:
         file.write(strip.to_jpeg(decoded.pictures))
-    whole_end = cut.end_s is None or cut.end_s > meant.end
-    end_s = meant.end if whole_end or cut.end_s is None else cut.end_s
+    end_s = meant.end if cut.end_s is None else min(cut.end_s, meant.end)
     return Proof(
         num_frames=len(got.times),
         fps=float(len(got.times) / got.duration),
