@@ -24,6 +24,7 @@ class PathsConfig:
     data_dir: str = setting("data", "paths in the manifest are relative to this folder")
     raw_dir: str = setting("${paths.data_dir}/raw", "raw videos as downloaded, searched recursively")
     videos_dir: str = setting("${paths.data_dir}/videos", "cut clips: {split}/{gloss}/{video_id}.mp4")
+    frames_dir: str = setting("${paths.data_dir}/frames", "decoded frames of the clips, for training")
     metadata_dir: str = setting("${paths.data_dir}/metadata", "metadata, label map, manifest and reports")
     checkpoint_dir: str = setting("checkpoints", "last.pt, best.pt, metrics.json and training logs")
 
@@ -49,6 +50,15 @@ class DatasetConfig:
     folds: int = setting(5, "split=signer: parts; one is test, the next val, the rest train", ge=3)
     fold: int = setting(0, "split=signer: which part is test, from 0", ge=0)
     how_to_get: str = setting("", "shown when the metadata file is missing")
+
+
+@dataclass
+class FramesConfig:
+    """Decoded frames that preprocessing keeps for training."""
+
+    enabled: bool = setting(True, "keep them; false: training decodes clips whenever they are drawn")
+    fps: float | None = setting(25.0, "time grid of the kept frames; null: native frames", gt=0)
+    short_side: int = setting(128, "pixels of the shorter side; smaller pictures stay as they are", ge=16)
 
 
 # ---------------------------------------------------------------- preprocess.py
@@ -109,6 +119,7 @@ class PreprocessConfig:
     dataset: DatasetConfig = field(default_factory=DatasetConfig)
     matching: MatchingConfig = field(default_factory=MatchingConfig)
     trim: TrimConfig = field(default_factory=TrimConfig)
+    frames: FramesConfig = field(default_factory=FramesConfig)
     audit: AuditConfig = field(default_factory=AuditConfig)
     overwrite: bool = setting(False, "cut every clip again, also those that are there and right")
     strict: bool = setting(False, "exit with 1 if any row was refused or any clip failed")

@@ -12,6 +12,7 @@ from clips import write_clip
 from asl.config import DatasetConfig, PathsConfig, PreprocessConfig, TrimConfig
 from asl.manifest import Clip
 from asl.preprocess.audit import Audit, Kind, Pair, audit, make_pair
+from asl.preprocess.clip_frames import FramesOutcome
 from asl.preprocess.cutting import Outcome
 from asl.preprocess.findings import Findings
 from asl.preprocess.matching import Match, Unmatched, UrlNameErrors
@@ -85,7 +86,7 @@ def make_findings(
             "raw_files": sorted(raw),
             "raw_videos": raw,
             "matches": matches,
-            "outcome": Outcome(proofs, {}, 0),
+            "outcome": Outcome(proofs, {}, 0, FramesOutcome(host=len(proofs))),
             "clips": clips,
             "problems": find_problems(metadata, matches, {}, dropped),
             "audit": audited,
@@ -110,6 +111,7 @@ def _config(folder: Path) -> PreprocessConfig:
         data_dir=str(folder),
         raw_dir=str(folder / "raw"),
         videos_dir=str(folder / "videos"),
+        frames_dir=str(folder / "frames"),
         metadata_dir=str(folder / "metadata"),
     )
     dataset = DatasetConfig(name="made", metadata=str(folder / "metadata" / "made.json"))

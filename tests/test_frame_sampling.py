@@ -7,7 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from asl.data.frame_sampling import Sampling, draw_frames, frames_on_display, grid_length, grid_positions
+from asl.data.frame_sampling import Sampling, draw_frames, grid_positions
+from asl.time_grid import frames_on_display, grid_length
 
 samplings = st.builds(
     Sampling,

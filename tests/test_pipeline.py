@@ -21,6 +21,7 @@ def settings(data_dir, *, name="demo", metadata="demo.json", **changes):
         data_dir=str(data_dir),
         raw_dir=str(data_dir / "raw"),
         videos_dir=str(data_dir / "videos"),
+        frames_dir=str(data_dir / "frames"),
         metadata_dir=str(data_dir / "metadata"),
     )
     lengths = str(data_dir / "metadata" / "demo_lengths.json") if name == "demo" else None

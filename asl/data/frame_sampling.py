@@ -13,11 +13,9 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-Indices = npt.NDArray[np.int64]
+from asl.time_grid import frames_on_display, grid_length
 
-# Containers round time stamps (Matroska to 1 ms) and decord hands them over as float32, so a frame
-# counts as being on display from this much before its time stamp.
-TOLERANCE_S = 1e-3
+Indices = npt.NDArray[np.int64]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -34,14 +32,6 @@ class Sampling:
     def window(self) -> int:
         """Grid points from the first to the last drawn frame, both included: 63 for 32 at stride 2."""
         return (self.clip_len - 1) * self.frame_stride + 1
-
-
-def grid_length(duration_s: float, fps: float) -> int:
-    """How many grid points ``0, 1/fps, 2/fps, ...`` lie inside ``[0, duration_s)``; at least one.
-
-    # 50 frames at 25 fps last 2 s -> 50 points;  60 frames at 29.97 fps last 2.002 s -> 51 points
-    """
-    return max(1, int(np.ceil((duration_s - TOLERANCE_S) * fps)))
 
 
 def grid_positions(length: int, sampling: Sampling, rng: np.random.Generator | None = None) -> Indices:
@@ -76,23 +66,6 @@ def grid_positions(length: int, sampling: Sampling, rng: np.random.Generator | N
     inside = 0.5 if rng is None else rng.random(sampling.clip_len)
     drawn = np.floor(edges[:-1] + inside * np.diff(edges)).astype(np.int64)
     return np.clip(drawn, 0, length - 1)
-
-
-def frames_on_display(times_s: npt.ArrayLike, starts_s: npt.ArrayLike) -> Indices:
-    """The frame that a player shows at each time: the last one whose time stamp is not later.
-
-    Args:
-        times_s: ``(N,)`` times since the first frame.
-        starts_s: ``(F,)`` time stamps of the frames, ascending; the first need not be 0.
-
-    # frames at 0, .04, .20 s (the second stays on for long); times 0, .08, .16, .24 -> 0 1 1 2
-
-    Returns:
-        ``(N,)`` int64 in ``[0, F)``; times before the first frame show the first.
-    """
-    starts = np.asarray(starts_s, dtype=np.float64)
-    shown = np.searchsorted(starts - starts[0], np.asarray(times_s) + TOLERANCE_S, side="right") - 1
-    return np.maximum(shown, 0).astype(np.int64)
 
 
 def draw_frames(

@@ -15,9 +15,11 @@ from asl.config import PreprocessConfig
 from asl.errors import UserError
 from asl.files import remove_parts
 from asl.machine import available_cores
+from asl.preprocess.clip_frames import ClipFrames, FramesOutcome, asked_frames
 from asl.preprocess.matching import Match, Unmatched
 from asl.preprocess.metadata import Instance
 from asl.preprocess.proof_log import ProofLog, asked_for
+from asl.preprocess.raw_files import RawVideo
 from asl.preprocess.segment import segment_span
 from asl.preprocess.trim import Cut, Proof, TrimError, trim_together
 from asl.preprocess.workers import Done, Failed, Workers
@@ -47,6 +49,7 @@ class Outcome:
     proofs: Mapping[str, Proof]
     failures: Mapping[str, CutFailure]
     reused: int  # proofs of clips that were there and right
+    frames: FramesOutcome
 
 
 def plan_cuts(
@@ -61,10 +64,11 @@ def plan_cuts(
         if isinstance(found, Unmatched):
             continue
         start_s, end_s = segment_span(instance.frame_start, instance.frame_end, config.dataset.fps)
+        source = Path(config.paths.raw_dir) / found.source
         cuts.append(
             Cut(
                 video_id=instance.video_id,
-                source=Path(config.paths.raw_dir) / found.source,
+                source=source,
                 target=clip_path(config, instance),
                 strip=strip_path(config, instance.video_id),
                 start_s=start_s,
@@ -73,6 +77,7 @@ def plan_cuts(
                 crf=config.trim.crf,
                 preset=config.trim.preset,
                 audio=config.trim.audio,
+                frames=asked_frames(config, instance.video_id, source, start_s, end_s),
             )
         )
     return cuts
@@ -89,9 +94,24 @@ def strip_path(config: PreprocessConfig, video_id: str) -> Path:
 
 
 def cut_all(
-    config: PreprocessConfig, cuts: Sequence[Cut], log: ProofLog, workers: Workers, progress: Progress
+    config: PreprocessConfig,
+    cuts: Sequence[Cut],
+    log: ProofLog,
+    workers: Workers,
+    progress: Progress,
+    *,
+    on_gpu: Mapping[str, RawVideo] | None = None,
 ) -> Outcome:
-    """Make every clip that is not there and right, in worker processes."""
+    """Make every clip that is not there and right, and the frames of each, in worker processes.
+
+    Args:
+        config: of the run.
+        cuts: one for each clip.
+        log: what was proven before; grows with every clip.
+        workers: who cuts.
+        progress: where bars are shown.
+        on_gpu: what is known of the raw files, if a GPU is to make frames; None: the host makes all.
+    """
     proofs: dict[str, Proof] = {}
     to_do: list[Cut] = []
     for cut in cuts:
@@ -103,15 +123,18 @@ def cut_all(
     reused = len(proofs)
     # Before the cut: a source that is replaced while it is being cut must not look like the one proven.
     asked = {cut.video_id: asked_for(cut) for cut in to_do}
+    frames = ClipFrames(config, cuts, proofs, workers, on_gpu=on_gpu)
     failures: dict[str, CutFailure] = {}
     bar = progress.add_task("cutting clips", total=len(cuts), completed=reused)
+    timeout_s, count = config.trim.timeout_s, config.trim.workers or available_cores()
     again: list[tuple[Cut, ...]] = []  # of groups in which one clip hung or crashed
-    for groups in (_groups(to_do, config.trim.workers or available_cores()), again):
-        for ended in workers.run_each(trim_together, groups, timeout_s=config.trim.timeout_s):
+    for groups in (_groups(to_do, count), again):
+        tasks = (tuple(map(frames.for_host, group)) for group in groups)
+        for ended in workers.run_lazily(trim_together, tasks, ahead=2 * count, timeout_s=timeout_s):
             if isinstance(ended, Failed) and len(ended.task) > 1:
                 again += [(cut,) for cut in ended.task]
                 continue
-            results = ended.result if isinstance(ended, Done) else [_failure(ended, config.trim.timeout_s)]
+            results = ended.result if isinstance(ended, Done) else [_failure(ended, timeout_s)]
             for cut, result in zip(ended.task, results, strict=True):
                 if isinstance(result, Proof):
                     proofs[cut.video_id] = result
@@ -124,7 +147,7 @@ def cut_all(
                         None if cut.end_s is None else float(cut.end_s),
                     )
                 progress.advance(bar)
-    return Outcome(proofs, failures, reused)
+    return Outcome(proofs, failures, reused, frames.finish(proofs, progress))
 
 
 def _groups(cuts: Sequence[Cut], workers: int) -> list[tuple[Cut, ...]]:
@@ -156,8 +179,8 @@ def _failure(failed: Failed[tuple[Cut, ...]], timeout_s: float) -> TrimError:
 
 
 @contextmanager
-def only_run(videos_dir: Path) -> Iterator[None]:
-    """Keep a second run out of the same folder, and clear away what a killed one left half done.
+def only_run(videos_dir: Path, frames_dir: Path) -> Iterator[None]:
+    """Keep a second run out of the same folders, and clear away what a killed one left half done.
 
     Raises:
         FolderInUseError: another run is at work there. The lock ends with its process, however that ends.
@@ -170,8 +193,10 @@ def only_run(videos_dir: Path) -> Iterator[None]:
             raise FolderInUseError(
                 f"{videos_dir} is being written by another run. Wait for it, or use another paths.videos_dir"
             ) from None
-        remove_parts(videos_dir)
+        for folder in (videos_dir, frames_dir):
+            remove_parts(folder)
         try:
             yield
         finally:
-            remove_parts(videos_dir)  # of workers that were killed for taking too long
+            for folder in (videos_dir, frames_dir):
+                remove_parts(folder)  # of workers that were killed for taking too long

@@ -19,9 +19,11 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from asl.config import PreprocessConfig
 from asl.errors import UserError
 from asl.files import write_beside
+from asl.frame_store import check_space
 from asl.manifest import SPLITS, Clip, write_manifest
 from asl.preprocess import summary
 from asl.preprocess.audit import Audit, audit, flagged, leaking_train_clips
+from asl.preprocess.clip_frames import space_needed
 from asl.preprocess.cutting import Outcome, clip_path, cut_all, only_run, plan_cuts
 from asl.preprocess.decord_probe import probe_with_decord
 from asl.preprocess.evidence import find_lengths, load_lengths
@@ -43,6 +45,7 @@ from asl.preprocess.raw_files import RawVideo, RawVideos, scan_raw
 from asl.preprocess.report.page import write_report
 from asl.preprocess.report.pictures import Pictures, take_pictures
 from asl.preprocess.splits import signer_folds
+from asl.preprocess.trim import Cut
 from asl.preprocess.workers import Failed, Workers
 
 
@@ -69,9 +72,10 @@ def _preprocess(config: PreprocessConfig, workers: Workers) -> None:
     metadata, label_of = _load(config)
     sources = _find_sources(config, metadata, workers, console)
     clock.stop("matching")
-    with only_run(videos_dir):
+    with only_run(videos_dir, Path(config.paths.frames_dir)):
         log = ProofLog(metadata_dir / "clip_proofs.jsonl")
         cuts = plan_cuts(config, metadata.instances, sources.matches)
+        _tell_space(config, cuts, sources, console)
         with _progress(console) as progress:
             outcome = cut_all(config, cuts, log, workers, progress)
         clock.stop("cutting")
@@ -169,6 +173,14 @@ def _find_sources(
         matches = match(metadata.instances, claimed, evidence, suspect=config.matching.suspect)
     errors = url_name_errors(metadata.instances, files, claimed, evidence)
     return _Sources(files, raw_videos, matches, errors)
+
+
+def _tell_space(config: PreprocessConfig, cuts: Sequence[Cut], sources: _Sources, console: Console) -> None:
+    """Say what the frames will take. Raises FrameStoreError if the disk has not that much."""
+    clips, needed = space_needed(cuts, Path(config.paths.raw_dir), sources.raw_videos)
+    if clips:
+        told = check_space(Path(config.paths.frames_dir), needed, clips)
+        console.print(told, soft_wrap=True, markup=False, highlight=False)
 
 
 # ---------------------------------------------------------------- the finished data set

@@ -34,6 +34,10 @@ class RawVideo:
     fps: float = 0.0  # mean rate; 0: unknown
     codec: str = ""
     pix_fmt: str = ""
+    turned: bool = False  # a player turns or mirrors the stored picture
+
+
+_FIELDS = {field.name for field in dataclasses.fields(RawVideo)}
 
 
 def scan_raw(raw_dir: Path) -> list[str]:
@@ -59,7 +63,15 @@ def probe_raw(path: Path) -> RawVideo:
     """
     info = video.probe(path)
     width, height = info.upright_size
-    return RawVideo(round(info.duration_s, 6), width, height, round(info.fps, 6), info.codec, info.pix_fmt)
+    return RawVideo(
+        round(info.duration_s, 6),
+        width,
+        height,
+        round(info.fps, 6),
+        info.codec,
+        info.pix_fmt,
+        bool(info.turn),
+    )
 
 
 class RawVideos:
@@ -70,7 +82,8 @@ class RawVideos:
         self._known: dict[str, tuple[list[int], RawVideo]] = {}
         try:
             for file, (stamp, fields) in json.loads(path.read_text(encoding="utf-8")).items():
-                self._known[file] = stamp, RawVideo(**fields)
+                if fields.keys() == _FIELDS:
+                    self._known[file] = stamp, RawVideo(**fields)
         except (OSError, ValueError, TypeError, AttributeError):
             self._known = {}  # not there, or of another version: all are opened again
 

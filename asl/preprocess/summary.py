@@ -68,6 +68,7 @@ def summarise(findings: Findings) -> Summary:
         "reused": findings.outcome.reused,
         "copied": sum(proof.copied for proof in proofs),
         "encoded": sum(not proof.copied for proof in proofs),
+        "frames": dataclasses.asdict(findings.outcome.frames),
         "missing": [
             {"stage": stage, "reason": reason, "count": count}
             for (stage, reason), count in sorted(reasons.items(), key=lambda item: (-item[1], item[0]))
@@ -135,10 +136,27 @@ def show(told: Summary, console: Console) -> None:
         f"{told['clips']} clips in {sum(told['seconds'].values()):.1f} s: {told['copied']} copied, "
         f"{told['encoded']} encoded, of these {told['reused']} there already and right"
     )
+    _show_frames(told["frames"], console)
     if told["stale"]:
         listed = ", ".join(told["stale"][:3]) + (", …" if len(told["stale"]) > 3 else "")
         console.print(
             f"[yellow]{len(told['stale'])} files in the clips' folder that no clip of this run owns: {listed}"
+        )
+
+
+def _show_frames(frames: dict[str, Any], console: Console) -> None:
+    made = {"on the GPU": frames["gpu"], "on the host": frames["host"], "there already": frames["there"]}
+    if any(made.values()):
+        told = ", ".join(f"{count} {where}" for where, count in made.items() if count)
+        console.print(f"frames for training: {told}")
+    for why, count in frames["refused_by_gpu"].items():
+        console.print(f"  {count} not on the GPU: {escape(why)}", soft_wrap=True)
+    if frames["failed"]:
+        video_id, why = next(iter(frames["failed"].items()))
+        console.print(
+            f"[yellow]{len(frames['failed'])} clips have no frames; training makes them from the clips. "
+            f"{escape(video_id)}: {escape(why)}",
+            soft_wrap=True,
         )
 
 

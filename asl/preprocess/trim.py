@@ -10,6 +10,7 @@ from pathlib import Path
 from asl.files import beside, written_beside
 from asl.preprocess import fingerprint, strip, video
 from asl.preprocess.fingerprint import frames_to_keep, to_text
+from asl.preprocess.frame_keeper import FrameKeeper, KeepFrames
 from asl.preprocess.strip import frames_to_show
 from asl.preprocess.video import Reader, Timeline, VideoError, VideoInfo
 
@@ -41,6 +42,7 @@ class Cut:
     crf: int
     preset: str
     audio: bool
+    frames: KeepFrames | None = None  # for training, made in the same pass; None: not here
 
     @property
     def is_whole(self) -> bool:
@@ -101,16 +103,39 @@ def trim(cut: Cut, reader: Reader | None = None) -> Proof:
         part.unlink(missing_ok=True)
 
 
+def keep_frames(work: tuple[Cut, Proof]) -> None:
+    """Make the frames alone, of a clip that is there and right.
+
+    Raises:
+        TrimError: naming the source and what is wrong.
+    """
+    cut, proof = work
+    if cut.frames is None:
+        return
+    keeper = FrameKeeper(cut.frames.spec)
+    try:
+        video.decode_span(cut.source, keeper.add, start_s=cut.start_s, end_s=cut.end_s)
+        keeper.write(cut.frames, duration_s=proof.duration_s, num_frames=proof.num_frames)
+    except VideoError as error:
+        raise TrimError(f"{cut.source.name} {error}", error.reason) from None
+    except OSError as error:
+        raise TrimError(f"{cut.frames.path}: {error.strerror or error}", "not writable") from None
+
+
 def file_digest(path: Path) -> str:
     """BLAKE2b-160 of a file's bytes, in hex; clips are small enough to be read at once."""
     return hashlib.blake2b(path.read_bytes(), digest_size=20).hexdigest()
 
 
 def _write_and_prove(cut: Cut, part: Path, reader: Reader | None) -> Proof:
+    keeper = FrameKeeper(cut.frames.spec) if cut.frames else None
+    each = keeper.add if keeper else None
     if cut.is_whole:
         try:
             meant = video.copy(cut.source, part, audio=cut.audio)
-            return _prove(cut, part, meant, copied=True)
+            proof = _prove(cut, part, meant, copied=True, each=each)
+            _write_frames(cut, keeper, proof)
+            return proof
         except VideoError:
             pass  # turned, of another codec, not exact: then it is encoded, or found damaged there
     meant = video.encode(
@@ -122,9 +147,17 @@ def _write_and_prove(cut: Cut, part: Path, reader: Reader | None) -> Proof:
         preset=cut.preset,
         audio=cut.audio,
         reader=reader,
+        each=each,
     )
     _check_end(cut, meant)
-    return _prove(cut, part, meant, copied=False)
+    proof = _prove(cut, part, meant, copied=False)
+    _write_frames(cut, keeper, proof)
+    return proof
+
+
+def _write_frames(cut: Cut, keeper: FrameKeeper | None, proof: Proof) -> None:
+    if cut.frames is not None and keeper is not None:
+        keeper.write(cut.frames, duration_s=proof.duration_s, num_frames=proof.num_frames)
 
 
 def _check_end(cut: Cut, meant: Timeline) -> None:
@@ -136,7 +169,7 @@ def _check_end(cut: Cut, meant: Timeline) -> None:
         )
 
 
-def _prove(cut: Cut, part: Path, meant: Timeline, *, copied: bool) -> Proof:
+def _prove(cut: Cut, part: Path, meant: Timeline, *, copied: bool, each: video.Sink | None = None) -> Proof:
     """Decode every frame of the written file, hold it against what was meant, and keep its pictures."""
     count = len(meant.times)
     decoded = video.decode(
@@ -145,6 +178,7 @@ def _prove(cut: Cut, part: Path, meant: Timeline, *, copied: bool) -> Proof:
         side=fingerprint.SIDE,
         show=frames_to_show(count),
         show_side=strip.SIDE,
+        each=each,
     )
     got, info = decoded.timeline, decoded.info
     _check_form(info)

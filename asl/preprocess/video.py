@@ -6,7 +6,7 @@ finds wrong is a :class:`VideoError`: ffmpeg conceals damage and exits with 0.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from fractions import Fraction
@@ -23,11 +23,16 @@ from av.filter import Graph
 from av.packet import Packet
 from av.sidedata.sidedata import Type as SideDataType
 from av.video.frame import VideoFrame
+from av.video.reformatter import VideoReformatter
 from av.video.stream import VideoStream
 
 #: A segment that begins this much later than the last decoded frame is sought. Key frames are often
 #: 8 s apart (250 frames, x264's default), so a seek costs 4 s of decoding on average.
 _SEEK_BEYOND_S = 4
+
+
+#: Takes a decoded, upright frame and its time in seconds since the first frame of the clip.
+Sink = Callable[[VideoFrame, Fraction], None]
 
 
 class VideoError(Exception):
@@ -110,6 +115,7 @@ def decode(
     side: int = 16,
     show: Sequence[int] = (),
     show_side: int = 160,
+    each: Sink | None = None,
 ) -> Decoded:
     """Decode every frame of a file once; what it shows when, and what it is.
 
@@ -119,6 +125,7 @@ def decode(
         side: a thumbnail's height and width in pixels, whatever the picture's aspect.
         show: frames of which a picture is wanted, likewise.
         show_side: the square into which a picture fits, in pixels.
+        each: called with every frame.
 
     Raises:
         VideoError: any frame that cannot be decoded, frames out of order or of another size, or
@@ -139,6 +146,8 @@ def decode(
             while len(shown) < len(show) and show[len(shown)] == len(times):
                 shown.append(_picture(frame, show_side))
             times.append(_time(frame))
+            if each is not None:
+                each(frame, times[-1] - times[0])
             end = times[-1] + _shown_for(frame, stream)
         if info is None:
             raise VideoError("holds no frame")
@@ -151,15 +160,33 @@ def decode(
 
 
 def _thumbnail(frame: VideoFrame, side: int) -> npt.NDArray[np.uint8]:
-    small = frame.reformat(width=side, height=side, format="gray", interpolation="AREA")
+    small = frame.reformat(width=side, height=side, format="gray", interpolation="AREA", threads=1)
     return small.to_ndarray().astype(np.uint8, copy=False)
 
 
 def _picture(frame: VideoFrame, side: int) -> npt.NDArray[np.uint8]:
     scale = side / max(frame.width, frame.height)
     width, height = (max(1, round(n * scale)) for n in (frame.width, frame.height))
-    small = frame.reformat(width=width, height=height, format="rgb24", interpolation="AREA")
+    small = frame.reformat(width=width, height=height, format="rgb24", interpolation="AREA", threads=1)
     return small.to_ndarray().astype(np.uint8, copy=False)
+
+
+class Shrinker:
+    """Frames to small RGB arrays, all of one size.
+
+    By way of yuv444p at the small size: three times as fast as FFmpeg's own way to RGB, and without its
+    bias of a grey level or two in large pictures.
+    """
+
+    def __init__(self, width: int, height: int) -> None:
+        self._size = {"width": width, "height": height}
+        self._scale, self._convert = VideoReformatter(), VideoReformatter()  # each keeps its filters
+
+    def __call__(self, frame: VideoFrame) -> npt.NDArray[np.uint8]:
+        """``(height, width, 3)`` uint8."""
+        how: dict[str, Any] = {"interpolation": "BILINEAR", "threads": 1}
+        small = self._scale.reformat(frame, **self._size, format="yuv444p", **how)
+        return self._convert.reformat(small, format="rgb24", **how).to_ndarray().astype(np.uint8, copy=False)
 
 
 def pictures(path: Path, frames: Sequence[int], *, side: int) -> list[npt.NDArray[np.uint8]]:
@@ -309,6 +336,7 @@ def encode(
     preset: str,
     audio: bool = False,
     reader: Reader | None = None,
+    each: Sink | None = None,
 ) -> Timeline:
     """Encode exactly the frames whose time lies in ``[start_s, end_s)``: H.264, yuv420p, even, upright.
 
@@ -323,6 +351,7 @@ def encode(
         preset: libx264's preset.
         audio: keep the sound of the span, as AAC.
         reader: of the same source, from the segment before; None: the file is opened.
+        each: called with every frame of the span, from the first again where a seek went wrong.
 
     Returns:
         When the frames are shown, in seconds of the source.
@@ -337,6 +366,7 @@ def encode(
         "crf": crf,
         "preset": preset,
         "audio": audio,
+        "each": each,
     }
     try:
         with ExitStack() as closing:
@@ -359,15 +389,86 @@ def _encode(
     crf: int,
     preset: str,
     audio: bool,
+    each: Sink | None,
 ) -> Timeline:
     frames = reader.span(start_s, end_s)
     with _create(target) as output:
         sound = reader.audio if audio else None
-        timeline = _encode_frames(output, frames, sound, crf=crf, preset=preset)
+        timeline = _encode_frames(output, frames, sound, crf=crf, preset=preset, each=each)
         if sound is not None:
             begin_s = frames.zero + start_s
             _encode_audio(reader.path, output, start_s=begin_s, duration_s=timeline.duration)
     return replace(timeline, source_ended=frames.source_ended)
+
+
+def decode_span(
+    source: Path, each: Sink, *, start_s: Fraction = Fraction(0), end_s: Fraction | None = None
+) -> None:
+    """Show ``each`` the frames that :func:`encode` would encode, and encode nothing.
+
+    Raises:
+        VideoError: as :func:`encode`.
+    """
+    try:
+        _show_span(source, each, start_s, end_s, seeks=True)
+    except VideoError:
+        if start_s <= 0:
+            raise
+        _show_span(source, each, start_s, end_s, seeks=False)
+
+
+def _show_span(source: Path, each: Sink, start_s: Fraction, end_s: Fraction | None, *, seeks: bool) -> None:
+    with Reader(source, seeks=seeks) as reader:
+        upright: _Upright | None = None
+        zero = Fraction(0)
+        for frame in reader.span(start_s, end_s):
+            if upright is None:
+                upright, zero = _Upright(frame), _time(frame)
+            time = _time(frame) - zero
+            each(upright(frame), time)
+        if upright is None:
+            raise VideoError("shows no frame in the segment", "empty segment")
+
+
+@dataclass(frozen=True)
+class Index:
+    """What a file's packets say without any of them being decoded."""
+
+    times: tuple[Fraction, ...]  # of the frames in the order in which they are shown, from the first
+    end: Fraction
+    codec: str
+    pix_fmt: str
+    width: int
+    height: int
+    matrix: int  # of YUV to RGB, as in ITU-T H.273; 2: not said
+
+
+def read_index(path: Path) -> Index:
+    """Read all packets of a file, decoding none.
+
+    Raises:
+        VideoError: it cannot be read, or packets alone do not say which frames are shown when.
+    """
+    with _open(path) as container:
+        stream = _video_stream(container)
+        packets = [packet for packet in container.demux(stream) if packet.size]
+        if any(packet.pts is None or packet.is_discard or packet.is_corrupt for packet in packets):
+            raise VideoError("has packets without a time, hidden or damaged ones")
+        if not packets:
+            raise VideoError("holds no frame")
+        shown = sorted((packet.pts or 0, packet.duration or 0) for packet in packets)
+        tick, zero = Fraction(stream.time_base or 0), shown[0][0]
+        end = (shown[-1][0] - zero) * tick + (shown[-1][1] * tick or _nominal(stream))
+        context = stream.codec_context
+        return Index(
+            times=tuple((pts - zero) * tick for pts, _ in shown),
+            end=end,
+            codec=context.name,
+            pix_fmt=context.pix_fmt or "",
+            width=context.width,
+            height=context.height,
+            matrix=int(context.colorspace),
+        )
 
 
 # ---------------------------------------------------------------- reading
@@ -576,7 +677,13 @@ def _create(path: Path) -> Iterator[OutputContainer]:
 
 
 def _encode_frames(
-    output: OutputContainer, frames: _Span, sound: AudioStream | None, *, crf: int, preset: str
+    output: OutputContainer,
+    frames: _Span,
+    sound: AudioStream | None,
+    *,
+    crf: int,
+    preset: str,
+    each: Sink | None,
 ) -> Timeline:
     upright: _Upright | None = None
     target: VideoStream | None = None
@@ -593,6 +700,8 @@ def _encode_frames(
         shown.append(pts)
         last_duration = round(_shown_for(frame, frames.stream) / tick)
         picture = upright(frame)
+        if each is not None:
+            each(picture, pts * tick)
         picture.pts, picture.time_base = pts, tick
         picture.pict_type = 0  # the encoder chooses; the source's choice is for other neighbours
         if target is None:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import multiprocessing
 import signal
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import Future, as_completed
+from concurrent.futures import FIRST_COMPLETED, Future, as_completed, wait
 from concurrent.futures import TimeoutError as FutureTimeoutError
 from dataclasses import dataclass
 from typing import Generic, TypeVar
@@ -70,6 +70,32 @@ class Workers:
             self._pool.schedule(function, args=[task], timeout=timeout_s): task for task in tasks
         }
         return _results(task_of, timeout_s)
+
+    def run_lazily(
+        self,
+        function: Callable[[Task], Result],
+        tasks: Iterator[Task],
+        *,
+        ahead: int,
+        timeout_s: float | None = None,
+    ) -> Iterator[Done[Task, Result] | Failed[Task]]:
+        """The same for tasks that are decided on late: only ``ahead`` of them are taken before one ends."""
+        task_of: dict[Future[Result], Task] = {}
+
+        def take() -> None:
+            while len(task_of) < ahead and (task := next(tasks, None)) is not None:
+                task_of[self._pool.schedule(function, args=[task], timeout=timeout_s)] = task
+
+        try:
+            take()
+            while task_of:
+                done, _ = wait(task_of, return_when=FIRST_COMPLETED)
+                ended = [_ended(future, task_of.pop(future), timeout_s) for future in done]
+                take()
+                yield from ended
+        finally:
+            for future in task_of:
+                future.cancel()
 
 
 def run_each(
