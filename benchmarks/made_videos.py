@@ -45,7 +45,7 @@ def write_video(video: Video) -> None:
     wall = (105 + 50 * np.sin(3 * x + video.seed) * np.cos(2 * y)).astype(np.int16)
     grain = rng.normal(0, GRAIN, (height + 64, width + 64)).astype(np.int16)
     radius = height // 10
-    ky, kx = np.mgrid[-2:2:1j * 4 * radius, -2:2:1j * 4 * radius]  # type: ignore[misc]
+    ky, kx = np.mgrid[-2 : 2 : 1j * 4 * radius, -2 : 2 : 1j * 4 * radius]  # type: ignore[misc]
     blob = (90 * np.exp(-(kx**2 + ky**2))).astype(np.int16)
     chroma = np.full((height // 2, width), 128, np.uint8)
     chroma[:, : width // 2] += rng.integers(0, 25, dtype=np.uint8)

@@ -14,7 +14,7 @@ from rich.progress import Progress
 from asl.config import PreprocessConfig
 from asl.errors import UserError
 from asl.files import remove_parts
-from asl.machine import available_cores
+from asl.preprocess.encoders import Encoder
 from asl.preprocess.matching import Match, Unmatched
 from asl.preprocess.metadata import Instance
 from asl.preprocess.proof_log import ProofLog, asked_for
@@ -50,7 +50,10 @@ class Outcome:
 
 
 def plan_cuts(
-    config: PreprocessConfig, instances: Iterable[Instance], matches: Mapping[str, Match | Unmatched]
+    config: PreprocessConfig,
+    encoder: Encoder,
+    instances: Iterable[Instance],
+    matches: Mapping[str, Match | Unmatched],
 ) -> list[Cut]:
     """One cut for each instance that has a source."""
     frame_s = 1 / Fraction(config.dataset.fps).limit_denominator(1001)
@@ -70,8 +73,7 @@ def plan_cuts(
                 start_s=start_s,
                 end_s=end_s,
                 end_tolerance_s=frame_s if tolerance_s is None else Fraction(tolerance_s),
-                crf=config.trim.crf,
-                preset=config.trim.preset,
+                encoder=encoder,
                 audio=config.trim.audio,
             )
         )
@@ -106,7 +108,7 @@ def cut_all(
     failures: dict[str, CutFailure] = {}
     bar = progress.add_task("cutting clips", total=len(cuts), completed=reused)
     again: list[tuple[Cut, ...]] = []  # of groups in which one clip hung or crashed
-    for groups in (_groups(to_do, config.trim.workers or available_cores()), again):
+    for groups in (_groups(to_do, workers.count), again):
         for ended in workers.run_each(trim_together, groups, timeout_s=config.trim.timeout_s):
             if isinstance(ended, Failed) and len(ended.task) > 1:
                 again += [(cut,) for cut in ended.task]

@@ -22,6 +22,7 @@ from asl.files import write_beside
 from asl.manifest import SPLITS, Clip, write_manifest
 from asl.preprocess import summary
 from asl.preprocess.audit import Audit, audit, flagged, leaking_train_clips
+from asl.preprocess.capabilities import Capabilities
 from asl.preprocess.cutting import Outcome, clip_path, cut_all, only_run, plan_cuts
 from asl.preprocess.decord_probe import probe_with_decord
 from asl.preprocess.evidence import find_lengths, load_lengths
@@ -43,6 +44,7 @@ from asl.preprocess.raw_files import RawVideo, RawVideos, scan_raw
 from asl.preprocess.report.page import write_report
 from asl.preprocess.report.pictures import Pictures, take_pictures
 from asl.preprocess.splits import signer_folds
+from asl.preprocess.trim_choice import Choice, decide, encoder_for, workers_for
 from asl.preprocess.workers import Failed, Workers
 
 
@@ -57,12 +59,16 @@ def preprocess(config: PreprocessConfig) -> None:
         UserError: nothing could be done at all, or not one clip came out.
         SystemExit: with 1 if ``config.strict`` and a row was refused or a clip failed.
     """
-    with Workers(config.trim.workers) as workers:
-        _preprocess(config, workers)
+    choice, capabilities = decide(config.trim.name)
+    with Workers(workers_for(choice.name, config.trim)) as workers:
+        _preprocess(config, choice, capabilities, workers)
 
 
-def _preprocess(config: PreprocessConfig, workers: Workers) -> None:
+def _preprocess(
+    config: PreprocessConfig, choice: Choice, capabilities: Capabilities | None, workers: Workers
+) -> None:
     console = Console()
+    console.print(f"trim: {choice}", soft_wrap=True, markup=False, highlight=False)
     started, clock = datetime.now().astimezone().isoformat(timespec="seconds"), _Clock()
     videos_dir, metadata_dir = Path(config.paths.videos_dir), Path(config.paths.metadata_dir)
 
@@ -71,7 +77,8 @@ def _preprocess(config: PreprocessConfig, workers: Workers) -> None:
     clock.stop("matching")
     with only_run(videos_dir):
         log = ProofLog(metadata_dir / "clip_proofs.jsonl")
-        cuts = plan_cuts(config, metadata.instances, sources.matches)
+        encoder = encoder_for(choice.name, config.trim)
+        cuts = plan_cuts(config, encoder, metadata.instances, sources.matches)
         with _progress(console) as progress:
             outcome = cut_all(config, cuts, log, workers, progress)
         clock.stop("cutting")
@@ -84,6 +91,8 @@ def _preprocess(config: PreprocessConfig, workers: Workers) -> None:
         clock.stop("auditing")
         findings = Findings(
             config=config,
+            choice=choice,
+            capabilities=capabilities,
             metadata=resplit,
             raw_files=sources.files,
             raw_videos=sources.raw_videos,
