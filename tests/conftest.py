@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
@@ -9,6 +10,15 @@ import torch
 from clips import write_dataset
 
 from asl.demo import make_demo
+
+
+@pytest.hookimpl(tryfirst=True)  # before fixtures are made
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    """Where there is no GPU, its tests are skipped, or fail if ``ASL_REQUIRE_GPU=1`` promises one."""
+    if item.get_closest_marker("gpu") and not torch.cuda.is_available():
+        if os.environ.get("ASL_REQUIRE_GPU") == "1":
+            pytest.fail("no CUDA device, although ASL_REQUIRE_GPU=1", pytrace=False)
+        pytest.skip("no CUDA device")
 
 
 @pytest.fixture(scope="session")

@@ -21,6 +21,7 @@ from asl.preprocess.problems import find_problems
 from asl.preprocess.raw_files import RawVideo
 from asl.preprocess.report.pictures import Pictures, take_pictures
 from asl.preprocess.trim import Proof
+from asl.preprocess.trim_choice import Choice
 from asl.preprocess.workers import Workers
 
 NUM_FRAMES = 9
@@ -82,6 +83,8 @@ def make_findings(
     return Findings(
         **{
             "config": _config(folder),
+            "choice": Choice("cpu", "as asked"),
+            "capabilities": None,
             "metadata": metadata,
             "raw_files": sorted(raw),
             "raw_videos": raw,

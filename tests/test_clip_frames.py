@@ -27,6 +27,7 @@ from asl.preprocess.frame_keeper import FrameKeeper, KeepFrames
 from asl.preprocess.gpu_frames import GpuFrames
 from asl.preprocess.pipeline import preprocess
 from asl.preprocess.raw_files import RawVideo, probe_raw
+from asl.preprocess.trim_choice import Choice
 from asl.preprocess.video import Shrinker, decode, read_index
 from asl.time_grid import frames_on_display, grid_length
 
@@ -394,8 +395,7 @@ def test_gpu_and_host_together_give_what_the_host_gives_alone(
     monkeypatch.setattr(Pool, "wrong", frozenset(plain[1:2]))
     monkeypatch.setattr(GpuFrames, "start", GpuFrames._run)  # all of it before the host begins
     config = config_for(tmp_path)
-    config.trim.name = "dali"
-    monkeypatch.setattr("asl.preprocess.pipeline.chosen_trim", lambda *_: "dali", raising=False)
+    monkeypatch.setattr("asl.preprocess.pipeline.decide", lambda _: (Choice("dali", "as tested"), None))
     preprocess(config)
     for name in ("demo_manifest.csv", "preprocess_errors.csv"):
         assert (tmp_path / "metadata" / name).read_bytes() == (done / "metadata" / name).read_bytes()

@@ -69,9 +69,9 @@ def test_every_key_has_a_meaning_and_a_default_within_its_own_range():
 
 def test_all_problems_are_told_at_once():
     with pytest.raises(ConfigError) as raised:
-        composed("preprocess", "trim.crf=99", "trim.workers=0", "trim.timeout_s=-1")
+        composed("preprocess", "trim.crf=99", "trim.cq=0", "trim.workers=0", "trim.timeout_s=-1")
     lines = str(raised.value).splitlines()
-    assert [line.split("=")[0] for line in lines] == ["trim.workers", "trim.timeout_s", "trim.crf"]
+    assert [line.split("=")[0] for line in lines] == ["trim.workers", "trim.timeout_s", "trim.crf", "trim.cq"]
 
 
 def test_lists_are_checked_item_by_item_and_by_length():

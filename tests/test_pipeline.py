@@ -125,6 +125,9 @@ def test_the_summary_counts_what_the_files_say(done, truth):
         split: sum(clip.split == split for clip in clips) for split in ("train", "val", "test")
     }
     assert told["stale"] == []
+    assert told["trim"]["name"] in ("cpu", "nvenc")  # whatever this machine has
+    assert told["trim"]["why"]
+    assert told["capabilities"]["gpu"]["detail"]
 
 
 def test_the_nested_form_gives_the_same_manifest(done, again):

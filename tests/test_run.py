@@ -292,7 +292,6 @@ def test_different_jobs_have_different_folders() -> None:
 
 
 @pytest.mark.gpu
-@pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")
 def test_a_gpu_run_is_mixed_precision(tiny_data: Path, tmp_path: Path) -> None:
     assert resolve_precision("auto", "gpu") in ("bf16-mixed", "16-mixed")
     metrics = train(tiny(tiny_data, tmp_path, "trainer=gpu", "data.num_workers=2"))

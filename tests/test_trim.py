@@ -7,13 +7,19 @@ from PIL import Image
 from raw_videos import frame_numbers, write_raw
 
 from asl.preprocess import video
+from asl.preprocess.encoders import nvenc, x264
 from asl.preprocess.proof_log import ProofLog, asked_for
 from asl.preprocess.trim import Cut, TrimError, file_digest, trim
 
 
 def make_cut(source, target, **changes):
     settings = {"video_id": "7", "start_s": Fraction(0), "end_s": None, "end_tolerance_s": Fraction(1, 25)}
-    settings |= {"crf": 20, "preset": "ultrafast", "audio": False, "source": source, "target": target}
+    settings |= {
+        "encoder": x264(crf=20, preset="ultrafast"),
+        "audio": False,
+        "source": source,
+        "target": target,
+    }
     settings["strip"] = target.parents[2] / "strips" / "7.jpg"
     return Cut(**{**settings, **changes})
 
@@ -136,8 +142,9 @@ def test_a_clip_of_another_source_segment_or_setting_is_not(tmp_path, proven):
         {"source": other},
         {"start_s": Fraction(1, 25)},
         {"end_s": None},
-        {"crf": 21},
-        {"preset": "fast"},
+        {"encoder": x264(crf=21, preset="ultrafast")},
+        {"encoder": x264(crf=20, preset="fast")},
+        {"encoder": nvenc(cq=20, patience_s=0)},
         {"audio": True},
         {"video_id": "8"},
     ):

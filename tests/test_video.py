@@ -1,15 +1,18 @@
+import dataclasses
 from fractions import Fraction
 from pathlib import Path
 
 import av
 import pytest
+from av.video.reformatter import ColorRange
 from raw_videos import RATES, frame_numbers, write_raw
 
 from asl.demo.raw_files import read_times
 from asl.preprocess import video
+from asl.preprocess.encoders import x264
 from asl.preprocess.video import VideoError
 
-FAST = {"crf": 20, "preset": "ultrafast"}
+FAST = {"encoder": x264(crf=20, preset="ultrafast")}
 
 FORMS = {
     "h264 mp4": (".mp4", {}),
@@ -122,6 +125,61 @@ def test_sound_is_dropped_unless_it_is_asked_for(tmp_path, codec, suffix):
         assert container.streams.audio[0].codec_context.name == "aac"
         samples = sum(frame.samples for frame in container.decode(audio=0))
     assert samples / 48_000 == pytest.approx(1.52, abs=0.1)
+
+
+@pytest.mark.parametrize("form", ["h264 mkv", "turned by 90", "odd size"])
+def test_pictures_as_a_gpu_decodes_them_give_the_same_clip(tmp_path, monkeypatch, form):
+    suffix, options = FORMS[form]
+    source = write_raw(tmp_path / f"raw{suffix}", **options)
+    span = {"start_s": Fraction(1, 5), "end_s": Fraction(1)}
+    timeline = video.encode(source, tmp_path / "cpu.mp4", **span, **FAST)
+    decode = video._decode
+    monkeypatch.setattr(video, "_decode", lambda *args: map(as_nv12, decode(*args)))
+    assert video.encode(source, tmp_path / "gpu.mp4", **span, **FAST) == timeline
+    assert (tmp_path / "gpu.mp4").read_bytes() == (tmp_path / "cpu.mp4").read_bytes()
+
+
+def as_nv12(frame):
+    """What PyAV gives of a picture that was decoded on a GPU."""
+    return frame.reformat(format="nv12")
+
+
+def test_what_a_gpu_cannot_decode_is_left_to_the_cpu(tmp_path, monkeypatch):
+    source, asked = write_raw(tmp_path / "raw.mp4"), []
+    open_ = video._open
+
+    def no_gpu(path, *, on_gpu=False):
+        asked.append(on_gpu)
+        if on_gpu:
+            raise VideoError("cannot be read: out of memory")
+        return open_(path)
+
+    monkeypatch.setattr(video, "_open", no_gpu)
+    encoder = dataclasses.replace(FAST["encoder"], hwaccel=True)
+    video.encode(source, tmp_path / "clip.mp4", end_s=Fraction(1), encoder=encoder)
+    assert asked == [True, False]
+    monkeypatch.undo()
+    assert frame_numbers(tmp_path / "clip.mp4") == list(range(25))
+
+
+@pytest.mark.parametrize("pix_fmt", ["yuvj420p", "yuvj422p"])
+def test_full_range_pictures_become_plain_ones(tmp_path, pix_fmt):
+    """Cameras and phones make them; a clip of yuvj420p would not be plain."""
+    source = tmp_path / "raw.mp4"
+    with av.open(str(source), "w") as container:
+        stream = container.add_stream("libx264", rate=25, options={"crf": "1"})
+        stream.width, stream.height, stream.pix_fmt = 64, 48, pix_fmt
+        stream.codec_context.color_range = ColorRange.JPEG
+        frame = av.VideoFrame(64, 48, pix_fmt)
+        frame.color_range = ColorRange.JPEG
+        for value, plane in zip((250, 128, 128), frame.planes, strict=True):
+            plane.update(bytes([value]) * plane.buffer_size)
+        container.mux([*stream.encode(frame), *stream.encode(None)])
+    video.encode(source, tmp_path / "clip.mp4", **FAST)
+    assert video.probe(tmp_path / "clip.mp4").is_plain
+    with av.open(str(tmp_path / "clip.mp4")) as container:
+        (frame,) = container.decode(video=0)
+        assert frame.to_ndarray()[0, 0] == pytest.approx(16 + 250 * 219 / 255, abs=2)
 
 
 def test_which_videos_can_be_copied(tmp_path):

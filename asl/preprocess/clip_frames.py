@@ -20,7 +20,6 @@ from asl.frame_store import (
     read_shape,
     store_bytes,
 )
-from asl.machine import available_cores
 from asl.preprocess.dali_frames import FrameJob, refuses
 from asl.preprocess.frame_keeper import KeepFrames
 from asl.preprocess.gpu_frames import GpuFrames, doubt
@@ -93,7 +92,7 @@ class ClipFrames:
         on_gpu: Mapping[str, RawVideo] | None = None,
     ) -> None:
         self._workers, self._timeout_s = workers, config.trim.timeout_s
-        self._ahead = 2 * (config.trim.workers or available_cores())
+        self._ahead = 2 * workers.count
         self._folder, self._raw_dir = Path(config.paths.frames_dir), Path(config.paths.raw_dir)
         self._new = [cut for cut in cuts if cut.video_id not in proofs]
         for cut in self._new:

@@ -14,8 +14,8 @@ from rich.progress import Progress
 from asl.config import PreprocessConfig
 from asl.errors import UserError
 from asl.files import remove_parts
-from asl.machine import available_cores
 from asl.preprocess.clip_frames import ClipFrames, FramesOutcome, asked_frames
+from asl.preprocess.encoders import Encoder
 from asl.preprocess.matching import Match, Unmatched
 from asl.preprocess.metadata import Instance
 from asl.preprocess.proof_log import ProofLog, asked_for
@@ -53,7 +53,10 @@ class Outcome:
 
 
 def plan_cuts(
-    config: PreprocessConfig, instances: Iterable[Instance], matches: Mapping[str, Match | Unmatched]
+    config: PreprocessConfig,
+    encoder: Encoder,
+    instances: Iterable[Instance],
+    matches: Mapping[str, Match | Unmatched],
 ) -> list[Cut]:
     """One cut for each instance that has a source."""
     frame_s = 1 / Fraction(config.dataset.fps).limit_denominator(1001)
@@ -74,8 +77,7 @@ def plan_cuts(
                 start_s=start_s,
                 end_s=end_s,
                 end_tolerance_s=frame_s if tolerance_s is None else Fraction(tolerance_s),
-                crf=config.trim.crf,
-                preset=config.trim.preset,
+                encoder=encoder,
                 audio=config.trim.audio,
                 frames=asked_frames(config, instance.video_id, source, start_s, end_s),
             )
@@ -126,11 +128,12 @@ def cut_all(
     frames = ClipFrames(config, cuts, proofs, workers, on_gpu=on_gpu)
     failures: dict[str, CutFailure] = {}
     bar = progress.add_task("cutting clips", total=len(cuts), completed=reused)
-    timeout_s, count = config.trim.timeout_s, config.trim.workers or available_cores()
+    timeout_s = config.trim.timeout_s
     again: list[tuple[Cut, ...]] = []  # of groups in which one clip hung or crashed
-    for groups in (_groups(to_do, count), again):
+    for groups in (_groups(to_do, workers.count), again):
         tasks = (tuple(map(frames.for_host, group)) for group in groups)
-        for ended in workers.run_lazily(trim_together, tasks, ahead=2 * count, timeout_s=timeout_s):
+        ahead = 2 * workers.count
+        for ended in workers.run_lazily(trim_together, tasks, ahead=ahead, timeout_s=timeout_s):
             if isinstance(ended, Failed) and len(ended.task) > 1:
                 again += [(cut,) for cut in ended.task]
                 continue

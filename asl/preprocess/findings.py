@@ -8,11 +8,13 @@ from dataclasses import dataclass
 from asl.config import PreprocessConfig
 from asl.manifest import Clip
 from asl.preprocess.audit import Audit
+from asl.preprocess.capabilities import Capabilities
 from asl.preprocess.cutting import Outcome
 from asl.preprocess.matching import Match, Unmatched, UrlNameErrors
 from asl.preprocess.metadata import Metadata
 from asl.preprocess.problems import Problem
 from asl.preprocess.raw_files import RawVideo
+from asl.preprocess.trim_choice import Choice
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -20,6 +22,8 @@ class Findings:
     """One finished run of preprocessing."""
 
     config: PreprocessConfig
+    choice: Choice  # how clips were cut
+    capabilities: Capabilities | None  # of this machine; None: nobody looked
     metadata: Metadata  # with the splits that are used
     raw_files: Sequence[str]  # all videos in the raw folder, relative to it
     raw_videos: Mapping[str, RawVideo]  # of those that some instance's name fits and that open

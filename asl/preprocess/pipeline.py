@@ -23,6 +23,7 @@ from asl.frame_store import check_space
 from asl.manifest import SPLITS, Clip, write_manifest
 from asl.preprocess import summary
 from asl.preprocess.audit import Audit, audit, flagged, leaking_train_clips
+from asl.preprocess.capabilities import Capabilities
 from asl.preprocess.clip_frames import space_needed
 from asl.preprocess.cutting import Outcome, clip_path, cut_all, only_run, plan_cuts
 from asl.preprocess.decord_probe import probe_with_decord
@@ -46,6 +47,7 @@ from asl.preprocess.report.page import write_report
 from asl.preprocess.report.pictures import Pictures, take_pictures
 from asl.preprocess.splits import signer_folds
 from asl.preprocess.trim import Cut
+from asl.preprocess.trim_choice import Choice, decide, encoder_for, workers_for
 from asl.preprocess.workers import Failed, Workers
 
 
@@ -60,12 +62,16 @@ def preprocess(config: PreprocessConfig) -> None:
         UserError: nothing could be done at all, or not one clip came out.
         SystemExit: with 1 if ``config.strict`` and a row was refused or a clip failed.
     """
-    with Workers(config.trim.workers) as workers:
-        _preprocess(config, workers)
+    choice, capabilities = decide(config.trim.name)
+    with Workers(workers_for(choice.name, config.trim)) as workers:
+        _preprocess(config, choice, capabilities, workers)
 
 
-def _preprocess(config: PreprocessConfig, workers: Workers) -> None:
+def _preprocess(
+    config: PreprocessConfig, choice: Choice, capabilities: Capabilities | None, workers: Workers
+) -> None:
     console = Console()
+    console.print(f"trim: {choice}", soft_wrap=True, markup=False, highlight=False)
     started, clock = datetime.now().astimezone().isoformat(timespec="seconds"), _Clock()
     videos_dir, metadata_dir = Path(config.paths.videos_dir), Path(config.paths.metadata_dir)
 
@@ -74,10 +80,12 @@ def _preprocess(config: PreprocessConfig, workers: Workers) -> None:
     clock.stop("matching")
     with only_run(videos_dir, Path(config.paths.frames_dir)):
         log = ProofLog(metadata_dir / "clip_proofs.jsonl")
-        cuts = plan_cuts(config, metadata.instances, sources.matches)
+        encoder = encoder_for(choice.name, config.trim, capabilities)
+        cuts = plan_cuts(config, encoder, metadata.instances, sources.matches)
         _tell_space(config, cuts, sources, console)
         with _progress(console) as progress:
-            outcome = cut_all(config, cuts, log, workers, progress)
+            on_gpu = sources.raw_videos if choice.name == "dali" else None
+            outcome = cut_all(config, cuts, log, workers, progress, on_gpu=on_gpu)
         clock.stop("cutting")
 
         stale = _stale(videos_dir, (cut.target for cut in cuts if cut.video_id in outcome.proofs))
@@ -88,6 +96,8 @@ def _preprocess(config: PreprocessConfig, workers: Workers) -> None:
         clock.stop("auditing")
         findings = Findings(
             config=config,
+            choice=choice,
+            capabilities=capabilities,
             metadata=resplit,
             raw_files=sources.files,
             raw_videos=sources.raw_videos,

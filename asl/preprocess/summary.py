@@ -38,6 +38,8 @@ def summarise(findings: Findings) -> Summary:
         "started": findings.started,
         "seconds": findings.seconds,
         "settings": dataclasses.asdict(findings.config),
+        "trim": dataclasses.asdict(findings.choice),
+        "capabilities": findings.capabilities and findings.capabilities.as_dict(),
         "instances": len(metadata.instances),
         "glosses": len(metadata.glosses),
         "refused_rows": len(metadata.refused),

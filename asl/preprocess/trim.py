@@ -9,6 +9,7 @@ from pathlib import Path
 
 from asl.files import beside, written_beside
 from asl.preprocess import fingerprint, strip, video
+from asl.preprocess.encoders import Encoder
 from asl.preprocess.fingerprint import frames_to_keep, to_text
 from asl.preprocess.frame_keeper import FrameKeeper, KeepFrames
 from asl.preprocess.strip import frames_to_show
@@ -39,8 +40,7 @@ class Cut:
     start_s: Fraction
     end_s: Fraction | None  # None: to the end of the source
     end_tolerance_s: Fraction  # how far the segment may reach past the source's end
-    crf: int
-    preset: str
+    encoder: Encoder
     audio: bool
     frames: KeepFrames | None = None  # for training, made in the same pass; None: not here
 
@@ -69,7 +69,7 @@ class Proof:
 def trim_together(cuts: tuple[Cut, ...]) -> list[Proof | TrimError]:
     """Make clips of one source, one after the other; in rising order nothing is decoded twice."""
     results: list[Proof | TrimError] = []
-    with Reader(cuts[0].source) as reader:
+    with Reader(cuts[0].source, on_gpu=cuts[0].encoder.hwaccel) as reader:
         for cut in cuts:
             try:
                 results.append(trim(cut, reader))
@@ -143,8 +143,7 @@ def _write_and_prove(cut: Cut, part: Path, reader: Reader | None) -> Proof:
         part,
         start_s=cut.start_s,
         end_s=cut.end_s,
-        crf=cut.crf,
-        preset=cut.preset,
+        encoder=cut.encoder,
         audio=cut.audio,
         reader=reader,
         each=each,

@@ -12,19 +12,22 @@ from dataclasses import dataclass, replace
 from fractions import Fraction
 from itertools import pairwise
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import av
 import numpy as np
 import numpy.typing as npt
 from av.audio.stream import AudioStream
+from av.codec.hwaccel import HWAccel
 from av.container import InputContainer, OutputContainer
 from av.filter import Graph
 from av.packet import Packet
 from av.sidedata.sidedata import Type as SideDataType
 from av.video.frame import VideoFrame
-from av.video.reformatter import VideoReformatter
+from av.video.reformatter import ColorRange, VideoReformatter
 from av.video.stream import VideoStream
+
+from asl.preprocess.encoders import Encoder, EncoderError, open_encoder
 
 #: A segment that begins this much later than the last decoded frame is sought. Key frames are often
 #: 8 s apart (250 frames, x264's default), so a seek costs 4 s of decoding on average.
@@ -266,8 +269,8 @@ class Reader:
     every segment is reached on its own.
     """
 
-    def __init__(self, path: Path, *, seeks: bool = True) -> None:
-        self.path, self.seeks = path, seeks
+    def __init__(self, path: Path, *, seeks: bool = True, on_gpu: bool = False) -> None:
+        self.path, self.seeks, self.on_gpu = path, seeks, on_gpu
         self._closing = ExitStack()
         self._container: InputContainer | None = None
         self._done_s = Fraction(0)  # all frames before this have been decoded
@@ -292,7 +295,7 @@ class Reader:
         behind = self._container is not None and start_s < self._done_s
         if self._container is None or behind:
             self.close()
-            self._container = self._closing.enter_context(_open(self.path))
+            self._container = self._closing.enter_context(_open(self.path, on_gpu=self.on_gpu))
             self.stream = _video_stream(self._container)
             self._frames = _decode(self._container, self.stream)
             self.ahead: VideoFrame | None = _first(self._frames)  # decoded, and of no segment yet
@@ -332,8 +335,7 @@ def encode(
     *,
     start_s: Fraction = Fraction(0),
     end_s: Fraction | None = None,
-    crf: int,
-    preset: str,
+    encoder: Encoder,
     audio: bool = False,
     reader: Reader | None = None,
     each: Sink | None = None,
@@ -347,8 +349,7 @@ def encode(
         target: the MP4 to write.
         start_s: seconds from the source's first frame.
         end_s: seconds; None: to the source's end.
-        crf: libx264's constant rate factor.
-        preset: libx264's preset.
+        encoder: which one, and whether the GPU decodes for it.
         audio: keep the sound of the span, as AAC.
         reader: of the same source, from the segment before; None: the file is opened.
         each: called with every frame of the span, from the first again where a seek went wrong.
@@ -363,20 +364,21 @@ def encode(
     options: dict[str, Any] = {
         "start_s": start_s,
         "end_s": end_s,
-        "crf": crf,
-        "preset": preset,
+        "encoder": encoder,
         "audio": audio,
         "each": each,
     }
     try:
         with ExitStack() as closing:
-            return _encode(reader or closing.enter_context(Reader(source)), target, **options)
-    except VideoError:
+            opened = reader or closing.enter_context(Reader(source, on_gpu=encoder.hwaccel))
+            return _encode(opened, target, **options)
+    except VideoError as error:
         if reader is not None:
             reader.close()
-        if start_s <= 0:
+        if error.reason == "encoder" or (start_s <= 0 and not encoder.hwaccel):
             raise
-    with Reader(source, seeks=False) as patient:  # some files lose frames after a seek
+    # Some files lose frames after a seek, and what a GPU cannot decode a CPU may.
+    with Reader(source, seeks=False) as patient:
         return _encode(patient, target, **options)
 
 
@@ -386,15 +388,14 @@ def _encode(
     *,
     start_s: Fraction,
     end_s: Fraction | None,
-    crf: int,
-    preset: str,
+    encoder: Encoder,
     audio: bool,
     each: Sink | None,
 ) -> Timeline:
     frames = reader.span(start_s, end_s)
     with _create(target) as output:
         sound = reader.audio if audio else None
-        timeline = _encode_frames(output, frames, sound, crf=crf, preset=preset, each=each)
+        timeline = _encode_frames(output, frames, sound, encoder, each=each)
         if sound is not None:
             begin_s = frames.zero + start_s
             _encode_audio(reader.path, output, start_s=begin_s, duration_s=timeline.duration)
@@ -475,9 +476,11 @@ def read_index(path: Path) -> Index:
 
 
 @contextmanager
-def _open(path: Path) -> Iterator[InputContainer]:
+def _open(path: Path, *, on_gpu: bool = False) -> Iterator[InputContainer]:
+    # Decoders without a GPU's help, AV1's for one, and pictures that this GPU does not take stay on the CPU.
+    hwaccel = HWAccel("cuda", allow_software_fallback=True) if on_gpu else None
     try:
-        with av.open(str(path), metadata_errors="ignore") as container:
+        with av.open(str(path), metadata_errors="ignore", hwaccel=hwaccel) as container:
             yield container
     except FileNotFoundError:
         raise VideoError("is gone", "unreadable file") from None
@@ -631,6 +634,8 @@ class _Upright:
         steps = list(_turn(first))
         if first.width % 2 or first.height % 2:  # libx264 refuses odd sizes: lose the last row or column
             steps.append("crop=trunc(iw/2)*2:trunc(ih/2)*2:0:0:exact=1")
+        if first.color_range == ColorRange.JPEG:  # full range: decoders name such a clip yuvj420p
+            steps.append("scale=out_range=tv")
         if first.format.name != "yuv420p":
             steps.append("format=yuv420p")
         self.graph = self._build(first, steps) if steps else None
@@ -680,9 +685,8 @@ def _encode_frames(
     output: OutputContainer,
     frames: _Span,
     sound: AudioStream | None,
+    encoder: Encoder,
     *,
-    crf: int,
-    preset: str,
     each: Sink | None,
 ) -> Timeline:
     upright: _Upright | None = None
@@ -705,7 +709,7 @@ def _encode_frames(
         picture.pts, picture.time_base = pts, tick
         picture.pict_type = 0  # the encoder chooses; the source's choice is for other neighbours
         if target is None:
-            target = _h264_stream(output, frames.stream, picture, crf=crf, preset=preset)
+            target = _h264_stream(output, frames.stream, picture, encoder)
             if sound is not None:  # streams must be known before the first packet is written
                 output.add_stream("aac", rate=sound.codec_context.sample_rate)
         packets += target.encode(picture)
@@ -728,21 +732,26 @@ def _encode_frames(
 
 
 def _h264_stream(
-    output: OutputContainer, source: VideoStream, picture: VideoFrame, *, crf: int, preset: str
+    output: OutputContainer, source: VideoStream, picture: VideoFrame, encoder: Encoder
 ) -> VideoStream:
     rate = source.average_rate or source.guessed_rate
-    stream: VideoStream = output.add_stream("libx264", rate=rate if rate and 1 <= rate <= 240 else 25)
+    fps = rate if rate and 1 <= rate <= 240 else 25
+    stream = cast(VideoStream, output.add_stream(encoder.name, rate=fps))
     context = stream.codec_context
     context.width, context.height, context.pix_fmt = picture.width, picture.height, "yuv420p"
     context.time_base = Fraction(picture.time_base or 0)
     context.thread_count = 1
-    context.options = {"preset": preset, "crf": str(crf)}
+    context.options = dict(encoder.options)
     if source.codec_context.sample_aspect_ratio:
         context.sample_aspect_ratio = source.codec_context.sample_aspect_ratio
     context.color_range = picture.color_range
     context.colorspace = picture.colorspace
     context.color_primaries = picture.color_primaries
     context.color_trc = picture.color_trc
+    try:
+        open_encoder(context, encoder)
+    except EncoderError as error:
+        raise VideoError(str(error), error.reason) from None
     return stream
 
 

@@ -46,7 +46,8 @@ class Workers:
     def __init__(self, count: int | None = None) -> None:
         # Not fork: the parent has threads (progress bar), and a forked child would inherit their locks.
         spawn = multiprocessing.get_context("spawn")
-        self._pool = ProcessPool(max_workers=count or available_cores(), context=spawn, initializer=_quiet)
+        self.count = count or available_cores()
+        self._pool = ProcessPool(max_workers=self.count, context=spawn, initializer=_quiet)
 
     def __enter__(self) -> Workers:
         self._pool.schedule(_nothing)  # start them now, while the parent reads its metadata

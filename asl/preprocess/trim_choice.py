@@ -1,0 +1,123 @@
+"""Which of ``trim=auto|cpu|nvenc|dali`` a run takes on this machine, and what follows from it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+from asl.config import TrimConfig
+from asl.errors import UserError
+from asl.machine import available_cores
+from asl.preprocess.capabilities import Capabilities, find_capabilities
+from asl.preprocess.encoders import Encoder, nvenc, x264
+
+#: What ``trim=auto`` takes the first of that works.
+FASTEST_FIRST = ("nvenc", "dali", "cpu")
+
+#: DALI on an H100 decodes about 65 clips/s whatever the cores, one core 6 to 7 clips/s and more where
+#: it only cuts: from about this many cores on, the cores are faster.
+_CORES_BEYOND_DALI = 8
+
+#: Cores keep one GPU's decoder and encoder busy; more processes only fill its memory.
+_MOST_NVENC_WORKERS = 8
+
+#: Share of a clip's time limit that it may wait for the GPU's encoder, so that it can say what it
+#: waited for before it is stopped.
+_PATIENCE = 0.8
+
+
+class TrimChoiceError(UserError):
+    """A way of cutting that was asked for and cannot work here."""
+
+
+@dataclass(frozen=True)
+class Choice:
+    """How this run cuts."""
+
+    name: str  # cpu, nvenc or dali
+    why: str
+
+    def __str__(self) -> str:
+        return f"{self.name} ({self.why})"
+
+
+def decide(name: str) -> tuple[Choice, Capabilities | None]:
+    """What to take for ``trim=name``, and what was found out for it; ``cpu`` looks at nothing.
+
+    Raises:
+        TrimChoiceError: it was asked for and cannot work here.
+    """
+    if name == "cpu":
+        return Choice("cpu", "as asked"), None
+    capabilities = find_capabilities()
+    return choose(name, capabilities), capabilities
+
+
+def choose(
+    name: str,
+    capabilities: Capabilities,
+    *,
+    cores: int | None = None,
+    fastest_first: Sequence[str] = FASTEST_FIRST,
+) -> Choice:
+    """The way to cut.
+
+    Args:
+        name: as configured: auto, cpu, nvenc or dali.
+        capabilities: of this machine.
+        cores: how many there are; None: this process's.
+        fastest_first: what ``auto`` tries, in this order; nothing else can be asked for either.
+
+    Raises:
+        TrimChoiceError: naming what was asked for, why it cannot work and what to do.
+    """
+    if name == "cpu":
+        return Choice("cpu", "as asked")
+    if name != "auto":
+        found = {"nvenc": capabilities.nvenc, "dali": capabilities.dali}[name]
+        if not found.works:
+            remedy = f": {found.remedy}" if found.remedy else ""
+            raise TrimChoiceError(f"trim={name} cannot work here, {found.detail}{remedy}")
+        if name not in fastest_first:
+            raise TrimChoiceError(f"trim={name} is not in this version of asl: take trim=auto or trim=cpu")
+        return Choice(name, f"as asked, on {capabilities.gpu.detail}")
+    if not capabilities.gpu.works:
+        return Choice("cpu", capabilities.gpu.detail)
+    against: list[str] = []
+    for way in fastest_first:
+        reason = _against(way, capabilities, cores or available_cores())
+        if reason is None:
+            on = [] if way == "cpu" else [capabilities.gpu.detail]
+            return Choice(way, "; ".join([*on, *against]))
+        against.append(f"{way}: {reason}")
+    return Choice("cpu", "; ".join(against))
+
+
+def _against(way: str, capabilities: Capabilities, cores: int) -> str | None:
+    """Why ``trim=auto`` passes over a way; None: it takes it."""
+    if way == "cpu":
+        return None
+    found = {"nvenc": capabilities.nvenc, "dali": capabilities.dali}[way]
+    if not found.works:
+        return found.detail
+    if way == "dali" and cores >= _CORES_BEYOND_DALI:
+        return f"{cores} cores are faster"
+    return None
+
+
+def encoder_for(way: str, trim: TrimConfig, capabilities: Capabilities | None = None) -> Encoder:
+    """The encoder of a :class:`Choice`, with the configured quality.
+
+    ``trim=dali`` takes the GPU's as well if it has one, behind the host's strict decoder: a GPU's own
+    conceals damage.
+    """
+    if way == "nvenc" or (way == "dali" and capabilities is not None and capabilities.nvenc.works):
+        encoder = nvenc(cq=trim.cq, patience_s=_PATIENCE * trim.timeout_s)
+        return encoder if way == "nvenc" else replace(encoder, hwaccel=False)
+    return x264(crf=trim.crf, preset=trim.preset)
+
+
+def workers_for(way: str, trim: TrimConfig) -> int:
+    """How many worker processes cut at once."""
+    cores = available_cores()
+    return trim.workers or (min(cores, _MOST_NVENC_WORKERS) if way == "nvenc" else cores)
