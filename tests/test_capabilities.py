@@ -1,12 +1,14 @@
 """What a machine can do, found out, and what a run takes of it."""
 
 import dataclasses
+import io
 import os
 import subprocess
 import sys
 import time
 from pathlib import Path
 
+import av
 import pytest
 from rich.console import Console
 
@@ -70,12 +72,6 @@ def test_what_is_asked_for_is_taken_or_refused_in_one_line_with_cause_and_remedy
     assert str(raised.value) == f"trim={name} cannot work here, {cause}: mend {name}"
 
 
-def test_dali_that_works_but_is_not_built_in_is_not_taken():
-    assert choose("auto", made("dali"), cores=2).name == "cpu"
-    with pytest.raises(UserError, match="trim=dali is not in this version of asl"):
-        choose("dali", made("dali"))
-
-
 def test_cpu_looks_at_nothing(monkeypatch):
     monkeypatch.setattr(trim_choice, "find_capabilities", None)
     choice, found = decide("cpu")
@@ -101,7 +97,8 @@ def test_without_a_gpu_the_program_refuses_in_one_line_before_any_work(tmp_path,
     command = [sys.executable, str(ROOT / "preprocess.py"), f"trim={name}"]
     ended = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=60)
     assert ended.returncode == 1
-    (line,) = ended.stderr.splitlines()
+    (line,) = [line for line in ended.stderr.splitlines() if line.startswith("error:")]
+    assert "Traceback" not in ended.stderr
     assert line.startswith(f"error: trim={name} cannot work here, there is no NVIDIA GPU: take trim=auto")
     assert not (tmp_path / "data" / "videos").exists()
 
@@ -153,10 +150,6 @@ def test_ffmpegs_log_tells_why_there_is_no_encoder():
 
 @pytest.mark.parametrize("codec", CODECS)
 def test_the_tiny_clips_are_of_their_codec(codec):
-    import io
-
-    import av
-
     with av.open(io.BytesIO(tiny_clip(codec))) as container:
         assert container.streams.video[0].codec_context.codec.canonical_name == codec
         assert len(list(container.decode(video=0))) == gpu_checks._FRAMES

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import importlib.util
 import json
-import threading
+import os
 from collections.abc import Iterator, Sequence
 from fractions import Fraction
 from pathlib import Path
@@ -351,7 +352,6 @@ class Pool:
 
     refuse: frozenset[str] = frozenset()
     wrong: frozenset[str] = frozenset()
-    hold = threading.Event()
 
     def __init__(self, count: int) -> None: ...
 
@@ -389,11 +389,17 @@ def test_gpu_and_host_together_give_what_the_host_gives_alone(
         (tmp_path / "metadata" / name).write_text((done / "metadata" / name).read_text())
     preprocess(config_for(done))
     clips = read_manifest(done / "metadata" / "demo_manifest.csv")
-    plain = [clip.video_id for clip in clips if clip.source.endswith(".mp4") and clip.match == "video_id"]
+    entries = map(json.loads, (done / "metadata" / "clip_proofs.jsonl").read_text().splitlines())
+    plain = [entry["video_id"] for entry in entries if entry["proof"]["copied"]]
     monkeypatch.setattr(gpu_frames, "Workers", Pool)
     monkeypatch.setattr(Pool, "refuse", frozenset(plain[:1]))
     monkeypatch.setattr(Pool, "wrong", frozenset(plain[1:2]))
-    monkeypatch.setattr(GpuFrames, "start", GpuFrames._run)  # all of it before the host begins
+
+    def start(gpu: GpuFrames) -> None:  # and end, before the host begins
+        gpu._thread.start()
+        gpu._thread.join()
+
+    monkeypatch.setattr(GpuFrames, "start", start)
     config = config_for(tmp_path)
     monkeypatch.setattr("asl.preprocess.pipeline.decide", lambda _: (Choice("dali", "as tested"), None))
     preprocess(config)
@@ -410,3 +416,52 @@ def test_gpu_and_host_together_give_what_the_host_gives_alone(
     for clip in clips:
         a, b = kept(done, clip.video_id), kept(tmp_path, clip.video_id)
         assert np.abs(a.astype(int) - b).mean() <= 2
+
+
+# ---------------------------------------------------------------- on a GPU
+
+
+def without_dali() -> bool:
+    return importlib.util.find_spec("nvidia.dali") is None and os.environ.get("ASL_REQUIRE_GPU") != "1"
+
+
+@pytest.mark.gpu
+def test_dali_gives_what_the_host_gives(done: Path, tmp_path: Path) -> None:
+    if without_dali():
+        pytest.skip("DALI is not installed")
+    (tmp_path / "raw").symlink_to(done / "raw")
+    (tmp_path / "metadata").mkdir()
+    for name in ("demo.json", "demo_lengths.json"):
+        (tmp_path / "metadata" / name).write_text((done / "metadata" / name).read_text())
+    preprocess(config_for(done))
+    config = config_for(tmp_path)
+    config.trim.name, config.trim.workers = "dali", 1
+    preprocess(config)
+    for name in ("demo_manifest.csv", "preprocess_errors.csv"):
+        assert (tmp_path / "metadata" / name).read_bytes() == (done / "metadata" / name).read_bytes()
+    clips = read_manifest(done / "metadata" / "demo_manifest.csv")
+    outcome = FramesOutcome(**summary(tmp_path)["frames"])
+    assert outcome.gpu > 0
+    assert outcome.gpu + outcome.host == len(clips)
+    for clip in clips:
+        a, b = kept(done, clip.video_id), kept(tmp_path, clip.video_id)
+        assert [read_frame_number(frame) for frame in a] == [read_frame_number(frame) for frame in b]
+        assert np.abs(a.astype(int) - b).mean() <= 2
+
+
+@pytest.mark.gpu
+@pytest.mark.parametrize("rate", RATES)
+def test_dali_decodes_exactly_the_frames_of_a_segment(tmp_path: Path, rate: str) -> None:
+    if without_dali():
+        pytest.skip("DALI is not installed")
+    source = write_raw(tmp_path / "a.mp4", fps=RATES[rate], duration_s=12)
+    spans = ((0, None), (Fraction(1), Fraction(2)), (Fraction(79, 10), Fraction(11)))
+    jobs = tuple(
+        job(tmp_path, source, f"v{i}", start_s=Fraction(start), end_s=end)
+        for i, (start, end) in enumerate(spans)
+    )
+    assert decode_batch(jobs) == [None] * 3
+    index = read_index(source)
+    for one in jobs:
+        meant = frame_numbers(index.times, index.end, one.start_s, one.end_s, 25.0)
+        assert [read_frame_number(frame) for frame in open_frames(one.keep.path)[0]] == meant.tolist()

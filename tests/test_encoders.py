@@ -69,6 +69,14 @@ def test_settings_become_ffmpegs_options():
     assert 0 < encoder.patience_s < 100
 
 
+def test_pictures_too_small_for_the_gpu_are_encoded_on_the_cpu():
+    encoder = encoder_for("nvenc", TrimConfig())
+    assert encoder.for_size(320, 240) is encoder
+    assert encoder.for_size(144, 108) == encoder.for_size(320, 48) == encoder_for("cpu", TrimConfig())
+    on_cpu = encoder_for("cpu", TrimConfig())
+    assert on_cpu.for_size(16, 16) is on_cpu
+
+
 @pytest.mark.parametrize(("cores", "workers"), [(2, 2), (8, 8), (32, 8)])
 def test_one_gpu_gets_no_more_than_eight_workers(monkeypatch, cores, workers):
     monkeypatch.setattr(trim_choice, "available_cores", lambda: cores)

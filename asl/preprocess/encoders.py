@@ -17,6 +17,10 @@ _BUSY = (
     "OpenEncodeSessionEx failed: out of memory (10)",
     "OpenEncodeSessionEx failed: incompatible client key (21)",
 )
+
+#: Below, NVENC refuses H.264 from Turing on ("Frame Dimension less than the minimum supported value").
+_LEAST_WIDTH, _LEAST_HEIGHT = 146, 50
+
 _FIRST_PAUSE_S, _LONGEST_PAUSE_S = 0.05, 2.0
 
 
@@ -36,6 +40,17 @@ class Encoder:
     options: Mapping[str, str]  # FFmpeg's
     hwaccel: bool = False  # decode on the GPU what it can decode
     patience_s: float = 0.0  # how long to wait for a free session
+    small: Encoder | None = None  # what encodes pictures that are too small for it
+
+    def for_size(self, width: int, height: int) -> Encoder:
+        """Itself, or what takes pictures of so few pixels."""
+        fits = width >= _LEAST_WIDTH and height >= _LEAST_HEIGHT
+        return self if self.small is None or fits else self.small
+
+    def as_dict(self) -> dict[str, Any]:
+        """All that decides what a clip looks like, as plain data."""
+        small = self.small and self.small.as_dict()
+        return {"name": self.name, "options": dict(self.options), "small": small}
 
 
 def x264(*, crf: int, preset: str) -> Encoder:
@@ -43,14 +58,14 @@ def x264(*, crf: int, preset: str) -> Encoder:
     return Encoder("libx264", {"preset": preset, "crf": str(crf)})
 
 
-def nvenc(*, cq: int, patience_s: float) -> Encoder:
+def nvenc(*, cq: int, patience_s: float, small: Encoder | None = None) -> Encoder:
     """The GPU's encoder, fed by the GPU's decoder.
 
     No B-frames: FFmpeg guesses their decoding times from the mean frame rate, and where the rate
     varies a frame would have to be decoded after it is shown, which no MP4 can hold.
     """
     options = {"preset": "p4", "rc": "vbr", "cq": str(cq), "bf": "0"}
-    return Encoder("h264_nvenc", options, hwaccel=True, patience_s=patience_s)
+    return Encoder("h264_nvenc", options, hwaccel=True, patience_s=patience_s, small=small)
 
 
 @contextmanager

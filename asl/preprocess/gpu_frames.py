@@ -128,8 +128,8 @@ def doubt(path: Path, expected: int, proof: Proof) -> str | None:
 
 
 def _thumbnail(frame: np.ndarray) -> np.ndarray:
-    """``(H, W, 3)`` uint8 -> ``(SIDE, SIDE)`` float32: the luma (ITU-R BT.601) of a limited-range video."""
-    grey = 16 + frame.astype(np.float32) @ np.array([0.299, 0.587, 0.114], np.float32) * (219 / 255)
+    """``(H, W, 3)`` uint8 -> grey ``(SIDE, SIDE)`` float32."""
+    grey = frame.astype(np.float32) @ np.array([0.299, 0.587, 0.114], np.float32)  # ITU-R BT.601
     rows = np.array_split(np.arange(len(grey)), SIDE)
     columns = np.array_split(np.arange(grey.shape[1]), SIDE)
     bands = np.stack([grey[row].mean(axis=0) for row in rows])

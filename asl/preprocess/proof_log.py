@@ -38,8 +38,7 @@ def asked_for(cut: Cut) -> dict[str, Any]:
         "source_mtime_ns": source.st_mtime_ns,
         "start_s": str(cut.start_s),
         "end_s": None if cut.end_s is None else str(cut.end_s),
-        "encoder": cut.encoder.name,
-        "options": dict(cut.encoder.options),
+        "encoder": cut.encoder.as_dict(),
         "audio": cut.audio,
     }
 

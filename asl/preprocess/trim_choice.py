@@ -66,7 +66,7 @@ def choose(
         name: as configured: auto, cpu, nvenc or dali.
         capabilities: of this machine.
         cores: how many there are; None: this process's.
-        fastest_first: what ``auto`` tries, in this order; nothing else can be asked for either.
+        fastest_first: what ``auto`` tries, in this order.
 
     Raises:
         TrimChoiceError: naming what was asked for, why it cannot work and what to do.
@@ -78,8 +78,6 @@ def choose(
         if not found.works:
             remedy = f": {found.remedy}" if found.remedy else ""
             raise TrimChoiceError(f"trim={name} cannot work here, {found.detail}{remedy}")
-        if name not in fastest_first:
-            raise TrimChoiceError(f"trim={name} is not in this version of asl: take trim=auto or trim=cpu")
         return Choice(name, f"as asked, on {capabilities.gpu.detail}")
     if not capabilities.gpu.works:
         return Choice("cpu", capabilities.gpu.detail)
@@ -111,10 +109,13 @@ def encoder_for(way: str, trim: TrimConfig, capabilities: Capabilities | None = 
     ``trim=dali`` takes the GPU's as well if it has one, behind the host's strict decoder: a GPU's own
     conceals damage.
     """
-    if way == "nvenc" or (way == "dali" and capabilities is not None and capabilities.nvenc.works):
-        encoder = nvenc(cq=trim.cq, patience_s=_PATIENCE * trim.timeout_s)
-        return encoder if way == "nvenc" else replace(encoder, hwaccel=False)
-    return x264(crf=trim.crf, preset=trim.preset)
+    on_cpu = x264(crf=trim.crf, preset=trim.preset)
+    on_gpu = nvenc(cq=trim.cq, patience_s=_PATIENCE * trim.timeout_s, small=on_cpu)
+    if way == "nvenc":
+        return on_gpu
+    if way == "dali" and capabilities is not None and capabilities.nvenc.works:
+        return replace(on_gpu, hwaccel=False)
+    return on_cpu
 
 
 def workers_for(way: str, trim: TrimConfig) -> int:

@@ -735,6 +735,7 @@ def _h264_stream(
     output: OutputContainer, source: VideoStream, picture: VideoFrame, encoder: Encoder
 ) -> VideoStream:
     rate = source.average_rate or source.guessed_rate
+    encoder = encoder.for_size(picture.width, picture.height)
     fps = rate if rate and 1 <= rate <= 240 else 25
     stream = cast(VideoStream, output.add_stream(encoder.name, rate=fps))
     context = stream.codec_context
