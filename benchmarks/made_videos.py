@@ -20,7 +20,7 @@ from asl.preprocess.workers import Failed, run_each
 
 SIZES = ((320, 240), (640, 480), (1280, 720))  # width, height
 RATES = (Fraction(25), Fraction(30000, 1001), Fraction(30))
-GRAIN = 3  # standard deviation in grey levels: 1 to 8 Mbit/s at 240p to 720p
+GRAIN = 4  # standard deviation in grey levels
 _LENGTHS = (27, 60, 148)  # at 25 fps: shortest, usual, longest, as in WLASL
 _SEGMENTS = 12  # of one long source
 

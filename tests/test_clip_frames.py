@@ -355,6 +355,9 @@ class Pool:
 
     def __init__(self, count: int) -> None: ...
 
+    def run_each(self, *_: object) -> list[Any]:
+        return []
+
     def __enter__(self) -> Pool:
         return self
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -35,12 +35,16 @@ class Capabilities:
         return dataclasses.asdict(self)
 
 
-def find_capabilities() -> Capabilities:
-    """Try everything out, in processes of its own; where there is no GPU at all, nothing is started."""
+def find_capabilities(codecs: Sequence[str] = CODECS) -> Capabilities:
+    """Try everything out, in processes of its own; where there is no GPU at all, nothing is started.
+
+    Args:
+        codecs: to try to decode on the GPU. A run tries none: what cannot be decoded there goes to the host.
+    """
     gpu = _without_device() or _checked(["gpu"])["gpu"]
-    names = ["nvenc", "dali", *CODECS]
+    names = ["nvenc", "dali", *codecs]
     found = _checked(names) if gpu.works else {name: dataclasses.replace(gpu, name=name) for name in names}
-    return Capabilities(gpu, found["nvenc"], found["dali"], {codec: found[codec] for codec in CODECS})
+    return Capabilities(gpu, found["nvenc"], found["dali"], {codec: found[codec] for codec in codecs})
 
 
 def _without_device() -> Capability | None:

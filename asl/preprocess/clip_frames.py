@@ -79,7 +79,8 @@ class ClipFrames:
         cuts: of all clips.
         proofs: of the clips that are there and right, by video_id; the others are going to be cut.
         workers: the host's.
-        on_gpu: what is known of the raw files, if a GPU is to make frames.
+        raw_videos: what is known of the raw files.
+        gpu: processes that drive one, if it is to make frames.
     """
 
     def __init__(
@@ -89,7 +90,8 @@ class ClipFrames:
         proofs: Mapping[str, Proof],
         workers: Workers,
         *,
-        on_gpu: Mapping[str, RawVideo] | None = None,
+        raw_videos: Mapping[str, RawVideo],
+        gpu: Workers | None = None,
     ) -> None:
         self._workers, self._timeout_s = workers, config.trim.timeout_s
         self._ahead = 2 * workers.count
@@ -101,7 +103,7 @@ class ClipFrames:
         self._without = [cut for cut in there if not _has_frames(cut, proofs[cut.video_id])]
         self._there = len(there) - len(self._without)
         self._refused: dict[str, str] = {}  # by the GPU, by video_id
-        self._gpu = None if on_gpu is None else self._start(on_gpu)
+        self._gpu = None if gpu is None else self._start(gpu, raw_videos)
 
     def for_host(self, cut: Cut) -> Cut:
         """The cut as the host is to make it now: without frames, if the GPU has taken these."""
@@ -133,7 +135,7 @@ class ClipFrames:
             self._there, len(asked) - by_gpu - len(failed), by_gpu, dict(reasons.most_common()), failed
         )
 
-    def _start(self, raw_videos: Mapping[str, RawVideo]) -> GpuFrames:
+    def _start(self, pool: Workers, raw_videos: Mapping[str, RawVideo]) -> GpuFrames:
         jobs = []
         for cut in (*self._new, *self._without):
             raw = raw_videos.get(cut.source.relative_to(self._raw_dir).as_posix())
@@ -154,7 +156,7 @@ class ClipFrames:
                     height=raw.height,
                 )
             )
-        gpu = GpuFrames(jobs, timeout_s=self._timeout_s)
+        gpu = GpuFrames(pool, jobs, timeout_s=self._timeout_s)
         gpu.start()
         return gpu
 

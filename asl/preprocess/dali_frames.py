@@ -6,6 +6,7 @@ Only here, and only when it is chosen, is DALI imported.
 from __future__ import annotations
 
 import ctypes
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -27,6 +28,9 @@ from asl.time_grid import frames_on_display, grid_length
 #: Smallest width and height by codec that an H100's decoder takes. Others may take less; what it refuses
 #: goes to the host. AV1 is not decoded before Ada, so it is left to the host altogether.
 _LEAST = {"h264": (48, 16), "hevc": (144, 144), "vp8": (48, 16), "vp9": (128, 128), "mpeg4": (48, 16)}
+
+#: Clips that DALI decodes at once; it is hardly faster with more (benchmarks/README.md).
+GROUP = 32
 
 _PIX_FMTS = ("yuv420p", "yuvj420p")
 _THREADS = 8  # decoding at the same time; an H100 has seven decoders
@@ -80,31 +84,41 @@ def refuses(raw: RawVideo) -> str | None:
     return None
 
 
+def warm_up(_: int) -> None:
+    """Import DALI and build a pipeline, so that the first batch need not wait for that."""
+    _pipeline(GROUP, "mixed")
+
+
 def decode_batch(jobs: tuple[FrameJob, ...]) -> list[str | None]:
-    """Make and write the frames of each clip; None where that went well, else why it did not."""
+    """Make and write the frames of each clip; None where that went well, else why it did not.
+
+    Files are read and written by threads while the device decodes.
+    """
     results: list[str | None] = [None] * len(jobs)
+    limit = max(1, int(_SHARE * free_device_bytes() / 2))
     with ThreadPoolExecutor(_THREADS) as threads:
-        prepared = list(threads.map(_prepare, jobs))
+        preparing = [threads.submit(_prepare, job) for job in jobs]
+        prepared = [future.result() for future in preparing]
         samples: list[_Sample] = []
-        limit = max(1, int(_SHARE * free_device_bytes() / 2))
         for place, (job, found) in enumerate(zip(jobs, prepared, strict=True)):
             if isinstance(found, str):
                 results[place] = found
             else:
                 samples += _split(place, job, found, limit)
+        left = Counter(sample.clip for sample in samples)  # samples that are still to come
         parts: list[list[Frames]] = [[] for _ in jobs]
+        writing = {}
         for group in _fitting(samples, limit):
             for sample, frames in zip(group, _decode(group), strict=True):
+                place, found = sample.clip, prepared[sample.clip]
+                left[place] -= 1
                 if isinstance(frames, str):
-                    results[sample.clip] = frames
+                    results[place] = frames
                 else:
-                    parts[sample.clip].append(frames)
-        written = {
-            place: threads.submit(_write, jobs[place], found, parts[place])
-            for place, found in enumerate(prepared)
-            if isinstance(found, _Prepared) and results[place] is None
-        }
-        for place, future in written.items():
+                    parts[place].append(frames)
+                if not left[place] and results[place] is None and isinstance(found, _Prepared):
+                    writing[place] = threads.submit(_write, jobs[place], found, parts[place])
+        for place, future in writing.items():
             results[place] = future.result()
     return results
 
@@ -175,10 +189,10 @@ def _split(place: int, job: FrameJob, found: _Prepared, limit: int) -> Iterator[
 
 
 def _fitting(samples: Sequence[_Sample], limit: int) -> Iterator[list[_Sample]]:
-    """Samples in runs that fit into memory together."""
+    """Samples in runs that fit into memory together, no more than ``GROUP``."""
     group: list[_Sample] = []
     for sample in samples:
-        if group and sum(one.bytes for one in group) + sample.bytes > limit:
+        if len(group) == GROUP or (group and sum(one.bytes for one in group) + sample.bytes > limit):
             yield group
             group = []
         group.append(sample)

@@ -16,13 +16,13 @@ import numpy as np
 
 from asl.frame_store import open_frames, read_shape
 from asl.preprocess import dali_frames
-from asl.preprocess.dali_frames import FrameJob
+from asl.preprocess.dali_frames import GROUP, FrameJob
 from asl.preprocess.fingerprint import SIDE, frames_to_keep, from_text
 from asl.preprocess.trim import Proof
 from asl.preprocess.workers import Done, Workers
 
-#: Clips a batch; DALI's speed hardly grows beyond (benchmarks/README.md).
-BATCH = 32
+#: Clips that a process takes at once, at most: two groups, so that it decodes one and writes the other.
+BATCH = 2 * GROUP
 
 #: Processes that drive the GPU: while one reads and writes files, the other decodes.
 PROCESSES = 2
@@ -31,15 +31,24 @@ PROCESSES = 2
 _ANOTHER_PICTURE = 12
 
 
+def start_gpu() -> Workers:
+    """The processes that drive the GPU, warming up; a context."""
+    pool = Workers(PROCESSES)
+    pool.run_each(dali_frames.warm_up, list(range(PROCESSES)))
+    return pool
+
+
 class GpuFrames:
     """Makes frames in processes and a thread of its own, from :meth:`start` to :meth:`wait`.
 
     Args:
+        pool: of :func:`start_gpu`.
         jobs: all clips that the GPU can decode.
         timeout_s: of one clip; a batch has as much more.
     """
 
-    def __init__(self, jobs: Iterable[FrameJob], *, timeout_s: float) -> None:
+    def __init__(self, pool: Workers, jobs: Iterable[FrameJob], *, timeout_s: float) -> None:
+        self._pool = pool
         ordered = sorted(jobs, key=lambda job: (-job.width * job.height, job.source, job.start_s))
         self._queue = deque(ordered)
         self._free = {job.video_id for job in ordered}
@@ -74,7 +83,9 @@ class GpuFrames:
         while True:
             with self._lock:
                 batch: list[FrameJob] = []
-                while self._queue and len(batch) < BATCH:
+                # Small ones at the end, so that the host does not wait long for the last.
+                most = min(BATCH, -(-len(self._free) // (4 * PROCESSES)))
+                while self._queue and len(batch) < most:
                     job = self._queue.popleft()
                     if job.video_id in self._free:
                         batch.append(job)
@@ -87,15 +98,18 @@ class GpuFrames:
 
     def _run(self) -> None:
         try:
-            with Workers(PROCESSES) as pool:
-                limit_s = BATCH * self._timeout_s
-                for ended in pool.run_lazily(
-                    dali_frames.decode_batch, self._batches(), ahead=2 * PROCESSES, timeout_s=limit_s
-                ):
-                    if isinstance(ended, Done):
-                        self._note(ended.task, ended.result)
-                    else:
-                        self._note(ended.task, [f"GPU: {ended.message}"] * len(ended.task))
+            # Nothing is taken before a process is ready for it: the host may be faster.
+            list(self._pool.run_each(dali_frames.warm_up, list(range(PROCESSES))))
+            for ended in self._pool.run_lazily(
+                dali_frames.decode_batch,
+                self._batches(),
+                ahead=PROCESSES,
+                timeout_s=BATCH * self._timeout_s,
+            ):
+                if isinstance(ended, Done):
+                    self._note(ended.task, ended.result)
+                else:
+                    self._note(ended.task, [f"GPU: {ended.message}"] * len(ended.task))
         except BaseException as error:
             self.broken = error
 

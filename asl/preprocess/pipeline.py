@@ -8,7 +8,7 @@ import random
 import sys
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from datetime import datetime
 from pathlib import Path
 
@@ -29,6 +29,7 @@ from asl.preprocess.cutting import Outcome, clip_path, cut_all, only_run, plan_c
 from asl.preprocess.decord_probe import probe_with_decord
 from asl.preprocess.evidence import find_lengths, load_lengths
 from asl.preprocess.findings import Findings
+from asl.preprocess.gpu_frames import start_gpu
 from asl.preprocess.matching import (
     Evidence,
     Match,
@@ -63,12 +64,20 @@ def preprocess(config: PreprocessConfig) -> None:
         SystemExit: with 1 if ``config.strict`` and a row was refused or a clip failed.
     """
     choice, capabilities = decide(config.trim.name)
-    with Workers(workers_for(choice.name, config.trim)) as workers:
-        _preprocess(config, choice, capabilities, workers)
+    with ExitStack() as closing:
+        gpu = None
+        if choice.name == "dali" and config.frames.enabled:
+            gpu = closing.enter_context(start_gpu())
+        workers = closing.enter_context(Workers(workers_for(choice.name, config.trim)))
+        _preprocess(config, choice, capabilities, workers, gpu)
 
 
 def _preprocess(
-    config: PreprocessConfig, choice: Choice, capabilities: Capabilities | None, workers: Workers
+    config: PreprocessConfig,
+    choice: Choice,
+    capabilities: Capabilities | None,
+    workers: Workers,
+    gpu: Workers | None,
 ) -> None:
     console = Console()
     console.print(f"trim: {choice}", soft_wrap=True, markup=False, highlight=False)
@@ -84,8 +93,7 @@ def _preprocess(
         cuts = plan_cuts(config, encoder, metadata.instances, sources.matches)
         _tell_space(config, cuts, sources, console)
         with _progress(console) as progress:
-            on_gpu = sources.raw_videos if choice.name == "dali" else None
-            outcome = cut_all(config, cuts, log, workers, progress, on_gpu=on_gpu)
+            outcome = cut_all(config, cuts, log, workers, progress, raw_videos=sources.raw_videos, gpu=gpu)
         clock.stop("cutting")
 
         stale = _stale(videos_dir, (cut.target for cut in cuts if cut.video_id in outcome.proofs))

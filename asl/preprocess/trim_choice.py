@@ -49,7 +49,7 @@ def decide(name: str) -> tuple[Choice, Capabilities | None]:
     """
     if name == "cpu":
         return Choice("cpu", "as asked"), None
-    capabilities = find_capabilities()
+    capabilities = find_capabilities(codecs=())
     return choose(name, capabilities), capabilities
 
 
