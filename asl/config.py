@@ -200,6 +200,10 @@ class ModelConfig:
         [2, 2, 2, 2], "residual blocks a stage, two to four stages", any_length=True, ge=1
     )
     dropout: float = setting(0.0, "before the classifier", ge=0, lt=1)
+    pad_planes: int = setting(
+        8, "GPUs only: planes inside a (2+1)D convolution are rounded up to a multiple of this; 1: off", ge=1
+    )
+    channels_last: bool = setting(True, "channels innermost in memory, which GPUs and CPUs are quicker with")
 
 
 @dataclass
@@ -209,6 +213,7 @@ class OptimConfig:
     lr: float = setting(3e-4, "peak learning rate", gt=0)
     weight_decay: float = setting(0.01, "AdamW weight decay; biases and norms are left out", ge=0)
     warmup_epochs: float = setting(2.0, "epochs of linear warm-up", ge=0)
+    fused: bool = setting(True, "GPUs only: all parameters in one kernel; not with 16-mixed")
 
 
 @dataclass
@@ -222,6 +227,11 @@ class TrainerConfig:
         "auto",
         "auto: bf16-mixed on a GPU that has it, 16-mixed on other GPUs, 32-true on CPUs",
         choices=["auto", "32-true", "16-mixed", "bf16-mixed"],
+    )
+    compile: str = setting(
+        "auto",
+        "torch.compile for training steps; auto: on GPUs, if it works there (in YAML write 'off' in quotes)",
+        choices=["auto", "on", "off"],
     )
     max_epochs: int = setting(60, "epochs in all, resumed ones included", ge=1)
     gradient_clip_val: float = setting(1.0, "norm at which gradients are clipped; 0: never", ge=0)

@@ -5,10 +5,10 @@ from __future__ import annotations
 import pytest
 import torch
 from torch import nn
-from torch.optim import SGD
+from torch.optim import SGD, AdamW
 
 from asl.evaluation.metrics import SplitMetrics
-from asl.model.classifier import _decay_groups, warmup_cosine
+from asl.model.classifier import _decay_groups, _own_kernel, warmup_cosine
 from asl.model.video_resnet import VideoResNet
 
 
@@ -55,3 +55,23 @@ def test_biases_and_norms_do_not_decay() -> None:
     norms = {id(p) for m in model.modules() if isinstance(m, nn.BatchNorm3d) for p in m.parameters()}
     assert norms | {id(model.fc.bias)} == {id(p) for p in kept["params"]}
     assert len(decayed["params"]) + len(kept["params"]) == len(list(model.parameters()))
+
+
+def test_a_resumed_optimiser_keeps_to_its_own_kernel() -> None:
+    def optimiser(fused: bool) -> AdamW:
+        made = AdamW([weight], lr=0.1, fused=fused)
+        made.register_load_state_dict_pre_hook(_own_kernel)
+        return made
+
+    weight = nn.Parameter(torch.ones(2))
+    written = optimiser(fused=True)
+    weight.sum().backward()
+    written.step()
+    read = optimiser(fused=False)
+    read.param_groups[0]["lr"] = 0.5
+    read.load_state_dict(written.state_dict())
+    assert read.param_groups[0]["fused"] is False
+    assert read.param_groups[0]["lr"] == 0.1
+    assert torch.equal(read.state[weight]["exp_avg"], written.state[weight]["exp_avg"])
+    assert written.param_groups[0]["fused"] is True
+    read.step()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import json
 import sys
 from pathlib import Path
@@ -11,6 +12,7 @@ from typing import Any
 import pytest
 import torch
 from hydra import compose, initialize_config_dir
+from torch._dynamo.testing import CompileCounter
 
 from asl import config
 from asl.config import TrainConfig
@@ -21,7 +23,7 @@ from asl.model.video_resnet import VideoResNet
 from asl.settings import ConfigError, checked
 from asl.training import run as run_module
 from asl.training.checkpoints import CheckpointError, LastAndBest, read_checkpoint
-from asl.training.run import check_config, job_name, resolve_precision, train
+from asl.training.run import check_config, job_name, resolve_precision, train, why_not_compiled
 
 CONF = Path(__file__).resolve().parents[1] / "conf"
 TINY = [
@@ -210,6 +212,7 @@ def test_every_model_and_loss_trains(tiny_data: Path, tmp_path: Path, model: str
         ["data.fps=null", "data.pad=loop", "data.long=window", "data.balance=false", "augment.hflip=true"],
         ["data.num_workers=2", "trainer.gradient_clip_val=0", "trainer.accumulate_grad_batches=2"],
         ["logger=[csv]", "data.batch_size=64"],
+        ["model.channels_last=false", "optim.fused=false", "trainer.compile=off"],
     ],
     ids=str,
 )
@@ -264,6 +267,73 @@ def test_precision_auto_is_full_on_a_cpu() -> None:
     assert resolve_precision("bf16-mixed", "cpu") == "bf16-mixed"
 
 
+def on_a_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What a run does on GPUs besides using them."""
+    monkeypatch.setattr(run_module, "on_gpu", lambda accelerator: True)
+
+
+def test_a_padded_run_leaves_torchvisions_layout_and_goes_on_without_padding(
+    tiny_data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    precision = "trainer.precision=32-true"  # as it is on CPUs; sums of more terms may be rounded otherwise
+    train(tiny(tiny_data, tmp_path / "plain", precision, "trainer.max_epochs=1"))
+    assert "planes padded" not in capsys.readouterr().out
+    with monkeypatch.context() as patch:
+        on_a_gpu(patch)
+        train(tiny(tiny_data, tmp_path / "padded", precision, "trainer.max_epochs=1"))
+    assert "planes padded to multiples of 8" in " ".join(capsys.readouterr().out.split())
+    plain, padded = (read_checkpoint(tmp_path / name / "last.pt") for name in ("plain", "padded"))
+    assert padded["asl"]["model"] == plain["asl"]["model"]
+    for name, tensor in plain["state_dict"].items():
+        torch.testing.assert_close(padded["state_dict"][name], tensor, rtol=1e-2, atol=1e-4)
+    moments = [checkpoint["optimizer_states"][0]["state"] for checkpoint in (plain, padded)]
+    assert [m["exp_avg"].shape for m in moments[0].values()] == [
+        m["exp_avg"].shape for m in moments[1].values()
+    ]
+    resumed = tiny(tiny_data, tmp_path / "padded", precision, "trainer.max_epochs=2", "resume=auto")
+    assert train(resumed)["epochs"] == 2
+
+
+def test_a_compiled_run_compiles_once_and_is_the_same_run(
+    tiny_data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    # Six clips of val and test in batches of 4: the last ones are smaller.
+    plain = train(tiny(tiny_data, tmp_path / "plain"))
+    assert "not compiled (GPUs only)" in capsys.readouterr().out
+    counter = CompileCounter()  # runs what it is given as it is
+    monkeypatch.setattr(torch, "compile", functools.partial(torch.compile, backend=counter))
+    monkeypatch.setattr(run_module, "why_not_compiled", lambda choice, device: None)
+    assert train(tiny(tiny_data, tmp_path / "compiled")) == plain
+    assert counter.frame_count == 1
+    states = [read_checkpoint(tmp_path / name / "last.pt")["state_dict"] for name in ("plain", "compiled")]
+    assert states_equal(*states)
+    printed = capsys.readouterr().out
+    assert printed.count("compiling the network") == printed.count("first step after") == 1
+    assert printed.index("compiling the network") < printed.index("first step after")
+    assert printed.index("first step after") < printed.index("epoch 1/2")
+
+
+def test_where_torch_compile_does_not_work_auto_does_without_and_on_is_refused(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def fail(*_: Any, **__: Any) -> Any:
+        raise RuntimeError("Cannot find a working triton installation.\nMore about it")
+
+    monkeypatch.setattr(torch, "compile", fail)
+    assert why_not_compiled("auto", torch.device("cpu")) == "GPUs only"
+    assert why_not_compiled("off", torch.device("cuda")) == "trainer.compile=off"
+    monkeypatch.setattr(torch, "ones", lambda *_, **__: None)  # there may be no GPU
+    why = why_not_compiled("auto", torch.device("cuda"))
+    assert why == "torch.compile does not work here: Cannot find a working triton installation."
+    with pytest.raises(ConfigError, match=r"trainer\.compile=on.*triton installation\.\)"):
+        why_not_compiled("on", torch.device("cpu"))
+
+
+def test_compiling_works_where_it_is_tried() -> None:
+    with torch.compiler.set_stance("force_eager"):
+        assert why_not_compiled("on", torch.device("cpu")) is None
+
+
 @pytest.mark.parametrize(
     ("overrides", "name"),
     [
@@ -299,6 +369,26 @@ def test_a_gpu_run_is_mixed_precision(tiny_data: Path, tmp_path: Path) -> None:
     assert (
         train(tiny(tiny_data, tmp_path, "trainer=gpu", "trainer.max_epochs=3", "resume=auto"))["epochs"] == 3
     )
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")
+@pytest.mark.parametrize("precision", ["bf16-mixed", "16-mixed"])
+def test_a_gpu_run_is_compiled_and_padded_and_goes_on_on_a_cpu(
+    tiny_data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], precision: str
+) -> None:
+    gpu = ["trainer=gpu", f"trainer.precision={precision}", "trainer.compile=on"]
+    train(tiny(tiny_data, tmp_path, *gpu, "trainer.max_epochs=1"))
+    printed = capsys.readouterr().out
+    assert "compiled, channels last, planes padded to multiples of 8" in " ".join(printed.split())
+    assert "first step after" in printed
+    state = read_checkpoint(tmp_path / "last.pt")["state_dict"]
+    VideoResNet("r2plus1d", num_classes=3, width=2, layers=[1, 1]).load_state_dict(
+        {name.removeprefix("model."): tensor for name, tensor in state.items()}
+    )
+    assert train(tiny(tiny_data, tmp_path, "trainer.max_epochs=2", "resume=auto"))["epochs"] == 2
+    metrics = train(tiny(tiny_data, tmp_path, *gpu, "trainer.max_epochs=3", "resume=auto"))
+    assert metrics["epochs"] == 3
 
 
 def test_importing_the_program_does_not_import_torch() -> None:

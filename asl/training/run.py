@@ -28,6 +28,7 @@ from asl.files import remove_parts, write_beside
 from asl.manifest import read_manifest
 from asl.model.classifier import SignClassifier
 from asl.model.losses import build_loss
+from asl.model.padding import pad_planes
 from asl.model.video_resnet import MAX_STAGES, VideoResNet
 from asl.model.weights import KINETICS, load_weights
 from asl.settings import ConfigError
@@ -42,7 +43,7 @@ from asl.training.checkpoints import (
     checkpoint_to_resume,
     read_checkpoint,
 )
-from asl.training.summary import Bar, EpochLine, print_result, print_start
+from asl.training.summary import Bar, EpochLine, FirstStepLine, print_result, print_start
 
 METRICS = "metrics.json"
 
@@ -68,11 +69,22 @@ def train(config: TrainConfig) -> dict[str, Any]:
     module = build_module(config, datamodule, portable, pretrained=resume_from is None)
     best_and_last = LastAndBest(folder)
     trainer = build_trainer(config, folder, best_and_last)
+    not_compiled = why_not_compiled(config.trainer.compile, trainer.strategy.root_device)
+    if not_compiled is None:
+        module.compile_training()
     if trainer.is_global_zero:
         remove_parts(folder)
         if resume_from is not None:
             adopt_best(resume_from, folder)
-        print_start(config, datamodule, module.model, trainer, folder=folder, resume_from=resume_from)
+        print_start(
+            config,
+            datamodule,
+            module,
+            trainer,
+            folder=folder,
+            resume_from=resume_from,
+            not_compiled=not_compiled,
+        )
     try:
         trainer.fit(module, datamodule=datamodule, ckpt_path=resume_from, weights_only=True)
         if trainer.interrupted:
@@ -228,6 +240,8 @@ def build_module(
     model = VideoResNet(num_classes=num_classes, **portable["model"])
     if config.model.weights is not None and pretrained:
         load_weights(model, config.model.weights, name=config.model.name)
+    if on_gpu(config.trainer.accelerator):  # on a CPU more planes are only more work
+        pad_planes(model, config.model.pad_planes)
     return SignClassifier(
         model,
         build_loss(config.loss.name, label_smoothing=config.loss.label_smoothing, gamma=config.loss.gamma),
@@ -235,6 +249,8 @@ def build_module(
         lr=config.optim.lr,
         weight_decay=config.optim.weight_decay,
         warmup_epochs=config.optim.warmup_epochs,
+        fused=config.optim.fused,
+        channels_last=config.model.channels_last,
         seed=config.seed,
         portable=portable,
     )
@@ -243,7 +259,12 @@ def build_module(
 def build_trainer(config: TrainConfig, folder: Path, checkpoints: LastAndBest) -> pl.Trainer:
     settings = config.trainer
     bar = settings.progress_bar and sys.stdout.isatty()  # in a file its lines would pile up
-    callbacks: list[pl.Callback] = [checkpoints, EpochLine(checkpoints), *([Bar()] if bar else [])]
+    callbacks: list[pl.Callback] = [
+        checkpoints,
+        EpochLine(checkpoints),
+        FirstStepLine(),
+        *([Bar()] if bar else []),
+    ]
     trainer = pl.Trainer(
         accelerator=settings.accelerator,
         devices=settings.devices,
@@ -277,9 +298,42 @@ def resolve_precision(precision: str, accelerator: str) -> str:
     """``auto`` -> what this machine's accelerator does best."""
     if precision != "auto":
         return precision
-    if accelerator == "cpu" or not torch.cuda.is_available():
+    if not on_gpu(accelerator):
         return "32-true"
     return "bf16-mixed" if torch.cuda.is_bf16_supported(including_emulation=False) else "16-mixed"
+
+
+def on_gpu(accelerator: str) -> bool:
+    """Whether ``trainer.accelerator`` means a CUDA device on this machine."""
+    return accelerator != "cpu" and torch.cuda.is_available()
+
+
+def why_not_compiled(choice: str, device: torch.device) -> str | None:
+    """Why ``trainer.compile`` means no compiling on this device; None: compile.
+
+    Whether torch.compile works is found out by compiling an addition.
+
+    Raises:
+        ConfigError: ``on`` where torch.compile does not work.
+    """
+    if choice == "off":
+        return "trainer.compile=off"
+    if choice == "auto" and device.type != "cuda":
+        return "GPUs only"
+    try:
+        torch.compile(_addition)(torch.ones(8, device=device))
+    except Exception as error:  # no Triton, no C compiler, no support for this Python: each has its own
+        reason = next(iter(str(error).strip().splitlines()), type(error).__name__)
+        if choice == "on":
+            raise ConfigError(
+                f"trainer.compile=on: torch.compile does not work here ({reason}). Use trainer.compile=auto"
+            ) from error
+        return f"torch.compile does not work here: {reason}"
+    return None
+
+
+def _addition(number: torch.Tensor) -> torch.Tensor:
+    return number + 1
 
 
 def build_loggers(config: TrainConfig, folder: Path) -> list[Logger] | bool:

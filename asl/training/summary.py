@@ -13,11 +13,12 @@ import torch
 from pytorch_lightning.callbacks import Callback, TQDMProgressBar
 from rich.console import Console
 from rich.table import Table
-from torch import nn
 
 from asl.config import TrainConfig
 from asl.data.datamodule import ClipDataModule
 from asl.manifest import SPLITS
+from asl.model.classifier import SignClassifier
+from asl.model.padding import PaddedConv3d
 from asl.training.checkpoints import MONITOR, LastAndBest
 
 
@@ -42,6 +43,26 @@ class EpochLine(Callback):
         )
 
 
+class FirstStepLine(Callback):
+    """Says before the first step that the network is compiled, and after it how long that took."""
+
+    def __init__(self) -> None:
+        self._begin: float | None = None
+        self._said = False
+
+    def on_train_batch_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule, *_: Any) -> None:
+        if self._begin is None and getattr(pl_module, "compiled", False):
+            self._begin = time.monotonic()
+            pl_module.print(
+                "compiling the network: the first step takes about a minute, later starts seconds"
+            )
+
+    def on_train_batch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule, *_: Any) -> None:
+        if self._begin is not None and not self._said:
+            self._said = True
+            pl_module.print(f"first step after {time.monotonic() - self._begin:.1f} s")
+
+
 class Bar(TQDMProgressBar):
     """Steps of the epoch that runs; epochs count from 1 as everywhere."""
 
@@ -56,13 +77,17 @@ class Bar(TQDMProgressBar):
 def print_start(
     config: TrainConfig,
     datamodule: ClipDataModule,
-    model: nn.Module,
+    module: SignClassifier,
     trainer: pl.Trainer,
     *,
     folder: Path,
     resume_from: Path | None,
+    not_compiled: str | None,
 ) -> None:
-    """One table: data, model, device, where the results go."""
+    """One table: data, model, device, where the results go.
+
+    ``not_compiled`` is why training steps are not compiled, None if they are.
+    """
     counts = {split: len(datamodule.datasets[split]) for split in SPLITS}
     per_class = Counter(clip.label for clip in datamodule.datasets["train"].clips)
     absent = [gloss for label, gloss in enumerate(datamodule.glosses) if not per_class[label]]
@@ -79,8 +104,9 @@ def print_start(
         "batches": f"{config.data.batch_size} clips of {config.data.clip_len} frames, "
         f"{datamodule.crop_size}×{datamodule.crop_size}, {datamodule.num_workers} reader processes",
         "model": f"{config.model.name}, width {width}, layers {layers}, "
-        f"{sum(p.numel() for p in model.parameters()):,} parameters, {start}",
+        f"{sum(p.numel() for p in module.model.parameters()):,} parameters, {start}",
         "device": f"{trainer.world_size} × {device.type} ({name}), {trainer.precision}",
+        "speed": _speed(config, module, not_compiled),
         "epochs": f"{config.trainer.max_epochs}, {config.loss.name}, AdamW, "
         f"peak learning rate {config.optim.lr:g}",
         "results": f"{folder}/",
@@ -110,6 +136,17 @@ def print_result(metrics: dict[str, Any], folder: Path) -> None:
             "files": f"{folder}/best.pt, last.pt, metrics.json, logs/",
         },
     )
+
+
+def _speed(config: TrainConfig, module: SignClassifier, not_compiled: str | None) -> str:
+    """What makes steps quick, as far as it is in effect."""
+    padded = any(isinstance(part, PaddedConv3d) for part in module.modules())
+    parts = [
+        "compiled" if not_compiled is None else f"not compiled ({not_compiled})",
+        "channels last" if config.model.channels_last else "channels first",
+        *([f"planes padded to multiples of {config.model.pad_planes}"] if padded else []),
+    ]
+    return ", ".join(parts)
 
 
 def _span(counts: Collection[int]) -> str:

@@ -1,0 +1,104 @@
+"""Middle planes of (2+1)D convolutions, rounded up to what tensor cores take.
+
+Tensor cores compute with channels in groups of 8, and R(2+1)D-18 has 45, 230, 460 or 921 of them between
+a convolution over space and the one over time. :func:`pad_planes` appends planes whose weights are zero
+whenever weights are used. The parameters keep their names and shapes: checkpoints, optimiser, clipping
+and weight decay see none of it, and nothing needs to be kept zero.
+"""
+
+from __future__ import annotations
+
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+
+class PaddedConv3d(nn.Conv3d):
+    """A convolution without bias whose weight gets planes of zeros on its way to the device's kernel.
+
+    Args:
+        conv: whose parameter it takes over, not a copy.
+        extra_in: planes more in the input, which are ignored.
+        extra_out: planes more in the output, which are zero.
+    """
+
+    def __init__(self, conv: nn.Conv3d, *, extra_in: int = 0, extra_out: int = 0) -> None:
+        # On the meta device nothing is allocated and no random number drawn.
+        super().__init__(
+            conv.in_channels,
+            conv.out_channels,
+            conv.kernel_size,  # type: ignore[arg-type]
+            stride=conv.stride,  # type: ignore[arg-type]
+            padding=conv.padding,  # type: ignore[arg-type]
+            bias=False,
+            device="meta",
+        )
+        self.weight = conv.weight
+        self.extra_in, self.extra_out = extra_in, extra_out
+
+    def forward(self, video: Tensor) -> Tensor:
+        """``(B, in_channels + extra_in, T, H, W)`` -> ``(B, out_channels + extra_out, T', H', W')``."""
+        weight = F.pad(self.weight, (0, 0, 0, 0, 0, 0, 0, self.extra_in, 0, self.extra_out))
+        return F.conv3d(video, weight, stride=self.stride, padding=self.padding)
+
+    def extra_repr(self) -> str:
+        return f"{super().extra_repr()}, extra_in={self.extra_in}, extra_out={self.extra_out}"
+
+
+class PaddedBatchNorm3d(nn.BatchNorm3d):
+    """A batch-norm that passes ``extra`` planes of zeros on as zeros, and keeps no statistics of them."""
+
+    def __init__(self, norm: nn.BatchNorm3d, *, extra: int) -> None:
+        super().__init__(norm.num_features, eps=norm.eps, momentum=norm.momentum, device="meta")
+        self.weight, self.bias = norm.weight, norm.bias
+        self.running_mean, self.running_var = norm.running_mean, norm.running_var
+        self.num_batches_tracked = norm.num_batches_tracked
+        self.extra = extra
+        self.train(norm.training)
+
+    def forward(self, video: Tensor) -> Tensor:
+        """``(B, num_features + extra, T, H, W)`` -> the same shape."""
+        assert self.running_mean is not None
+        assert self.running_var is not None
+        assert self.num_batches_tracked is not None
+        more = (0, self.extra)
+        mean, var = F.pad(self.running_mean, more), F.pad(self.running_var, more, value=1.0)
+        weight, bias = F.pad(self.weight, more), F.pad(self.bias, more)
+        video = F.batch_norm(video, mean, var, weight, bias, self.training, self.momentum or 0.0, self.eps)
+        if self.training:  # batch_norm has updated the padded copies
+            self.num_batches_tracked.add_(1)
+            self.running_mean.copy_(mean[: self.num_features])
+            self.running_var.copy_(var[: self.num_features])
+        return video
+
+    def extra_repr(self) -> str:
+        return f"{super().extra_repr()}, extra={self.extra}"
+
+
+def pad_planes(model: nn.Module, multiple: int) -> int:
+    """Let ``model`` compute with middle planes that are a multiple of ``multiple``; its function stays.
+
+    Args:
+        model: changed in place; parameters, buffers and their names stay. Networks without (2+1)D
+            convolutions are left alone.
+        multiple: 8 for tensor cores; 1 changes nothing.
+
+    Returns:
+        How many pairs of convolutions were padded.
+    """
+    padded = 0
+    for pair in list(model.modules()):
+        if not isinstance(pair, nn.Sequential) or len(pair) < 4:
+            continue
+        space, norm, relu, time = (pair[i] for i in range(4))  # torchvision's Conv2Plus1D; its stem has more
+        if (
+            type(space) is nn.Conv3d
+            and type(norm) is nn.BatchNorm3d
+            and type(relu) is nn.ReLU
+            and type(time) is nn.Conv3d
+            and (extra := -space.out_channels % multiple)
+        ):
+            pair[0] = PaddedConv3d(space, extra_out=extra)
+            pair[1] = PaddedBatchNorm3d(norm, extra=extra)
+            pair[3] = PaddedConv3d(time, extra_in=extra)
+            padded += 1
+    return padded
