@@ -154,6 +154,7 @@ def compare(jobs: list[FrameJob], cpu: Path, dali: Path) -> dict[str, Any]:
         "clips_with_wrong_frames": wrong,
         "mean_difference": float(np.mean(differences)),
         "largest_mean_difference": max(differences),
+        "of": jobs[int(np.argmax(differences))].video_id,
     }
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -35,7 +35,7 @@ class Capabilities:
         return dataclasses.asdict(self)
 
 
-def find_capabilities(codecs: Sequence[str] = CODECS) -> Capabilities:
+def find_capabilities(codecs: Collection[str] = tuple(CODECS)) -> Capabilities:
     """Try everything out, in processes of its own; where there is no GPU at all, nothing is started.
 
     Args:
