@@ -53,7 +53,7 @@ def write_video(video: Video) -> None:
         stream: Any = container.add_stream("libx264", rate=video.fps)
         stream.width, stream.height, stream.pix_fmt = width, height, "yuv420p"
         stream.codec_context.thread_count = 1
-        stream.options = {"preset": "veryfast", "crf": "21"}
+        stream.options = {"preset": "superfast", "crf": "21"}
         for number in range(video.num_frames):
             t = number / float(video.fps)
             dy, dx = rng.integers(0, 64, 2)

@@ -35,7 +35,7 @@ from asl.preprocess.dali_frames import GROUP, FrameJob, decode_batch, frame_numb
 from asl.preprocess.frame_keeper import KeepFrames
 from asl.preprocess.gpu_frames import BATCH, PROCESSES
 from asl.preprocess.segment import segment_span
-from asl.preprocess.workers import Failed, Workers
+from asl.preprocess.workers import Failed, Workers, run_each
 from benchmarks.made_videos import make_set
 from benchmarks.preprocess import run_plain_loop
 
@@ -140,21 +140,30 @@ def run_dali_alone(jobs: list[FrameJob]) -> dict[str, float]:
     return {"cold_s": cold, "warm_s": warm, "warm_core_s": time.process_time() - before}
 
 
+def compare_one(task: tuple[FrameJob, Path, Path]) -> tuple[int, float]:
+    """How many of the two stores have other frames than they should; mean difference of their pixels."""
+    job, cpu, dali = task
+    kept = [open_frames(frames_path(data / "frames", SPEC, job.video_id))[0] for data in (cpu, dali)]
+    meant = expected_numbers(job)
+    wrong = sum([read_frame_number(frame) for frame in frames] != meant for frames in kept)
+    return wrong, float(np.abs(kept[0].astype(np.int16) - kept[1]).mean())
+
+
 def compare(jobs: list[FrameJob], cpu: Path, dali: Path) -> dict[str, Any]:
     """Whether both ways chose the same frames, the right ones, and how far their pixels lie apart."""
-    wrong, differences = 0, []
-    for job in jobs:
-        kept = [open_frames(frames_path(data / "frames", SPEC, job.video_id))[0] for data in (cpu, dali)]
-        meant = expected_numbers(job)
-        wrong += sum([read_frame_number(frame) for frame in frames] != meant for frames in kept)
-        differences.append(float(np.abs(kept[0].astype(np.int16) - kept[1]).mean()))
+    wrong, differences = 0, {}
+    for ended in run_each(compare_one, [(job, cpu, dali) for job in jobs]):
+        if isinstance(ended, Failed):
+            raise RuntimeError(ended.message)
+        wrong += ended.result[0]
+        differences[ended.task[0].video_id] = ended.result[1]
     name = "metadata/bench_manifest.csv"
     return {
         "same_manifest": (cpu / name).read_bytes() == (dali / name).read_bytes(),
         "clips_with_wrong_frames": wrong,
-        "mean_difference": float(np.mean(differences)),
-        "largest_mean_difference": max(differences),
-        "of": jobs[int(np.argmax(differences))].video_id,
+        "mean_difference": float(np.mean(list(differences.values()))),
+        "largest_mean_difference": max(differences.values()),
+        "of": max(differences, key=lambda video_id: differences[video_id]),
     }
 
 

@@ -140,14 +140,15 @@ def decode(
         thumbnails: list[npt.NDArray[np.uint8]] = []
         shown: list[npt.NDArray[np.uint8]] = []
         end, info = Fraction(0), None
+        scale = (VideoReformatter(), VideoReformatter())  # each keeps its filters
         for frame in _decode(container, stream):
             info = info or _info(container, stream, frame)
             if (frame.width, frame.height) != (info.width, info.height):
                 raise VideoError(f"changes its picture size to {frame.width}x{frame.height}")
             while len(thumbnails) < len(keep) and keep[len(thumbnails)] == len(times):
-                thumbnails.append(_thumbnail(frame, side))
+                thumbnails.append(_thumbnail(frame, side, scale[0]))
             while len(shown) < len(show) and show[len(shown)] == len(times):
-                shown.append(_picture(frame, show_side))
+                shown.append(_picture(frame, show_side, scale[1]))
             times.append(_time(frame))
             if each is not None:
                 each(frame, times[-1] - times[0])
@@ -162,15 +163,15 @@ def decode(
         return Decoded(timeline, info, kept, tuple(shown))
 
 
-def _thumbnail(frame: VideoFrame, side: int) -> npt.NDArray[np.uint8]:
-    small = frame.reformat(width=side, height=side, format="gray", interpolation="AREA", threads=1)
+def _thumbnail(frame: VideoFrame, side: int, scale: VideoReformatter) -> npt.NDArray[np.uint8]:
+    small = scale.reformat(frame, width=side, height=side, format="gray", interpolation="AREA", threads=1)
     return small.to_ndarray().astype(np.uint8, copy=False)
 
 
-def _picture(frame: VideoFrame, side: int) -> npt.NDArray[np.uint8]:
-    scale = side / max(frame.width, frame.height)
-    width, height = (max(1, round(n * scale)) for n in (frame.width, frame.height))
-    small = frame.reformat(width=width, height=height, format="rgb24", interpolation="AREA", threads=1)
+def _picture(frame: VideoFrame, side: int, scale: VideoReformatter) -> npt.NDArray[np.uint8]:
+    share = side / max(frame.width, frame.height)
+    width, height = (max(1, round(n * share)) for n in (frame.width, frame.height))
+    small = scale.reformat(frame, width=width, height=height, format="rgb24", interpolation="AREA", threads=1)
     return small.to_ndarray().astype(np.uint8, copy=False)
 
 
@@ -205,9 +206,10 @@ def pictures(path: Path, frames: Sequence[int], *, side: int) -> list[npt.NDArra
     """
     with _open(path) as container:
         taken: list[npt.NDArray[np.uint8]] = []
+        scale = VideoReformatter()
         for index, frame in enumerate(_decode(container, _video_stream(container))):
             while len(taken) < len(frames) and frames[len(taken)] == index:
-                taken.append(_picture(frame, side))
+                taken.append(_picture(frame, side, scale))
             if len(taken) == len(frames):
                 return taken
         raise VideoError(f"has no frame {frames[len(taken)]}")
