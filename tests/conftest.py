@@ -13,7 +13,8 @@ from asl.demo import make_demo
 
 @pytest.fixture(scope="session")
 def tiny_data(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A data folder of 3 glosses with 4 training, 2 val and 2 test clips each; read only."""
+    """A data folder of 3 glosses with 4 training, 2 val and 2 test clips each; read only, but for
+    the frames that training keeps beside them."""
     data_dir = tmp_path_factory.mktemp("tiny")
     write_dataset(data_dir, {"train": 4, "val": 2, "test": 2})
     return data_dir
