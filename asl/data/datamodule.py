@@ -9,6 +9,7 @@ from typing import Any
 
 import pytorch_lightning as pl
 import torch
+from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, Sampler
 
 from asl.data.class_sampler import Draw, EvaluationSampler, TrainSampler
@@ -112,7 +113,7 @@ class ClipDataModule(pl.LightningDataModule):
         self._batch_size, self._seed, self._timeout_s = batch_size, seed, timeout_s
         self.store, self._asked, self._reserve = store, placement, reserve
         self.placement: Placement | None = None  # None: clips are decoded, or it is not decided yet
-        self._on_device: FramesOnDevice | None = None
+        self.frames_on_device: FramesOnDevice | None = None
         self._drawn: dict[str, DrawnFrames] = {}
         self._complete = False
 
@@ -180,7 +181,7 @@ class ClipDataModule(pl.LightningDataModule):
                 dataset.clips, frames, first=first, sampling=self.sampling, speed=speed
             )
             first += len(dataset)
-        self._on_device = frames
+        self.frames_on_device = frames
         if self.trainer is not None and self.trainer.is_global_zero:
             seconds = time.monotonic() - begin
             print(f"frames of {len(clips)} clips loaded in {seconds:.1f} s: {frames.num_bytes / 1e9:.2f} GB")
@@ -197,9 +198,13 @@ class ClipDataModule(pl.LightningDataModule):
     def test_dataloader(self) -> DataLoader[Batch]:
         return self._evaluation_loader("test")
 
+    def video(self, batch: Batch) -> Tensor:
+        """The frames of a batch of a loader, on its device: ``(B, T, H, W, C)`` uint8."""
+        return batch["video"] if self.frames_on_device is None else self.frames_on_device[batch["frames"]]
+
     def on_after_batch_transfer(self, batch: Batch, dataloader_idx: int) -> Batch:
         """Runs on the device: uint8 frames travel or lie there, four times fewer bytes than floats."""
-        video = batch["video"] if self._on_device is None else self._on_device[batch["frames"]]
+        video = self.video(batch)
         chances, label = batch["chances"], batch["label"]
         ready = {"label": label, "counted": batch["counted"]}
         if self.trainer is None or not self.trainer.training:

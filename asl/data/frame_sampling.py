@@ -73,15 +73,13 @@ def grid_positions(
         return _inside(start + positions, length, sampling)
     covered = length * speed
     room = max(0.0, length - covered)
-    begin = 0.0
-    if room:
-        begin = room * (0.5 if rng is None else rng.random())
+    begin = room * (0.5 if rng is None else rng.random()) if room else 0.0
     inside = 0.5 if rng is None else rng.random(sampling.clip_len)
-    edges = np.arange(sampling.clip_len + 1) * (covered / sampling.clip_len)
-    drawn = np.floor(begin + edges[:-1] + inside * np.diff(edges)).astype(np.int64)
+    drawn = begin + (np.arange(sampling.clip_len) + inside) * (covered / sampling.clip_len)
+    positions = drawn.astype(np.int64)
     if speed <= 1:
-        return np.clip(drawn, 0, length - 1)  # where rounding reached the end
-    return _inside(drawn, length, sampling)
+        return np.minimum(positions, length - 1)  # rounding can reach the end
+    return _inside(positions, length, sampling)
 
 
 def _inside(positions: Indices, length: int, sampling: Sampling) -> Indices:

@@ -11,7 +11,7 @@ import numpy as np
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-from asl.data.reader import ClipError, read_all_frames, scalable, unreadable
+from asl.data.reader import read_all_frames, scalable, unreadable
 from asl.errors import UserError
 from asl.frame_store import (
     VERSION,
@@ -135,12 +135,10 @@ def _measures(clip: Clip) -> tuple[float, int, int, int]:
     return clip.duration_s, clip.num_frames, clip.width, clip.height
 
 
-def _explained(failed: Failed[MissingFrames]) -> UserError:
+def _explained(failed: Failed[MissingFrames]) -> BaseException:
+    """What to raise: the clip's fault, the disk's, or whatever else it was."""
     one, error = failed.task, failed.error
-    if isinstance(error, ClipError):
-        return error
     if isinstance(error, OSError):
-        return UserError(
-            f"{one.target}: {error.strerror or error}; keep frames elsewhere: paths.frames_dir=..."
-        )
-    return unreadable(one.clip, one.file, failed.message)
+        why = error.strerror or error
+        return UserError(f"{one.target}: {why}; keep frames elsewhere: paths.frames_dir=...")
+    return error or unreadable(one.clip, one.file, failed.message)  # hung or crashed
