@@ -186,6 +186,10 @@ class ClipDataModule(pl.LightningDataModule):
             seconds = time.monotonic() - begin
             print(f"frames of {len(clips)} clips loaded in {seconds:.1f} s: {frames.num_bytes / 1e9:.2f} GB")
 
+    def release(self) -> None:
+        """Give the frames' memory back, for the next job of a sweep."""
+        self.frames_on_device, self._drawn = None, {}
+
     def train_dataloader(self) -> DataLoader[Batch]:
         labels = [clip.label for clip in self.datasets["train"].clips]
         sampler = TrainSampler(labels, balance=self._balance, seed=self._seed, **self._ranks())

@@ -49,7 +49,7 @@ class FramesOnDevice:
         self.times_s: list[npt.NDArray[np.float64]] = [np.empty(0)] * len(clips)
         self._clips, self._files, self._size = clips, files, size
         self._thread = threading.local()
-        with ThreadPoolExecutor(min(_THREADS, available_cores())) as pool:
+        with ThreadPoolExecutor(min(_THREADS, available_cores()), initializer=self._begin_thread) as pool:
             for _ in pool.map(self._load, range(len(clips))):
                 pass
         del self._thread
@@ -62,30 +62,29 @@ class FramesOnDevice:
     def num_bytes(self) -> int:
         return self.frames.numel()
 
+    def _begin_thread(self) -> None:
+        if self.frames.is_cuda:
+            torch.cuda.set_device(self.frames.device)  # else memory for copies is taken by way of the first
+            self._thread.stream = torch.cuda.Stream()
+            self._thread.memory = torch.empty(0, dtype=torch.uint8)
+
     def _load(self, number: int) -> None:
         frames, self.times_s[number] = open_stored(self._clips[number], self._files[number])
         target = self.frames[int(self.offsets[number]) : int(self.offsets[number + 1])]
         is_of_size = frames.shape[1:3] == self._size
-        if not target.is_cuda:
-            if is_of_size:
-                np.copyto(target.numpy(), frames)
-            else:
-                target.copy_(scaled(torch.from_numpy(np.array(frames)), self._size))
-            return
-        staged = self._staging(target.numel()).view(target.shape)
+        staged = self._staging(target.numel()).view(target.shape) if target.is_cuda else target
         if is_of_size:
             np.copyto(staged.numpy(), frames)
         else:
             staged.copy_(scaled(torch.from_numpy(np.array(frames)), self._size))
+        if staged is target:
+            return
         with torch.cuda.stream(self._thread.stream):
             target.copy_(staged, non_blocking=True)
         self._thread.stream.synchronize()  # then the staging memory is free again; other threads go on
 
     def _staging(self, count: int) -> Tensor:
         """``count`` bytes of this thread's memory that the device can read by itself."""
-        if not hasattr(self._thread, "stream"):
-            self._thread.stream = torch.cuda.Stream(self.frames.device)
-            self._thread.memory = torch.empty(0, dtype=torch.uint8)
         if self._thread.memory.numel() < count:
             self._thread.memory = torch.empty(count, dtype=torch.uint8, pin_memory=True)
         memory: Tensor = self._thread.memory

@@ -59,7 +59,10 @@ def training_reserve(
 
 def free_memory(device: torch.device) -> int:
     """Bytes that this device can still give; of a CPU, the machine's RAM."""
-    return torch.cuda.mem_get_info(device)[0] if device.type == "cuda" else available_memory()
+    if device.type != "cuda":
+        return available_memory()
+    kept = torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)  # of an earlier run
+    return torch.cuda.mem_get_info(device)[0] + kept
 
 
 def choose_placement(

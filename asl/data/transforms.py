@@ -149,9 +149,9 @@ def mix_clips(clips: Tensor, chances: Tensor, *, alpha: float) -> tuple[Tensor, 
         The mixed clips, and the share ``()`` of the clip itself; the rest is that of ``clips.flip(0)``.
     """
     quantiles = clips.new_tensor(_beta_quantiles(alpha))
-    place = chances[0, 9].to(clips.device) * (len(quantiles) - 1)
+    place = chances[:1, 9].to(clips.device) * (len(quantiles) - 1)  # (1,): to index with () waits for a GPU
     below = place.floor().long().clamp(max=len(quantiles) - 2)
-    mix = torch.lerp(quantiles[below], quantiles[below + 1], place - below)
+    mix = torch.lerp(quantiles[below], quantiles[below + 1], place - below).squeeze(0)
     return torch.lerp(clips.flip(0), clips, mix), mix
 
 

@@ -90,6 +90,8 @@ def train(config: TrainConfig) -> dict[str, Any]:
         if explained is None:
             raise
         raise explained from error
+    finally:
+        datamodule.release()
     if trainer.is_global_zero:
         write_beside(folder / METRICS, json.dumps(metrics, indent=2) + "\n")
         print_result(metrics, folder)
