@@ -185,7 +185,7 @@ class AugmentConfig:
     contrast: float = setting(0.2, "strength of the colour jitter", ge=0, le=1)
     saturation: float = setting(0.2, "strength of the colour jitter", ge=0, le=1)
     rotation: float = setting(0.0, "degrees by which clips are turned at most, to either side", ge=0, le=45)
-    speed: list[float] = setting([1.0, 1.0], "how fast the sign is seen: least and most", ge=0.5, le=2)
+    speed: list[float] = setting([0.9, 1.1], "how fast the sign is seen: least and most", ge=0.5, le=2)
     mixup: float = setting(0.0, "alpha of mixup, which blends two clips and their labels; 0: off", ge=0)
 
 

@@ -38,7 +38,7 @@ class Augmentation:
     saturation: float = 0.2
     rotation: float = 0.0  # degrees to either side
     mixup: float = 0.0  # alpha of the Beta distribution; 0: never
-    speed: tuple[float, float] = (1.0, 1.0)  # see frame_sampling.py, where it is done
+    speed: tuple[float, float] = (0.9, 1.1)  # see frame_sampling.py, where it is done
 
 
 def augment(video: Tensor, chances: Tensor, *, crop_size: int, augmentation: Augmentation) -> Tensor:
