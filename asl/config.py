@@ -54,7 +54,7 @@ class DatasetConfig:
 
 @dataclass
 class FramesConfig:
-    """Decoded frames that preprocessing keeps for training."""
+    """Decoded frames that preprocessing keeps for training; both programs need the same settings."""
 
     enabled: bool = setting(True, "keep them; false: training decodes clips whenever they are drawn")
     fps: float | None = setting(25.0, "time grid of the kept frames; null: native frames", gt=0)
@@ -141,8 +141,19 @@ class PreprocessConfig:
 class ReaderConfig:
     """How frames reach training."""
 
-    name: str = setting("decord", "decord: decode the clip whenever it is drawn", choices=["decord"])
-    timeout_s: float = setting(300.0, "a batch that takes longer stops training with a message", gt=0)
+    name: str = setting(
+        "frames",
+        "frames: decode each clip once and keep its frames (see frames); decord: whenever it is drawn",
+        choices=["frames", "decord"],
+    )
+    placement: str = setting(
+        "auto",
+        "reader=frames: all in the device's memory, or read from the host's disk; auto: device if they fit",
+        choices=["auto", "device", "host"],
+    )
+    timeout_s: float = setting(
+        300.0, "a batch, or a clip decoded before, that takes longer stops the run", gt=0
+    )
 
 
 @dataclass
@@ -165,7 +176,9 @@ class DataConfig:
     crop_size: int = setting(112, "height and width of what the model sees", ge=8)
     balance: bool = setting(True, "draw training clips with weight 1 / class frequency")
     batch_size: int = setting(16, "clips a step and device", ge=1)
-    num_workers: int | None = setting(None, "reader processes; null: one a core, at most 16", ge=0)
+    num_workers: int | None = setting(
+        None, "reader processes, where any are needed; null: one a core, at most 16", ge=0
+    )
 
 
 @dataclass
@@ -178,6 +191,9 @@ class AugmentConfig:
     brightness: float = setting(0.2, "strength of the colour jitter", ge=0, le=1)
     contrast: float = setting(0.2, "strength of the colour jitter", ge=0, le=1)
     saturation: float = setting(0.2, "strength of the colour jitter", ge=0, le=1)
+    rotation: float = setting(0.0, "degrees by which clips are turned at most, to either side", ge=0, le=45)
+    speed: list[float] = setting([0.9, 1.1], "how fast the sign is seen: least and most", ge=0.5, le=2)
+    mixup: float = setting(0.0, "alpha of mixup, which blends two clips and their labels; 0: off", ge=0)
 
 
 @dataclass
@@ -256,6 +272,7 @@ class TrainConfig:
     dataset: DatasetConfig = field(default_factory=DatasetConfig)
     data: DataConfig = field(default_factory=DataConfig)
     reader: ReaderConfig = field(default_factory=ReaderConfig)
+    frames: FramesConfig = field(default_factory=FramesConfig)
     augment: AugmentConfig = field(default_factory=AugmentConfig)
     loss: LossConfig = field(default_factory=LossConfig)
     model: ModelConfig = field(default_factory=ModelConfig)

@@ -16,7 +16,7 @@ import av
 import numpy as np
 
 from asl.demo.frame_number import STRIP_SHARE, write_frame_number
-from asl.preprocess.workers import Failed, run_each
+from asl.workers import Failed, run_each
 
 SIZES = ((320, 240), (640, 480), (1280, 720))  # width, height
 RATES = (Fraction(25), Fraction(30000, 1001), Fraction(30))
@@ -53,7 +53,7 @@ def write_video(video: Video) -> None:
         stream: Any = container.add_stream("libx264", rate=video.fps)
         stream.width, stream.height, stream.pix_fmt = width, height, "yuv420p"
         stream.codec_context.thread_count = 1
-        stream.options = {"preset": "superfast", "crf": "21"}
+        stream.options = {"preset": "veryfast", "crf": "21"}
         for number in range(video.num_frames):
             t = number / float(video.fps)
             dy, dx = rng.integers(0, 64, 2)

@@ -30,7 +30,7 @@ from rich.table import Table
 
 from asl.machine import available_cores
 from asl.preprocess import video
-from asl.preprocess.workers import Failed, run_each
+from asl.workers import Failed, run_each
 
 ROOT = Path(__file__).resolve().parent.parent
 SEGMENT_S = 2

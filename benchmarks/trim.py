@@ -35,7 +35,7 @@ from asl.preprocess.dali_frames import GROUP, FrameJob, decode_batch, frame_numb
 from asl.preprocess.frame_keeper import KeepFrames
 from asl.preprocess.gpu_frames import BATCH, PROCESSES
 from asl.preprocess.segment import segment_span
-from asl.preprocess.workers import Failed, Workers, run_each
+from asl.workers import Failed, Workers, run_each
 from benchmarks.made_videos import make_set
 from benchmarks.preprocess import run_plain_loop
 

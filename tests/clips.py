@@ -15,16 +15,23 @@ GLOSSES = ("book", "drink", "go")
 
 
 def write_clip(
-    path: Path, *, grey: Sequence[int], starts_s: Sequence[float] | None = None, fps: float = 25.0
+    path: Path,
+    *,
+    grey: Sequence[int],
+    starts_s: Sequence[float] | None = None,
+    fps: float = 25.0,
+    size: tuple[int, int] = (64, 48),
 ) -> None:
-    """An H.264 file of evenly grey frames, 64 x 48, each on display from its time stamp on."""
+    """An H.264 file of evenly grey frames, ``size`` wide and high, each on display from its time stamp on."""
     path.parent.mkdir(parents=True, exist_ok=True)
     with av.open(str(path), "w") as container:
         stream = container.add_stream("libx264", rate=round(fps), options={"crf": "1", "preset": "ultrafast"})
-        stream.width, stream.height, stream.pix_fmt = 64, 48, "yuv420p"
+        stream.width, stream.height, stream.pix_fmt = *size, "yuv420p"
         stream.codec_context.time_base = Fraction(1, 12800)
         for i, value in enumerate(grey):
-            frame = av.VideoFrame.from_ndarray(np.full((48, 64, 3), value, np.uint8), format="rgb24")
+            frame = av.VideoFrame.from_ndarray(
+                np.full((size[1], size[0], 3), value, np.uint8), format="rgb24"
+            )
             frame.pts = round(12800 * (starts_s[i] if starts_s is not None else i / fps))
             frame.time_base = Fraction(1, 12800)
             container.mux(stream.encode(frame))

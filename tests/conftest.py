@@ -23,7 +23,8 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
 
 @pytest.fixture(scope="session")
 def tiny_data(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A data folder of 3 glosses with 4 training, 2 val and 2 test clips each; read only."""
+    """A data folder of 3 glosses with 4 training, 2 val and 2 test clips each; read only, but for
+    the frames that training keeps beside them."""
     data_dir = tmp_path_factory.mktemp("tiny")
     write_dataset(data_dir, {"train": 4, "val": 2, "test": 2})
     return data_dir

@@ -22,7 +22,7 @@ from asl.preprocess.raw_files import RawVideo
 from asl.preprocess.report.pictures import Pictures, take_pictures
 from asl.preprocess.trim import Proof
 from asl.preprocess.trim_choice import Choice
-from asl.preprocess.workers import Workers
+from asl.workers import Workers
 
 NUM_FRAMES = 9
 

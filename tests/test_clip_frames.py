@@ -366,7 +366,7 @@ class Pool:
     def run_lazily(
         self, function: Any, tasks: Iterator[Any], *, ahead: int, timeout_s: float
     ) -> Iterator[Any]:
-        from asl.preprocess.workers import Done
+        from asl.workers import Done
 
         for batch in tasks:
             results = function(batch)

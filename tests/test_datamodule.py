@@ -12,7 +12,7 @@ import pytest
 import torch
 from clips import make_clip, write_dataset
 
-from asl.data import datamodule as datamodule_module
+from asl.data import clip_dataset
 from asl.data.class_sampler import Draw
 from asl.data.datamodule import ClipDataModule, label_map
 from asl.data.frame_sampling import Sampling
@@ -131,7 +131,7 @@ def stuck(clip: Clip, *_: object, **__: object) -> np.ndarray:
 def test_a_reader_that_hangs_ends_in_an_error_that_names_the_clip(
     tiny_data: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(datamodule_module, "read_clip", stuck)
+    monkeypatch.setattr(clip_dataset, "read_clip", stuck)
     module = make_module(tiny_data, num_workers=1, timeout_s=2)
     loader = module.val_dataloader()
     with pytest.raises(RuntimeError) as caught:

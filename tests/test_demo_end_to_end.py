@@ -17,10 +17,12 @@ import torch
 from torch import Tensor
 
 from asl.data.class_sampler import Draw
-from asl.data.datamodule import ClipDataset
+from asl.data.clip_dataset import ClipDataset
 from asl.data.frame_sampling import Sampling
+from asl.data.stored_frames import FrameStore
 from asl.data.transforms import centre_crop
 from asl.demo import GLOSSES, Gloss, read_truth
+from asl.frame_store import FrameSpec
 from asl.manifest import read_manifest
 from asl.model.video_resnet import VideoResNet
 from asl.training.checkpoints import read_checkpoint
@@ -78,6 +80,7 @@ def unseen(run: Run) -> tuple[Tensor, list[Gloss]]:
         data_dir=run.data_dir,
         sampling=Sampling(**about["sampling"]),
         resize=tuple(about["resize"]),
+        store=FrameStore(folder=run.data_dir / "frames", spec=FrameSpec()),
     )
     gloss_of = {gloss.name: gloss for gloss in GLOSSES}
     videos = [dataset[Draw(i, None)]["video"] for i in range(len(dataset))]

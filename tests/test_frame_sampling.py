@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from asl.data.frame_sampling import Sampling, draw_frames, grid_positions
+from asl.data.frame_sampling import Sampling, draw_frames, draw_speed, grid_positions
 from asl.time_grid import frames_on_display, grid_length
 
 samplings = st.builds(
@@ -150,3 +150,54 @@ def test_a_varying_frame_rate_shows_the_same_moments() -> None:
 def test_native_frames_ignore_time() -> None:
     uneven = [0.0, 1.0, 1.01, 5.0]
     assert draw_frames(uneven, 9.0, Sampling(fps=None, clip_len=4, frame_stride=1)).tolist() == [0, 1, 2, 3]
+
+
+speeds = st.floats(0.5, 2.0)
+
+
+@given(length=lengths, sampling=samplings, seed=seeds, speed=speeds)
+def test_at_any_speed_frames_are_inside_and_in_order(
+    length: int, sampling: Sampling, seed: int | None, speed: float
+) -> None:
+    positions = grid_positions(length, sampling, rng_of(seed), speed=speed)
+    assert positions.shape == (sampling.clip_len,)
+    assert positions.min() >= 0
+    assert positions.max() < length
+    if sampling.pad == "edge":
+        assert (np.diff(positions) >= 0).all()
+
+
+@given(length=lengths, sampling=samplings, seed=st.integers(0, 2**32), speed=speeds)
+def test_what_is_covered_grows_with_the_speed(
+    length: int, sampling: Sampling, seed: int, speed: float
+) -> None:
+    positions = grid_positions(length, sampling, rng_of(seed), speed=speed)
+    usual = length if length >= sampling.window and sampling.long == "uniform" else sampling.window
+    assert positions.max() - positions.min() <= usual * speed + 1
+    if sampling.pad == "edge" and sampling.clip_len > 1 and length >= usual * speed + sampling.frame_stride:
+        step = usual * speed / sampling.clip_len  # by which jitter may shorten it at both ends
+        assert positions[-1] - positions[0] >= usual * speed - 2 * step - 2
+
+
+@given(length=lengths, sampling=samplings, seed=seeds)
+def test_speed_one_takes_no_chance_and_changes_nothing(
+    length: int, sampling: Sampling, seed: int | None
+) -> None:
+    starts = np.arange(length) / 25
+    usual = draw_frames(starts, length / 25, sampling, rng_of(seed))
+    assert np.array_equal(draw_frames(starts, length / 25, sampling, rng_of(seed), speed=(1.0, 1.0)), usual)
+
+
+@given(low=st.floats(0.5, 1.0), high=st.floats(1.0, 2.0), seed=st.integers(0, 2**32))
+def test_speeds_lie_between_least_and_most_and_evaluation_has_its_own(
+    low: float, high: float, seed: int
+) -> None:
+    speed = draw_speed((low, high), np.random.default_rng(seed))
+    assert low - 1e-9 <= speed <= high + 1e-9
+    assert draw_speed((low, high), None) == 1.0
+
+
+def test_the_speeds_of_the_documentation() -> None:
+    sampling = Sampling(clip_len=4, frame_stride=2)
+    assert grid_positions(12, sampling, speed=0.5).tolist() == [3, 5, 6, 8]
+    assert grid_positions(12, sampling, speed=1.5).tolist() == [2, 6, 11, 11]

@@ -31,7 +31,7 @@ from asl.preprocess.matching import (
 from asl.preprocess.matching import match as match_claims
 from asl.preprocess.metadata import Instance, MetadataError
 from asl.preprocess.raw_files import RawFolderError, RawVideo, RawVideos, scan_raw
-from asl.preprocess.workers import Workers
+from asl.workers import Workers
 
 ID = "0UzEF7ru0sQ"
 

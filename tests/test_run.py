@@ -209,8 +209,18 @@ def test_every_model_and_loss_trains(tiny_data: Path, tmp_path: Path, model: str
 @pytest.mark.parametrize(
     "choice",
     [
-        ["data.fps=null", "data.pad=loop", "data.long=window", "data.balance=false", "augment.hflip=true"],
+        [
+            "data.fps=null",
+            "frames.fps=null",
+            "data.pad=loop",
+            "data.long=window",
+            "data.balance=false",
+            "augment.hflip=true",
+        ],
         ["data.num_workers=2", "trainer.gradient_clip_val=0", "trainer.accumulate_grad_batches=2"],
+        ["reader=decord", "data.fps=null", "data.num_workers=2"],
+        ["reader.placement=host", "data.num_workers=2"],
+        ["augment.mixup=0.4", "augment.rotation=10", "augment.speed=[0.8,1.25]"],
         ["logger=[csv]", "data.batch_size=64"],
         ["model.channels_last=false", "optim.fused=false", "trainer.compile=off"],
     ],
@@ -235,9 +245,16 @@ def test_the_demo_experiment_keeps_to_its_own_folders() -> None:
     ("overrides", "said"),
     [
         (["data.crop_size=129"], r"data\.crop_size=129.*data\.resize=\[128, 171\]"),
-        (["data.resize=[20,24]", "data.crop_size=16"], r"data\.resize=\[20, 24\].*width of 24"),
+        (
+            ["reader=decord", "data.resize=[20,24]", "data.crop_size=16"],
+            r"data\.resize=\[20, 24\].*width of 24",
+        ),
         (["augment.scale=[0.9,0.5]"], r"augment\.scale=\[0\.9, 0\.5\]"),
         (["augment.ratio=[1.5,0.5]"], r"augment\.ratio=\[1\.5, 0\.5\]"),
+        (["augment.speed=[1.5,0.5]"], r"augment\.speed=\[1\.5, 0\.5\]"),
+        (["data.fps=null"], r"data\.fps=null.*frames\.fps=25.*frames\.fps=null.*reader=decord"),
+        (["data.fps=30"], r"data\.fps=30.*frames\.fps=25.*frames\.fps=30.*reader=decord"),
+        (["frames.enabled=false"], r"frames\.enabled=false.*reader=decord"),
         (["model.width=12"], r"model\.weights=kinetics400.*model\.width=12"),
         (["model.layers=[1,1]"], r"model\.weights=kinetics400.*model\.layers=\[1, 1\]"),
         (["model.layers=[1,1,1,1,1]", "model.weights=null"], r"model\.layers=\[1, 1, 1, 1, 1\]"),

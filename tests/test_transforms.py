@@ -16,6 +16,7 @@ from asl.data.transforms import (
     augment,
     centre_crop,
     crop_boxes,
+    mix_clips,
 )
 
 NO_COLOUR = {"brightness": 0.0, "contrast": 0.0, "saturation": 0.0}
@@ -117,3 +118,48 @@ def test_colour_jitter_stays_in_range_and_off_means_off() -> None:
     assert shown.max() <= 255.01
     plain = pictures(augment(video, chances, crop_size=16, augmentation=WHOLE))
     assert torch.allclose(plain, video.permute(0, 4, 1, 2, 3).float(), atol=0.05)
+
+
+def turned(video: torch.Tensor, chance: float, rotation: float) -> torch.Tensor:
+    chances = torch.full((len(video), NUM_CHANCES), 0.5)
+    chances[:, 8] = chance
+    how = Augmentation(scale=(1.0, 1.0), ratio=(1.0, 1.0), rotation=rotation, **NO_COLOUR)
+    return pictures(augment(video, chances, crop_size=video.shape[2], augmentation=how))
+
+
+@pytest.mark.parametrize(("chance", "turns"), [(0.0, 1), (1.0, -1), (0.5, 0)])
+def test_rotation_turns_the_picture_about_its_middle(chance: float, turns: int) -> None:
+    video = random_video(size=1, height=16, width=16)
+    expected = torch.rot90(video, -turns, dims=(2, 3)).permute(0, 4, 1, 2, 3).float()
+    assert torch.allclose(turned(video, chance, 90.0), expected, atol=0.1)
+
+
+def test_rotation_keeps_shapes_in_pictures_that_are_not_square() -> None:
+    # A disc stays one: its moments along both axes are alike whatever the angle.
+    rows, columns = torch.meshgrid(torch.arange(40) - 19.5, torch.arange(64) - 31.5, indexing="ij")
+    bar = ((rows.abs() < 12) & (columns.abs() < 2)).to(torch.uint8) * 255
+    video = bar[None, None, :, :, None].expand(1, 1, 40, 64, 3).contiguous()
+    chances = torch.full((1, NUM_CHANCES), 0.5)
+    chances[:, 8] = 1.0
+    area = 40 * 40 / (40 * 64)
+    square = Augmentation(scale=(area, area), ratio=(1.0, 1.0), rotation=90.0, **NO_COLOUR)
+    shown = pictures(augment(video, chances, crop_size=40, augmentation=square))[0, 0, 0] > 127
+    assert int(shown.any(dim=1).sum()) == 4  # lies now
+    assert int(shown.any(dim=0).sum()) == 24
+
+
+def test_mixing_is_with_the_other_end_of_the_batch_by_the_share_that_is_told() -> None:
+    clips, chances = torch.randn(3, 3, 2, 4, 4), torch.rand(3, NUM_CHANCES)
+    mixed, mix = mix_clips(clips, chances, alpha=0.4)
+    assert mix.shape == ()
+    assert 0 <= mix <= 1
+    assert torch.allclose(mixed, mix * clips + (1 - mix) * clips.flip(0), atol=1e-6)
+    assert torch.allclose(mixed[1], clips[1], atol=1e-6)
+
+
+def test_shares_follow_the_beta_distribution() -> None:
+    draws = torch.rand(2000, NUM_CHANCES, generator=torch.Generator().manual_seed(0))
+    clips = torch.zeros(1, 3, 1, 1, 1)
+    shares = torch.stack([mix_clips(clips, draw[None], alpha=0.4)[1] for draw in draws])
+    assert float(shares.mean()) == pytest.approx(0.5, abs=0.03)
+    assert float(shares.var()) == pytest.approx(1 / (4 * (2 * 0.4 + 1)), abs=0.01)

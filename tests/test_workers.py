@@ -3,7 +3,7 @@ import time
 
 import pytest
 
-from asl.preprocess.workers import Done, Failed, run_each
+from asl.workers import Done, Failed, run_each
 
 
 def work(task):

@@ -2,26 +2,29 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytorch_lightning as pl
 import torch
 from torch import Tensor
-from torch.utils.data import DataLoader, Dataset, Sampler, get_worker_info
+from torch.utils.data import DataLoader, Dataset, Sampler
 
 from asl.data.class_sampler import Draw, EvaluationSampler, TrainSampler
+from asl.data.clip_dataset import Batch, ClipDataset, DrawnFrames, as_it_is
 from asl.data.frame_sampling import Sampling
-from asl.data.reader import ClipError, read_clip
-from asl.data.transforms import NUM_CHANCES, Augmentation, augment, centre_crop
+from asl.data.frames_on_device import FramesOnDevice
+from asl.data.missing_frames import find_missing, make_missing
+from asl.data.placement import AUTO, DEVICE, Placement, choose_placement, frames_bytes, free_memory
+from asl.data.reader import ClipError
+from asl.data.stored_frames import FrameStore
+from asl.data.transforms import Augmentation, augment, centre_crop, mix_clips
 from asl.machine import available_cores
 from asl.manifest import SPLITS, Clip, ManifestError
 
-Batch = dict[str, Tensor]
 MAX_WORKERS = 16  # reader processes, where data.num_workers does not say
-_NAMED = 5  # clips named in a message; the rest is counted
 
 
 def label_map(clips: Sequence[Clip]) -> list[str]:
@@ -30,82 +33,25 @@ def label_map(clips: Sequence[Clip]) -> list[str]:
     return [gloss_of.get(label, "") for label in range(max(gloss_of, default=-1) + 1)]
 
 
-def clip_paths(clips: Sequence[Clip], data_dir: Path) -> list[Path]:
-    """The file of each clip.
-
-    Raises:
-        ClipError: if any is missing, naming the first few and how many.
-    """
-    paths = [data_dir / clip.path for clip in clips]
-    missing = [(clip, path) for clip, path in zip(clips, paths, strict=True) if not path.is_file()]
-    if missing:
-        named = "\n".join(f"  {clip.video_id}: {path}" for clip, path in missing[:_NAMED])
-        more = f"\n  and {len(missing) - _NAMED} more" if len(missing) > _NAMED else ""
-        raise ClipError(
-            f"{len(missing)} of {len(clips)} clips in the manifest have no file:\n{named}{more}\n"
-            "Write the clips and the manifest anew with: python preprocess.py "
-            "(paths in the manifest are relative to paths.data_dir)"
-        )
-    return paths
-
-
-class ClipDataset(Dataset[Batch]):
-    """Clips of one split, read when drawn."""
-
-    def __init__(
-        self,
-        clips: Sequence[Clip],
-        *,
-        data_dir: Path,
-        sampling: Sampling,
-        resize: tuple[int, int],
-        num_workers: int = 0,
-    ) -> None:
-        self.clips = list(clips)
-        self._paths = clip_paths(clips, data_dir)
-        self._sampling, self._resize = sampling, resize
-        # What each worker reads at the moment (-1: nothing), to name the clip if it hangs or crashes.
-        self._reading = torch.full((max(1, num_workers),), -1).share_memory_()
-
-    def __len__(self) -> int:
-        return len(self.clips)
-
-    def __getitem__(self, draw: Draw) -> Batch:
-        """One clip: ``video`` (T, H, W, C) uint8, ``label``, ``chances`` (NUM_CHANCES,), ``counted``."""
-        clip = self.clips[draw.clip]
-        rng = None if draw.entropy is None else np.random.default_rng(draw.entropy)
-        chances = np.zeros(NUM_CHANCES) if rng is None else rng.random(NUM_CHANCES)
-        worker = get_worker_info()
-        slot = worker.id if worker else 0
-        self._reading[slot] = draw.clip
-        frames = read_clip(
-            clip, self._paths[draw.clip], sampling=self._sampling, resize=self._resize, rng=rng
-        )
-        self._reading[slot] = -1
-        return {
-            "video": torch.from_numpy(frames),
-            "label": torch.tensor(clip.label),
-            "chances": torch.from_numpy(chances).float(),
-            "counted": torch.tensor(draw.counted),
-        }
-
-    def being_read(self) -> list[str]:
-        """The clips that workers had begun and not finished, as ``video_id: path``."""
-        indices = [int(i) for i in self._reading if i >= 0]
-        return [f"{self.clips[i].video_id}: {self._paths[i]}" for i in indices]
-
-
 class ClipDataModule(pl.LightningDataModule):
     """Train, val and test batches of a manifest.
 
     A batch on the device: ``video`` (B, C, T, H, W) float32 normalised, ``label`` (B,) int64,
-    ``counted`` (B,) bool, False for clips that only fill a rank's last step up.
+    ``counted`` (B,) bool, False for clips that only fill a rank's last step up. Under mixup also
+    ``mixed_label`` (B,) and ``mix`` (), the share of ``label``.
+
+    With a store, :meth:`prepare_data` makes the frames that are missing and :meth:`setup` loads them all
+    if they are to be in the device's memory; every rank loads them all onto its own device. Which frames
+    are drawn depends on (seed, epoch, place in the epoch) alone, whatever reads them and wherever they lie.
 
     Args:
         clips: rows of the manifest.
         data_dir: what their paths are relative to.
         sampling: which frames are drawn.
         resize: height, width to which the reader scales.
+        store: decoded frames; None: clips are decoded by decord whenever they are drawn.
+        placement: of the store's frames: device, host or auto.
+        reserve: bytes of a GPU's memory that training needs for itself.
         crop_size: height and width of what the model sees.
         augmentation: training only.
         balance: draw training clips with weight 1 / class frequency.
@@ -128,6 +74,9 @@ class ClipDataModule(pl.LightningDataModule):
         resize: tuple[int, int],
         crop_size: int,
         augmentation: Augmentation,
+        store: FrameStore | None = None,
+        placement: str = AUTO,
+        reserve: int = 0,
         balance: bool = True,
         batch_size: int = 16,
         num_workers: int | None = None,
@@ -144,6 +93,8 @@ class ClipDataModule(pl.LightningDataModule):
                 data_dir=data_dir,
                 sampling=sampling,
                 resize=resize,
+                speed=augmentation.speed,
+                store=store,
                 num_workers=self.num_workers,
             )
             for split in SPLITS
@@ -160,14 +111,90 @@ class ClipDataModule(pl.LightningDataModule):
             )
         self._augmentation, self._balance = augmentation, balance
         self._batch_size, self._seed, self._timeout_s = batch_size, seed, timeout_s
+        self.store, self._asked, self._reserve = store, placement, reserve
+        self.placement: Placement | None = None  # None: clips are decoded, or it is not decided yet
+        self.frames_on_device: FramesOnDevice | None = None
+        self._drawn: dict[str, DrawnFrames] = {}
+        self._complete = False
+
+    @property
+    def clips(self) -> list[Clip]:
+        """All clips, by split."""
+        return [clip for dataset in self.datasets.values() for clip in dataset.clips]
+
+    def frames_bytes(self) -> int:
+        """What all frames take at the size at which they are drawn."""
+        return 0 if self.store is None else frames_bytes(self.clips, self.store.spec, self.resize)
+
+    def place(self, device: torch.device, *, processes: int = 1) -> None:
+        """Decide where the store's frames are kept; before :meth:`setup`, which goes by it.
+
+        Args:
+            device: the one that trains.
+            processes: training processes on this machine.
+
+        Raises:
+            ConfigError: they are to be in the device's memory and do not fit.
+        """
+        if self.store is None:
+            return
+        self.placement = choose_placement(
+            self._asked,
+            device_type=device.type,
+            frames=self.frames_bytes(),
+            free=free_memory(device),
+            reserve=self._reserve,
+            processes=processes if device.type == "cpu" else 1,
+        )
+        if self.placement.where == DEVICE:
+            self.num_workers = 0
+
+    def prepare_data(self) -> None:
+        """Make the frames that are not there; in one process of a machine."""
+        if self.store is None or self._complete:
+            return
+        files = [file for dataset in self.datasets.values() for file in dataset.files]
+        folder = self.store.folder
+        missing = find_missing(self.clips, files, folder=folder, spec=self.store.spec)
+        make_missing(missing, folder=folder, timeout_s=self._timeout_s)
+        self._complete = True
+
+    def setup(self, stage: str | None = None) -> None:
+        """Load the frames, if they are to be on the device."""
+        device = torch.device("cpu") if self.trainer is None else self.trainer.strategy.root_device
+        if self.placement is None:
+            self.place(device)
+        if self.store is None or self.placement is None or self.placement.where != DEVICE or self._drawn:
+            return
+        begin, clips, spec = time.monotonic(), self.clips, self.store.spec
+        frames = FramesOnDevice(
+            clips,
+            [self.store.path(clip) for clip in clips],
+            [spec.count(clip.duration_s, clip.num_frames) for clip in clips],
+            size=self.resize,
+            device=device,
+        )
+        first = 0
+        for split, dataset in self.datasets.items():
+            speed = self._augmentation.speed
+            self._drawn[split] = DrawnFrames(
+                dataset.clips, frames, first=first, sampling=self.sampling, speed=speed
+            )
+            first += len(dataset)
+        self.frames_on_device = frames
+        if self.trainer is not None and self.trainer.is_global_zero:
+            seconds = time.monotonic() - begin
+            print(f"frames of {len(clips)} clips loaded in {seconds:.1f} s: {frames.num_bytes / 1e9:.2f} GB")
+
+    def release(self) -> None:
+        """Give the frames' memory back, for the next job of a sweep."""
+        self.frames_on_device, self._drawn = None, {}
 
     def train_dataloader(self) -> DataLoader[Batch]:
-        dataset = self.datasets["train"]
-        sampler = TrainSampler(
-            [clip.label for clip in dataset.clips], balance=self._balance, seed=self._seed, **self._ranks()
-        )
+        labels = [clip.label for clip in self.datasets["train"].clips]
+        sampler = TrainSampler(labels, balance=self._balance, seed=self._seed, **self._ranks())
         # A last batch of one or two clips would make poor batch statistics and a noisy step.
-        return self._loader(dataset, sampler, drop_last=len(sampler) >= self._batch_size)
+        return self._loader("train", sampler, drop_last=len(sampler) >= self._batch_size)
 
     def val_dataloader(self) -> DataLoader[Batch]:
         return self._evaluation_loader("val")
@@ -175,14 +202,22 @@ class ClipDataModule(pl.LightningDataModule):
     def test_dataloader(self) -> DataLoader[Batch]:
         return self._evaluation_loader("test")
 
+    def video(self, batch: Batch) -> Tensor:
+        """The frames of a batch of a loader, on its device: ``(B, T, H, W, C)`` uint8."""
+        return batch["video"] if self.frames_on_device is None else self.frames_on_device[batch["frames"]]
+
     def on_after_batch_transfer(self, batch: Batch, dataloader_idx: int) -> Batch:
-        """Runs on the device: uint8 frames travel there, four times fewer bytes than floats."""
-        video, chances = batch["video"], batch["chances"]
-        if self.trainer is not None and self.trainer.training:
-            video = augment(video, chances, crop_size=self.crop_size, augmentation=self._augmentation)
-        else:
-            video = centre_crop(video, crop_size=self.crop_size)
-        return {"video": video, "label": batch["label"], "counted": batch["counted"]}
+        """Runs on the device: uint8 frames travel or lie there, four times fewer bytes than floats."""
+        video = self.video(batch)
+        chances, label = batch["chances"], batch["label"]
+        ready = {"label": label, "counted": batch["counted"]}
+        if self.trainer is None or not self.trainer.training:
+            return {**ready, "video": centre_crop(video, crop_size=self.crop_size)}
+        video = augment(video, chances, crop_size=self.crop_size, augmentation=self._augmentation)
+        if self._augmentation.mixup:
+            video, mix = mix_clips(video, chances, alpha=self._augmentation.mixup)
+            ready |= {"mixed_label": label.flip(0), "mix": mix}
+        return {**ready, "video": video}
 
     def explain(self, error: RuntimeError) -> ClipError | None:
         """An error that names the clip, if ``error`` is DataLoader's about a worker that hung or crashed."""
@@ -198,17 +233,20 @@ class ClipDataModule(pl.LightningDataModule):
         )
 
     def _evaluation_loader(self, split: str) -> DataLoader[Batch]:
-        dataset = self.datasets[split]
-        return self._loader(dataset, EvaluationSampler(len(dataset), **self._ranks()), drop_last=False)
+        sampler = EvaluationSampler(len(self.datasets[split]), **self._ranks())
+        return self._loader(split, sampler, drop_last=False)
 
     def _ranks(self) -> dict[str, int]:
         if self.trainer is None:
             return {"rank": 0, "num_ranks": 1}
         return {"rank": self.trainer.global_rank, "num_ranks": self.trainer.world_size}
 
-    def _loader(self, dataset: ClipDataset, sampler: Sampler[Draw], *, drop_last: bool) -> DataLoader[Batch]:
+    def _loader(self, split: str, sampler: Sampler[Draw], *, drop_last: bool) -> DataLoader[Batch]:
         workers = self.num_workers
         options: dict[str, Any] = {"timeout": self._timeout_s, "persistent_workers": True} if workers else {}
+        dataset: Dataset[Batch] = self.datasets[split]
+        if self._drawn:
+            dataset, options = self._drawn[split], {"collate_fn": as_it_is}
         return DataLoader(
             dataset,
             sampler=sampler,

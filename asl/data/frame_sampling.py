@@ -34,7 +34,9 @@ class Sampling:
         return (self.clip_len - 1) * self.frame_stride + 1
 
 
-def grid_positions(length: int, sampling: Sampling, rng: np.random.Generator | None = None) -> Indices:
+def grid_positions(
+    length: int, sampling: Sampling, rng: np.random.Generator | None = None, *, speed: float = 1.0
+) -> Indices:
     """Grid points to draw from a clip that is ``length`` grid points long.
 
     With ``rng`` (training) the choice is jittered, without (evaluation) it is the middle one::
@@ -45,6 +47,12 @@ def grid_positions(length: int, sampling: Sampling, rng: np.random.Generator | N
         # length 12, long=uniform  -> 1 4 7 10     jittered: one of each of 0-2, 3-5, 6-8, 9-11
         # length 12, long=window   -> 2 4 6 8      jittered: starts anywhere in 0-5
 
+    At another ``speed`` than 1 what is covered, be it the window or the whole clip, is as many times as
+    long: a slower sign loses a part of its beginning or end, a faster one is padded::
+
+        # length 12, long=uniform, speed=0.5 -> 3 5 6 8      jittered: begins anywhere
+        # length 12, long=uniform, speed=1.5 -> 2 6 11 11
+
     Returns:
         ``(clip_len,)`` int64, each in ``[0, length)``; never decreasing except where ``loop`` starts over.
 
@@ -53,19 +61,41 @@ def grid_positions(length: int, sampling: Sampling, rng: np.random.Generator | N
     """
     if length < 1:
         raise ValueError(f"length={length}: a clip has at least one frame")
-    steps = np.arange(sampling.clip_len, dtype=np.int64)
-    if length < sampling.window:
-        offset = 0 if rng is None else int(rng.integers(min(sampling.frame_stride, length)))
-        positions = offset + steps * sampling.frame_stride
-        return positions % length if sampling.pad == "loop" else np.minimum(positions, length - 1)
-    if sampling.long == "window":
-        slack = length - sampling.window
-        start = slack // 2 if rng is None else int(rng.integers(slack + 1))
-        return start + steps * sampling.frame_stride
-    edges = np.arange(sampling.clip_len + 1) * (length / sampling.clip_len)
+    is_short = length < sampling.window
+    if is_short or sampling.long == "window":
+        positions = np.floor(np.arange(sampling.clip_len) * (sampling.frame_stride * speed)).astype(np.int64)
+        slack = max(0, length - 1 - int(positions[-1]))
+        if is_short:  # a part of a stride is left to chance even where the clip is too short
+            most = max(slack, min(sampling.frame_stride, length) - 1)
+            start = 0 if rng is None else int(rng.integers(most + 1))
+        else:
+            start = slack // 2 if rng is None else int(rng.integers(slack + 1))
+        return _inside(start + positions, length, sampling)
+    covered = length * speed
+    room = max(0.0, length - covered)
+    begin = room * (0.5 if rng is None else rng.random()) if room else 0.0
     inside = 0.5 if rng is None else rng.random(sampling.clip_len)
-    drawn = np.floor(edges[:-1] + inside * np.diff(edges)).astype(np.int64)
-    return np.clip(drawn, 0, length - 1)
+    drawn = begin + (np.arange(sampling.clip_len) + inside) * (covered / sampling.clip_len)
+    positions = drawn.astype(np.int64)
+    if speed <= 1:
+        return np.minimum(positions, length - 1)  # rounding can reach the end
+    return _inside(positions, length, sampling)
+
+
+def _inside(positions: Indices, length: int, sampling: Sampling) -> Indices:
+    """Padding: positions past the end start over, or stay at the last frame."""
+    return positions % length if sampling.pad == "loop" else np.minimum(positions, length - 1)
+
+
+def draw_speed(speed: tuple[float, float], rng: np.random.Generator | None) -> float:
+    """A speed in ``[least, most]``, twice as fast as likely as half as fast; 1 without ``rng``.
+
+    Where there is nothing to choose no random number is taken.
+    """
+    least, most = speed
+    if rng is None:
+        return 1.0
+    return least if least == most else float(least * (most / least) ** rng.random())
 
 
 def draw_frames(
@@ -73,6 +103,8 @@ def draw_frames(
     duration_s: float,
     sampling: Sampling,
     rng: np.random.Generator | None = None,
+    *,
+    speed: tuple[float, float] = (1.0, 1.0),
 ) -> Indices:
     """Frame numbers of one clip, ``(clip_len,)`` int64.
 
@@ -81,8 +113,10 @@ def draw_frames(
         duration_s: from the first frame's start to the last frame's end.
         sampling: how to draw.
         rng: jitters the choice (training); None takes the middle (evaluation).
+        speed: least and most, of which one is drawn (training).
     """
+    chosen = draw_speed(speed, rng)
     if sampling.fps is None:
-        return grid_positions(len(np.atleast_1d(starts_s)), sampling, rng)
-    positions = grid_positions(grid_length(duration_s, sampling.fps), sampling, rng)
+        return grid_positions(len(np.atleast_1d(starts_s)), sampling, rng, speed=chosen)
+    positions = grid_positions(grid_length(duration_s, sampling.fps), sampling, rng, speed=chosen)
     return frames_on_display(positions / sampling.fps, starts_s)

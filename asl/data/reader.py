@@ -1,15 +1,20 @@
-"""Frames of one clip, decoded by decord whenever the clip is drawn."""
+"""Frames of one clip, decoded by decord: those that are drawn, or all of a time grid."""
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from asl.data.frame_sampling import Sampling, draw_frames
 from asl.errors import UserError
+from asl.frame_store import Frames
 from asl.manifest import Clip
+from asl.time_grid import frames_on_display, grid_length
 
 
 class ClipError(UserError):
@@ -37,8 +42,9 @@ def read_clip(
     *,
     sampling: Sampling,
     resize: tuple[int, int],
+    speed: tuple[float, float] = (1.0, 1.0),
     rng: np.random.Generator | None = None,
-) -> npt.NDArray[np.uint8]:
+) -> Frames:
     """Draw frames of one clip, scaled to ``resize`` without regard to the aspect ratio.
 
     Scaling to one fixed size is what torchvision's Kinetics weights were trained on.
@@ -48,6 +54,7 @@ def read_clip(
         path: its file.
         sampling: which frames.
         resize: height, width in pixels.
+        speed: least and most, of which one is drawn.
         rng: jitters the choice of frames; None takes the middle.
 
     Returns:
@@ -56,25 +63,65 @@ def read_clip(
     Raises:
         ClipError: for a file that is missing, damaged, or shorter than the manifest says.
     """
+    with _named(clip, path):
+        video, starts_s = _open(clip, path, resize)
+        indices = draw_frames(starts_s, clip.duration_s, sampling, rng, speed=speed)
+        frames: Frames = video.get_batch(indices).asnumpy()
+    return frames
+
+
+def read_all_frames(
+    clip: Clip, path: Path, *, size: tuple[int, int], fps: float | None
+) -> tuple[Frames, npt.NDArray[np.float64]]:
+    """The frames on display at each point of a time grid, over the whole clip.
+
+    Args:
+        clip: its row of the manifest.
+        path: its file.
+        size: height, width in pixels.
+        fps: grid points a second; None: every frame.
+
+    Returns:
+        ``(T, H, W, C)`` uint8 RGB, and their times ``(T,)`` in seconds from the first frame.
+
+    Raises:
+        ClipError: as :func:`read_clip`.
+    """
+    with _named(clip, path):
+        video, starts_s = _open(clip, path, size)
+        if fps is None:
+            times_s = np.asarray(starts_s - starts_s[0], np.float64)
+        else:
+            times_s = np.arange(grid_length(clip.duration_s, fps)) / fps
+        needed, place = np.unique(frames_on_display(times_s, starts_s), return_inverse=True)
+        frames: Frames = video.get_batch(needed).asnumpy()[place]
+    return frames, times_s
+
+
+def _open(clip: Clip, path: Path, size: tuple[int, int]) -> tuple[Any, npt.NDArray[np.float64]]:
+    """decord's reader of a clip, scaling to ``size`` (height, width), and the time stamps of its frames."""
     import decord  # opens FFmpeg libraries of its own; only the processes that read need them
+
+    height, width = size
+    # One thread: the worker processes are the parallelism. fault_tol: a frame that the decoder
+    # had to make up is an error, not a picture.
+    video = decord.VideoReader(str(path), width=width, height=height, num_threads=1, fault_tol=1)
+    # decord counts too many frames in some files and hangs on the surplus ones; the manifest's
+    # count is of frames that were decoded.
+    if len(video) < clip.num_frames:
+        raise unreadable(clip, path, f"it has {len(video)} frames, the manifest says {clip.num_frames}")
+    return video, video.get_frame_timestamp(range(clip.num_frames))[:, 0]
+
+
+@contextmanager
+def _named(clip: Clip, path: Path) -> Iterator[None]:
+    """decord's errors name neither the clip nor the way out."""
     from decord._ffi.base import DECORDError, DECORDLimitReachedError
 
-    height, width = resize
     try:
-        # One thread: the worker processes are the parallelism. fault_tol: a frame that the decoder
-        # had to make up is an error, not a picture.
-        video = decord.VideoReader(str(path), width=width, height=height, num_threads=1, fault_tol=1)
-        # decord counts too many frames in some files and hangs on the surplus ones; the manifest's
-        # count is of frames that were decoded.
-        num_frames = min(len(video), clip.num_frames)
-        if num_frames < clip.num_frames:
-            raise unreadable(clip, path, f"it has {len(video)} frames, the manifest says {clip.num_frames}")
-        starts_s = video.get_frame_timestamp(range(num_frames))[:, 0]
-        indices = draw_frames(starts_s, clip.duration_s, sampling, rng)
-        frames: npt.NDArray[np.uint8] = video.get_batch(indices).asnumpy()
+        yield
     except (DECORDError, DECORDLimitReachedError, RuntimeError, AssertionError, OSError) as error:
         raise unreadable(clip, path, _first_line(error) if path.is_file() else "no such file") from error
-    return frames
 
 
 def scalable(width: int) -> bool:

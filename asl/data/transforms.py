@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from functools import cache
 
 import torch
 import torch.nn.functional as F
@@ -20,8 +21,9 @@ KINETICS_STD = (0.22803, 0.22145, 0.216989)
 
 _LUMA = (0.299, 0.587, 0.114)  # ITU-R BT.601, as in torchvision's rgb_to_grayscale
 
-# One number each: crop area, crop aspect, crop top, crop left, flip, brightness, contrast, saturation.
-NUM_CHANCES = 8
+# One number each: crop area, crop aspect, crop top, crop left, flip, brightness, contrast, saturation,
+# rotation, mixing.
+NUM_CHANCES = 10
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -34,10 +36,15 @@ class Augmentation:
     brightness: float = 0.2
     contrast: float = 0.2
     saturation: float = 0.2
+    rotation: float = 0.0  # degrees to either side
+    mixup: float = 0.0  # alpha of the Beta distribution; 0: never
+    speed: tuple[float, float] = (0.9, 1.1)  # see frame_sampling.py, where it is done
 
 
 def augment(video: Tensor, chances: Tensor, *, crop_size: int, augmentation: Augmentation) -> Tensor:
-    """Random resized crop, colour jitter and, only if asked for, a flip; one choice for all frames of a clip.
+    """Random resized crop and colour jitter and, if asked for, rotation and flip.
+
+    One choice for all frames of a clip. Mixing is :func:`mix_clips`.
 
     Args:
         video: ``(B, T, H, W, C)`` uint8.
@@ -52,16 +59,17 @@ def augment(video: Tensor, chances: Tensor, *, crop_size: int, augmentation: Aug
     chances = chances.to(video.device)
     boxes = crop_boxes(chances[:, :4], height=height, width=width, augmentation=augmentation)
     flipped = (chances[:, 4] < 0.5) & augmentation.hflip
+    angles = (2 * chances[:, 8] - 1) * math.radians(augmentation.rotation)
     # All frames of a clip are sampled at the same points: time and colour are channels of one picture.
-    planes = video.permute(0, 1, 4, 2, 3).reshape(size, num_frames * channels, height, width).float() / 255
+    planes = video.permute(0, 1, 4, 2, 3).reshape(size, num_frames * channels, height, width).float()
     planes = F.grid_sample(
         planes,
-        _sampling_points(boxes, flipped, height=height, width=width, crop_size=crop_size),
+        _sampling_points(boxes, flipped, angles, height=height, width=width, crop_size=crop_size),
         mode="bilinear",
         padding_mode="border",
         align_corners=False,
     )
-    clips = planes.view(size, num_frames, channels, crop_size, crop_size).transpose(1, 2)
+    clips = planes.view(size, num_frames, channels, crop_size, crop_size).transpose(1, 2) / 255
     return normalise(_jitter_colour(clips, chances[:, 5:8], augmentation))
 
 
@@ -112,15 +120,47 @@ def crop_boxes(chances: Tensor, *, height: int, width: int, augmentation: Augmen
     return torch.stack([top, left, box_height, box_width], dim=1)
 
 
-def _sampling_points(boxes: Tensor, flipped: Tensor, *, height: int, width: int, crop_size: int) -> Tensor:
-    """Boxes ``(B, 4)`` -> points ``(B, crop_size, crop_size, 2)`` in grid_sample's coordinates, -1 to 1."""
+def _sampling_points(
+    boxes: Tensor, flipped: Tensor, angles: Tensor, *, height: int, width: int, crop_size: int
+) -> Tensor:
+    """Boxes ``(B, 4)`` -> points ``(B, crop_size, crop_size, 2)`` in grid_sample's coordinates, -1 to 1.
+
+    ``angles`` (B,), in radians, turn each box about its middle.
+    """
     top, left, box_height, box_width = boxes.unbind(dim=1)
-    scale_x, scale_y = box_width / width, box_height / height
-    centre_x, centre_y = 2 * left / width + scale_x - 1, 2 * top / height + scale_y - 1
-    scale_x = torch.where(flipped, -scale_x, scale_x)
-    zero = torch.zeros_like(scale_x)
-    theta = torch.stack([scale_x, zero, centre_x, zero, scale_y, centre_y], dim=1).view(-1, 2, 3)
+    centre_x = (2 * left + box_width) / width - 1
+    centre_y = (2 * top + box_height) / height - 1
+    across, sine, cosine = torch.where(flipped, -box_width, box_width), angles.sin(), angles.cos()
+    rows = [cosine * across / width, -sine * box_height / width, centre_x]
+    rows += [sine * across / height, cosine * box_height / height, centre_y]
+    theta = torch.stack(rows, dim=1).view(-1, 2, 3)
     return F.affine_grid(theta, [len(boxes), 1, crop_size, crop_size], align_corners=False)
+
+
+def mix_clips(clips: Tensor, chances: Tensor, *, alpha: float) -> tuple[Tensor, Tensor]:
+    """Mixup (Zhang et al., ICLR 2018): each clip mixed with the one as far from the batch's other end.
+
+    Args:
+        clips: ``(B, C, T, H, W)`` float, normalised.
+        chances: ``(B, NUM_CHANCES)`` in [0, 1); the first clip's decides for the batch.
+        alpha: of the Beta distribution from which the share is drawn.
+
+    Returns:
+        The mixed clips, and the share ``()`` of the clip itself; the rest is that of ``clips.flip(0)``.
+    """
+    quantiles = clips.new_tensor(_beta_quantiles(alpha))
+    place = chances[:1, 9].to(clips.device) * (len(quantiles) - 1)  # (1,): to index with () waits for a GPU
+    below = place.floor().long().clamp(max=len(quantiles) - 2)
+    mix = torch.lerp(quantiles[below], quantiles[below + 1], place - below).squeeze(0)
+    return torch.lerp(clips.flip(0), clips, mix), mix
+
+
+@cache
+def _beta_quantiles(alpha: float) -> tuple[float, ...]:
+    """The Beta(alpha, alpha) distribution as what it is below with chance 0, 1/1024, ..., 1."""
+    from scipy.special import betaincinv  # only if mixup is asked for
+
+    return tuple(float(betaincinv(alpha, alpha, step / 1024)) for step in range(1025))
 
 
 def _jitter_colour(clips: Tensor, chances: Tensor, augmentation: Augmentation) -> Tensor:

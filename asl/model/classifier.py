@@ -89,7 +89,10 @@ class SignClassifier(pl.LightningModule):
             torch.manual_seed(_mixed(self._seed, self.current_epoch, self.global_rank))
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
-        loss: Tensor = self.loss(self(batch["video"]), batch["label"])
+        logits = self(batch["video"])
+        loss: Tensor = self.loss(logits, batch["label"])
+        if "mix" in batch:  # mixup: of two clips each
+            loss = torch.lerp(self.loss(logits, batch["mixed_label"]), loss, batch["mix"])
         size = len(batch["label"])
         self.log(
             "train_loss", loss, on_step=True, on_epoch=True, prog_bar=True, batch_size=size, sync_dist=True

@@ -13,7 +13,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from asl.preprocess.gpu_checks import CODECS, Capability, check
-from asl.preprocess.workers import Done, run_each
+from asl.workers import Done, run_each
 
 #: Far more than any check takes, the first start of CUDA on a machine with eight GPUs included.
 _TIME_LIMIT_S = 60.0

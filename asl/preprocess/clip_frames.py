@@ -25,7 +25,7 @@ from asl.preprocess.frame_keeper import KeepFrames
 from asl.preprocess.gpu_frames import GpuFrames, doubt
 from asl.preprocess.raw_files import RawVideo
 from asl.preprocess.trim import Cut, Proof, keep_frames
-from asl.preprocess.workers import Failed, Workers
+from asl.workers import Failed, Workers
 
 _USUAL_FPS = 30  # where a file does not say
 

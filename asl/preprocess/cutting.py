@@ -22,7 +22,7 @@ from asl.preprocess.proof_log import ProofLog, asked_for
 from asl.preprocess.raw_files import RawVideo
 from asl.preprocess.segment import segment_span
 from asl.preprocess.trim import Cut, Proof, TrimError, trim_together
-from asl.preprocess.workers import Done, Failed, Workers
+from asl.workers import Done, Failed, Workers
 
 #: Segments of one source that are cut together. More would decode less twice, and lose more to a kill.
 GROUP = 8

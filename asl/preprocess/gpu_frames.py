@@ -19,7 +19,7 @@ from asl.preprocess import dali_frames
 from asl.preprocess.dali_frames import GROUP, FrameJob
 from asl.preprocess.fingerprint import SIDE, frames_to_keep, from_text
 from asl.preprocess.trim import Proof
-from asl.preprocess.workers import Done, Workers
+from asl.workers import Done, Workers
 
 #: Clips that a process takes at once, at most: two groups, so that it decodes one and writes the other.
 BATCH = 2 * GROUP

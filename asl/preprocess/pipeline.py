@@ -49,7 +49,7 @@ from asl.preprocess.report.pictures import Pictures, take_pictures
 from asl.preprocess.splits import signer_folds
 from asl.preprocess.trim import Cut
 from asl.preprocess.trim_choice import Choice, decide, encoder_for, workers_for
-from asl.preprocess.workers import Failed, Workers
+from asl.workers import Failed, Workers
 
 
 class PreprocessError(UserError):

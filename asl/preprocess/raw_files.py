@@ -11,7 +11,7 @@ from pathlib import Path
 from asl.errors import UserError
 from asl.files import write_beside
 from asl.preprocess import video
-from asl.preprocess.workers import Done, Workers
+from asl.workers import Done, Workers
 
 #: File name endings that are taken for videos; the first ones are preferred.
 VIDEO_SUFFIXES = (

@@ -9,6 +9,7 @@ import re
 import sys
 import warnings
 import zlib
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -21,10 +22,13 @@ from pytorch_lightning.loggers import CSVLogger, Logger, TensorBoardLogger
 from asl.config import TrainConfig
 from asl.data.datamodule import ClipDataModule
 from asl.data.frame_sampling import Sampling
+from asl.data.placement import training_reserve
 from asl.data.reader import scalable
+from asl.data.stored_frames import FrameStore
 from asl.data.transforms import KINETICS_MEAN, KINETICS_STD, Augmentation
 from asl.errors import UserError
 from asl.files import remove_parts, write_beside
+from asl.frame_store import FrameSpec
 from asl.manifest import read_manifest
 from asl.model.classifier import SignClassifier
 from asl.model.losses import build_loss
@@ -72,6 +76,7 @@ def train(config: TrainConfig) -> dict[str, Any]:
     not_compiled = why_not_compiled(config.trainer.compile, trainer.strategy.root_device)
     if not_compiled is None:
         module.compile_training()
+    datamodule.place(trainer.strategy.root_device, processes=trainer.num_devices)
     if trainer.is_global_zero:
         remove_parts(folder)
         if resume_from is not None:
@@ -85,6 +90,8 @@ def train(config: TrainConfig) -> dict[str, Any]:
             resume_from=resume_from,
             not_compiled=not_compiled,
         )
+    if trainer.local_rank == 0:  # before Lightning starts the other processes, which would wait for long
+        datamodule.prepare_data()
     try:
         trainer.fit(module, datamodule=datamodule, ckpt_path=resume_from, weights_only=True)
         if trainer.interrupted:
@@ -95,6 +102,8 @@ def train(config: TrainConfig) -> dict[str, Any]:
         if explained is None:
             raise
         raise explained from error
+    finally:
+        datamodule.release()
     if trainer.is_global_zero:
         write_beside(folder / METRICS, json.dumps(metrics, indent=2) + "\n")
         print_result(metrics, folder)
@@ -137,12 +146,17 @@ def check_config(config: TrainConfig) -> None:
     problems = []
     if data.crop_size > min(data.resize):
         problems.append(f"data.crop_size={data.crop_size}: does not fit into data.resize={data.resize}")
-    if not scalable(data.resize[1]):
+    problems += _reader_problems(config)
+    if config.reader.name == "decord" and not scalable(data.resize[1]):
         problems.append(
             f"data.resize={data.resize}: decord cannot scale to a width of {data.resize[1]} on every "
             f"machine; take {next(w for w in range(data.resize[1], 999) if scalable(w))}"
         )
-    for key, (low, high) in (("scale", augment.scale), ("ratio", augment.ratio)):
+    for key, (low, high) in (
+        ("scale", augment.scale),
+        ("ratio", augment.ratio),
+        ("speed", augment.speed),
+    ):
         if low > high:
             problems.append(f"augment.{key}={[low, high]}: the first must not be greater than the second")
     if not 1 <= len(model.layers) <= MAX_STAGES:
@@ -162,6 +176,25 @@ def check_config(config: TrainConfig) -> None:
         problems.append("trainer.precision=16-mixed needs a GPU; use trainer.precision=auto")
     if problems:
         raise ConfigError("\n".join(problems))
+
+
+def _reader_problems(config: TrainConfig) -> Iterator[str]:
+    """Frames that the store does not have."""
+    data, frames = config.data, config.frames
+    if config.reader.name != "frames":
+        return
+    if not frames.enabled:
+        yield "frames.enabled=false: then clips are decoded whenever they are drawn; take reader=decord"
+    if data.fps is None and frames.fps is not None:
+        yield (
+            f"data.fps=null wants every frame of a file, frames.fps={frames.fps:g} keeps those of a grid: "
+            "set frames.fps=null (of both programs), or reader=decord"
+        )
+    if data.fps is not None and frames.fps is not None and data.fps > frames.fps:
+        yield (
+            f"data.fps={data.fps:g} wants more frames than frames.fps={frames.fps:g} keeps: set "
+            f"frames.fps={data.fps:g} or frames.fps=null (of both programs), or reader=decord"
+        )
 
 
 def checkpoint_folder(config: TrainConfig) -> Path:
@@ -189,6 +222,8 @@ def job_name(overrides: list[str]) -> str:
 
 def build_datamodule(config: TrainConfig) -> ClipDataModule:
     data, augment = config.data, config.augment
+    spec = FrameSpec(fps=config.frames.fps, short_side=config.frames.short_side)
+    precision = resolve_precision(config.trainer.precision, config.trainer.accelerator)
     return ClipDataModule(
         read_manifest(Path(data.manifest)),
         data_dir=Path(config.paths.data_dir),
@@ -202,7 +237,25 @@ def build_datamodule(config: TrainConfig) -> ClipDataModule:
         resize=(data.resize[0], data.resize[1]),
         crop_size=data.crop_size,
         augmentation=Augmentation(
-            **{**dataclasses.asdict(augment), "scale": tuple(augment.scale), "ratio": tuple(augment.ratio)}
+            **{
+                **dataclasses.asdict(augment),
+                "scale": tuple(augment.scale),
+                "ratio": tuple(augment.ratio),
+                "speed": tuple(augment.speed),
+            }
+        ),
+        store=(
+            FrameStore(folder=Path(config.paths.frames_dir), spec=spec)
+            if config.reader.name == "frames"
+            else None
+        ),
+        placement=config.reader.placement,
+        reserve=training_reserve(
+            batch_size=data.batch_size,
+            clip_len=data.clip_len,
+            crop_size=data.crop_size,
+            width=config.model.width,
+            full_precision=precision == "32-true",
         ),
         balance=data.balance,
         batch_size=data.batch_size,

@@ -102,7 +102,8 @@ def print_start(
         + ", ".join(f"{n} {split}" for split, n in counts.items())
         + f" clips, {len(datamodule.glosses)} glosses, {_span(per_class.values())} training clips each",
         "batches": f"{config.data.batch_size} clips of {config.data.clip_len} frames, "
-        f"{datamodule.crop_size}×{datamodule.crop_size}, {datamodule.num_workers} reader processes",
+        f"{datamodule.crop_size}×{datamodule.crop_size}{_readers(datamodule)}",
+        "frames": _frames(datamodule),
         "model": f"{config.model.name}, width {width}, layers {layers}, "
         f"{sum(p.numel() for p in module.model.parameters()):,} parameters, {start}",
         "device": f"{trainer.world_size} × {device.type} ({name}), {trainer.precision}",
@@ -117,6 +118,20 @@ def print_start(
     if not counts["test"]:
         rows["attention"] = rows.get("attention", "") + " no test clips: nothing will be measured on test"
     _print_table("Training", rows)
+
+
+def _readers(datamodule: ClipDataModule) -> str:
+    """Of the batches, where other processes make them."""
+    return f", {datamodule.num_workers} reader processes" if datamodule.num_workers else ""
+
+
+def _frames(datamodule: ClipDataModule) -> str:
+    """Where frames come from: ``1,780 clips, 8.2 GB, in device memory (...)``."""
+    if datamodule.placement is None:
+        return "decoded whenever a clip is drawn"
+    size = datamodule.frames_bytes()
+    told = f"{size / 1e9:.1f} GB" if size >= 1e9 else f"{size / 1e6:.0f} MB"
+    return f"{len(datamodule.clips):,} clips, {told}, {datamodule.placement.reason}"
 
 
 def print_result(metrics: dict[str, Any], folder: Path) -> None:

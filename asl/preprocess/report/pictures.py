@@ -21,7 +21,7 @@ from asl.preprocess.cutting import clip_path, strip_path
 from asl.preprocess.findings import Findings
 from asl.preprocess.matching import Match
 from asl.preprocess.strip import SIDE, frames_to_show, to_jpeg
-from asl.preprocess.workers import Done, Workers
+from asl.workers import Done, Workers
 
 #: Clips on the contact sheet; pairs and suspects that are shown with pictures. Others are only listed.
 SAMPLE, PAIRS, SUSPECTS = 60, 40, 20
