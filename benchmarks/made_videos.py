@@ -47,8 +47,9 @@ def write_video(video: Video) -> None:
     radius = height // 10
     ky, kx = np.mgrid[-2 : 2 : 1j * 4 * radius, -2 : 2 : 1j * 4 * radius]  # type: ignore[misc]
     blob = (90 * np.exp(-(kx**2 + ky**2))).astype(np.int16)
-    chroma = np.full((height // 2, width), 128, np.uint8)
-    chroma[:, : width // 2] += rng.integers(0, 25, dtype=np.uint8)
+    tint = rng.uniform(-25, 25, (2, 1, 1)) * np.linspace(-1, 1, width // 2)
+    chroma = (128 + tint.repeat(height // 2, axis=1)).astype(np.uint8)
+    chroma[:, : _strip(height) // 2 + 1] = 128
     with av.open(str(video.path), "w") as container:
         stream: Any = container.add_stream("libx264", rate=video.fps)
         stream.width, stream.height, stream.pix_fmt = width, height, "yuv420p"
