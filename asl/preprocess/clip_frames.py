@@ -123,7 +123,13 @@ class ClipFrames:
         if self._gpu is not None:
             self._gpu.wait()
             taken = [cut for cut in asked if cut.video_id in self._gpu.taken]
-            again = [cut for cut in taken if not self._is_good(cut, proofs[cut.video_id])]
+            self._refused |= self._gpu.refused
+            done = [(cut, proofs[cut.video_id]) for cut in taken if cut.video_id not in self._refused]
+            for ended in self._workers.run_each(doubt, done, timeout_s=self._timeout_s):
+                why = ended.message if isinstance(ended, Failed) else ended.result
+                if why is not None:
+                    self._refused[ended.task[0].video_id] = why
+            again = [cut for cut in taken if cut.video_id in self._refused]
             for cut in self._new:  # the strict decoder found these damaged
                 if cut.video_id in self._gpu.taken and cut.video_id not in proofs:
                     forget_frames(self._folder, cut.video_id)
@@ -162,15 +168,6 @@ class ClipFrames:
 
     def _hosts(self, cut: Cut) -> bool:
         return self._gpu is None or self._gpu.host_takes(cut.video_id)
-
-    def _is_good(self, cut: Cut, proof: Proof) -> bool:
-        assert self._gpu is not None
-        assert cut.frames is not None
-        count = cut.frames.spec.count(proof.duration_s, proof.num_frames)
-        why = self._gpu.refused.get(cut.video_id) or doubt(cut.frames.path, count, proof)
-        if why is not None:
-            self._refused[cut.video_id] = why
-        return why is None
 
     def _on_host(
         self, cuts: Sequence[Cut], proofs: Mapping[str, Proof], progress: Progress, bar: TaskID

@@ -10,7 +10,6 @@ from __future__ import annotations
 import threading
 from collections import deque
 from collections.abc import Iterable, Iterator
-from pathlib import Path
 
 import numpy as np
 
@@ -18,7 +17,7 @@ from asl.frame_store import open_frames, read_shape
 from asl.preprocess import dali_frames
 from asl.preprocess.dali_frames import GROUP, FrameJob
 from asl.preprocess.fingerprint import SIDE, frames_to_keep, from_text
-from asl.preprocess.trim import Proof
+from asl.preprocess.trim import Cut, Proof
 from asl.workers import Done, Workers
 
 #: Clips that a process takes at once, at most: two groups, so that it decodes one and writes the other.
@@ -121,12 +120,16 @@ class GpuFrames:
                 self.refused[job.video_id] = why
 
 
-def doubt(path: Path, expected: int, proof: Proof) -> str | None:
+def doubt(work: tuple[Cut, Proof]) -> str | None:
     """Why frames from the GPU cannot be those of the clip that the strict decoder saw; None: they can.
 
     A GPU's decoder does not say when it had to invent something. So the frames are held against the
     pictures in the proof: eight small grey ones, spread over the clip.
     """
+    cut, proof = work
+    if cut.frames is None:
+        return None
+    path, expected = cut.frames.path, cut.frames.spec.count(proof.duration_s, proof.num_frames)
     shape = read_shape(path)
     if shape is None or shape[0] != expected:
         return "another number of frames than the proof"
