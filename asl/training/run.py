@@ -9,7 +9,7 @@ import re
 import sys
 import warnings
 import zlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -52,8 +52,12 @@ from asl.training.summary import Bar, EpochLine, FirstStepLine, print_result, pr
 METRICS = "metrics.json"
 
 
-def train(config: TrainConfig) -> dict[str, Any]:
+def train(config: TrainConfig, *, callbacks: Sequence[pl.Callback] = ()) -> dict[str, Any]:
     """Train, keep the best epoch on val, measure it once on test.
+
+    Args:
+        config: of the run.
+        callbacks: Lightning's, besides our own.
 
     Returns:
         What ``metrics.json`` holds.
@@ -72,10 +76,11 @@ def train(config: TrainConfig) -> dict[str, Any]:
         check_same_run(read_checkpoint(resume_from), resume_from, portable)
     module = build_module(config, datamodule, portable, pretrained=resume_from is None)
     best_and_last = LastAndBest(folder)
-    trainer = build_trainer(config, folder, best_and_last)
+    trainer = build_trainer(config, folder, best_and_last, callbacks)
     not_compiled = why_not_compiled(config.trainer.compile, trainer.strategy.root_device)
     if not_compiled is None:
         module.compile_training()
+        datamodule.compile_augmentation()
     datamodule.place(trainer.strategy.root_device, processes=trainer.num_devices)
     if trainer.is_global_zero:
         remove_parts(folder)
@@ -309,7 +314,9 @@ def build_module(
     )
 
 
-def build_trainer(config: TrainConfig, folder: Path, checkpoints: LastAndBest) -> pl.Trainer:
+def build_trainer(
+    config: TrainConfig, folder: Path, checkpoints: LastAndBest, more: Sequence[pl.Callback] = ()
+) -> pl.Trainer:
     settings = config.trainer
     bar = settings.progress_bar and sys.stdout.isatty()  # in a file its lines would pile up
     callbacks: list[pl.Callback] = [
@@ -317,6 +324,7 @@ def build_trainer(config: TrainConfig, folder: Path, checkpoints: LastAndBest) -
         EpochLine(checkpoints),
         FirstStepLine(),
         *([Bar()] if bar else []),
+        *more,
     ]
     trainer = pl.Trainer(
         accelerator=settings.accelerator,

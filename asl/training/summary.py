@@ -50,8 +50,8 @@ class FirstStepLine(Callback):
         self._begin: float | None = None
         self._said = False
 
-    def on_train_batch_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule, *_: Any) -> None:
-        if self._begin is None and getattr(pl_module, "compiled", False):
+    def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        if getattr(pl_module, "compiled", False):
             self._begin = time.monotonic()
             pl_module.print(
                 "compiling the network: the first step takes about a minute, later starts seconds"

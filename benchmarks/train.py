@@ -1,0 +1,426 @@
+"""Clips a second of ``train.py``, of the same network on random input, and of a plain training loop.
+
+    python -m benchmarks.train [--train-clips 1442 --val-clips 338 --epochs 20] [--keys] [--cpu]
+
+All in one run on one machine. The real path is ``train.py``'s own: clips that ``preprocess.py`` cut and
+decoded, of 320x240, 640x480 and 1280x720, a few dozen different ones under as many names as asked for.
+The ceiling is the same training step on random input that lies on the device. The plain loop is what
+torchvision's video reference does: the network as built, SGD, decoding in the loader's workers. ``--keys``
+adds what each key gives. ``--cpu`` is a small version for machines without a GPU.
+"""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+import json
+import os
+import resource
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytorch_lightning as pl
+import torch
+from hydra import compose, initialize_config_dir
+from rich.console import Console
+from rich.table import Table
+from torch import Tensor, nn
+from torch.utils.data import DataLoader
+from torchvision.models.video import r2plus1d_18
+
+from asl import config as schemas
+from asl.data.class_sampler import Draw
+from asl.data.clip_dataset import ClipDataset
+from asl.data.frame_sampling import Sampling
+from asl.data.transforms import Augmentation, augment, centre_crop
+from asl.frame_store import FrameSpec, frames_path
+from asl.machine import available_cores
+from asl.manifest import Clip, read_manifest, write_manifest
+from asl.model.padding import pad_planes
+from asl.model.video_resnet import VideoResNet
+from asl.settings import checked
+from asl.training.run import train
+from benchmarks.made_videos import RATES, SIZES, Video, row, write_videos
+
+ROOT = Path(__file__).resolve().parent.parent
+GLOSSES = 100
+FRAMES, CROP = 32, 112
+
+
+@dataclasses.dataclass
+class Scale:
+    """How large the whole thing is."""
+
+    train_clips: int
+    val_clips: int
+    different: int
+    batch: int
+    epochs: int
+    steps: int  # timed ones, of the ceiling and of the plain loop
+    width: int
+    workers: int
+
+
+# ---------------------------------------------------------------- data
+
+
+def make_data(data: Path, scale: Scale) -> None:
+    """Videos, clips and frames by ``preprocess.py``; then as many names for them as asked for."""
+    videos = [
+        Video(data / "raw" / f"v{i:03d}.mp4", *SIZES[i % 3], RATES[i // 3 % 3], 60 + 7 * (i % 8), i)
+        for i in range(scale.different)
+    ]
+    (data / "raw").mkdir(parents=True)
+    (data / "metadata").mkdir()
+    write_videos(videos)
+    rows = [row(video.path.stem, f"http://bench.example/{video.path.name}") for video in videos]
+    (data / "metadata" / "few.json").write_text(json.dumps(rows))
+    command = [sys.executable, str(ROOT / "preprocess.py"), f"paths.data_dir={data}", "dataset.name=few"]
+    command += [f"dataset.metadata={data}/metadata/few.json", "dataset.num_glosses=null", "trim=cpu"]
+    subprocess.run(command, check=True, stdout=subprocess.DEVNULL, cwd=data)
+    made = read_manifest(data / "metadata" / "few_manifest.csv")
+    multiply(data, made, "bench", scale.train_clips, scale.val_clips)
+    multiply(data, made, "part", min(scale.train_clips, 12 * scale.batch), scale.batch)
+
+
+def multiply(data: Path, made: list[Clip], name: str, train_clips: int, val_clips: int) -> None:
+    """A manifest of more clips than there are, each with a file of frames of its own."""
+    clips = []
+    for i in range(train_clips + val_clips):
+        source = made[i % len(made)]
+        clip = dataclasses.replace(
+            source,
+            video_id=f"{name}{i:05d}",
+            split="train" if i < train_clips else "val",
+            label=i % GLOSSES,
+            gloss=f"gloss{i % GLOSSES:03d}",
+        )
+        clips.append(clip)
+        kept, target = (
+            frames_path(data / "frames", FrameSpec(), v) for v in (source.video_id, clip.video_id)
+        )
+        os.link(kept, target)
+    write_manifest(data / "metadata" / f"{name}_manifest.csv", clips)
+
+
+# ---------------------------------------------------------------- the real path
+
+
+class Watch(pl.Callback):
+    """Clips a second of each epoch's training, seconds of the whole epoch, and memory after it."""
+
+    def __init__(self) -> None:
+        self.clips_s: list[float] = []
+        self.epoch_s: list[float] = []
+        self.host_mb: list[float] = []
+        self.first_step_s = 0.0
+        self._begin = self._epoch = self._start = 0.0
+
+    def on_train_start(self, *_: Any) -> None:
+        self._start = time.perf_counter()
+
+    def on_train_epoch_start(self, *_: Any) -> None:
+        now = _now()
+        if self._epoch:
+            self.epoch_s.append(now - self._epoch)  # with validation and checkpoints
+        self._epoch = now
+
+    def on_train_batch_start(self, trainer: pl.Trainer, module: Any, batch: Any, index: int) -> None:
+        if index == 1:  # the first batch has no batch before it during which it could be prepared
+            self._begin = _now()
+            if not self.first_step_s:
+                self.first_step_s = self._begin - self._start
+
+    def on_train_batch_end(
+        self, trainer: pl.Trainer, module: Any, outputs: Any, batch: Any, index: int
+    ) -> None:
+        if trainer.is_last_batch:
+            self.clips_s.append(len(batch["label"]) * index / (_now() - self._begin))
+
+    def on_train_end(self, *_: Any) -> None:
+        self.epoch_s.append(_now() - self._epoch)
+
+    def on_validation_end(self, *_: Any) -> None:
+        pages = int(Path("/proc/self/statm").read_text().split()[1])
+        self.host_mb.append(pages * resource.getpagesize() / 1e6)
+
+
+def run_train(data: Path, name: str, scale: Scale, *overrides: str) -> dict[str, Any]:
+    """``train.py`` in this process."""
+    schemas.register()
+    keys = [f"paths.data_dir={data}", f"dataset.name={name}", "model.weights=null"]
+    keys += [f"paths.checkpoint_dir={data}/checkpoints/{len(list(data.glob('checkpoints/*')))}"]
+    keys += [f"data.batch_size={scale.batch}", f"model.width={scale.width}"]
+    keys += [f"trainer.max_epochs={scale.epochs}", "trainer.progress_bar=false"]
+    with initialize_config_dir(str(ROOT / "conf"), version_base="1.3"):
+        settings = checked(compose("train", overrides=[*keys, *overrides]), schemas.TrainConfig)
+    watch = Watch()
+    if torch.cuda.is_available():
+        torch.cuda.reset_peak_memory_stats()
+    with busy_share() as busy:
+        train(settings, callbacks=[watch])
+    warm = slice(1, None) if len(watch.clips_s) > 1 else slice(None)
+    return {
+        "clips_s": float(np.median(watch.clips_s[warm])),
+        "epoch_s": [round(seconds, 2) for seconds in watch.epoch_s],
+        "first_step_s": watch.first_step_s,
+        "device_gb": torch.cuda.max_memory_allocated() / 1e9 if torch.cuda.is_available() else 0.0,
+        "host_mb": [round(mb) for mb in watch.host_mb],
+        "busy": float(np.median(busy)) if busy else None,
+    }
+
+
+@contextmanager
+def busy_share() -> Iterator[list[int]]:
+    """Per cent of the time in which the GPU computes, sampled; empty where NVML is not there."""
+    shares: list[int] = []
+    done = threading.Event()
+
+    def sample() -> None:
+        while not done.wait(0.5):
+            try:
+                shares.append(torch.cuda.utilization())
+            except Exception:  # no NVML, or no GPU: the figure is left out
+                return
+
+    thread = threading.Thread(target=sample, daemon=True)
+    thread.start()
+    try:
+        yield shares
+    finally:
+        done.set()
+        thread.join()
+
+
+# ---------------------------------------------------------------- what it is held against
+
+
+def step_rate(step: Callable[[], Any], scale: Scale, batch: int) -> float:
+    """Clips a second of a training step, once warm."""
+    for _ in range(5):
+        step()
+    begin = _now()
+    for _ in range(scale.steps):
+        step()
+    return batch * scale.steps / (_now() - begin)
+
+
+def ceiling(
+    device: torch.device,
+    scale: Scale,
+    *,
+    bf16: bool = True,
+    channels_last: bool = True,
+    compiled: bool = True,
+    padded: bool = True,
+    fused: bool = True,
+) -> float:
+    """The training step of ``train.py`` on random input that lies on the device, without Lightning."""
+    on_gpu = device.type == "cuda"
+    model: nn.Module = VideoResNet("r2plus1d", num_classes=GLOSSES, width=scale.width).to(device).train()
+    if padded and on_gpu:
+        pad_planes(model, 8)
+    layout = torch.channels_last_3d if channels_last else torch.contiguous_format
+    model = model.to(memory_format=layout)
+    video = torch.randn(scale.batch, 3, FRAMES, CROP, CROP, device=device).contiguous(memory_format=layout)
+    label = torch.randint(GLOSSES, (scale.batch,), device=device)
+    optimizer = torch.optim.AdamW(model.parameters(), lr=1e-4, fused=fused and on_gpu)
+    torch.compiler.reset()
+    network = torch.compile(model.forward, dynamic=False) if compiled and on_gpu else model
+    torch.backends.cudnn.benchmark = on_gpu
+
+    def step() -> None:
+        with torch.autocast(device.type, torch.bfloat16, enabled=bf16 and on_gpu):
+            loss = nn.functional.cross_entropy(network(video), label, label_smoothing=0.1)
+        optimizer.zero_grad()
+        loss.backward()
+        nn.utils.clip_grad_norm_(model.parameters(), 1.0)
+        optimizer.step()
+
+    return step_rate(step, scale, scale.batch)
+
+
+def plain_step(device: torch.device, scale: Scale, *, amp: bool) -> Callable[[Tensor, Tensor], None]:
+    """A step as torchvision's video reference has it: references/video_classification/train.py."""
+    if scale.width == 64:
+        model: nn.Module = r2plus1d_18(weights=None, num_classes=GLOSSES)
+    else:
+        model = VideoResNet("r2plus1d", num_classes=GLOSSES, width=scale.width)
+    model = model.to(device).train()
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.01, momentum=0.9, weight_decay=1e-4)
+    scaler = torch.amp.GradScaler(device.type, enabled=amp)
+
+    def step(video: Tensor, label: Tensor) -> None:
+        with torch.autocast(device.type, torch.float16, enabled=amp):
+            loss = nn.functional.cross_entropy(model(video), label)
+        optimizer.zero_grad()
+        scaler.scale(loss).backward()
+        scaler.step(optimizer)
+        scaler.update()
+
+    return step
+
+
+def plain_on_device(device: torch.device, scale: Scale, *, amp: bool) -> float:
+    """The plain step alone, on random input that lies on the device."""
+    batch = min(scale.batch, 16)
+    video = torch.randn(batch, 3, FRAMES, CROP, CROP, device=device)
+    label = torch.randint(GLOSSES, (batch,), device=device)
+    step = plain_step(device, scale, amp=amp)
+    return step_rate(lambda: step(video, label), scale, batch)
+
+
+def plain_with_decoding(device: torch.device, data: Path, scale: Scale, *, amp: bool) -> float:
+    """The plain step on clips that the loader's workers decode."""
+    batch = min(scale.batch, 16)
+    dataset = ClipDataset(
+        [clip for clip in read_manifest(data / "metadata" / "part_manifest.csv") if clip.split == "train"],
+        data_dir=data,
+        sampling=Sampling(),
+        resize=(128, 171),
+        num_workers=scale.workers,
+    )
+    draws = [Draw(i % len(dataset), entropy=(0, 0, i)) for i in range(scale.steps * batch)]
+    loader = DataLoader(
+        dataset,
+        sampler=draws,  # type: ignore[arg-type]
+        batch_size=batch,
+        num_workers=scale.workers,
+        pin_memory=device.type == "cuda",
+    )
+    step, begin, clips = plain_step(device, scale, amp=amp), 0.0, 0
+    for number, loaded in enumerate(loader):
+        video = centre_crop(loaded["video"].to(device, non_blocking=True), crop_size=CROP)
+        step(video, loaded["label"].to(device, non_blocking=True))
+        if number == 1:
+            begin, clips = _now(), 0
+        else:
+            clips += batch
+    return clips / (_now() - begin)
+
+
+def augmentation_ms(device: torch.device, scale: Scale) -> float:
+    """Milliseconds in which a batch of frames on the device becomes what the network sees."""
+    video = torch.randint(256, (scale.batch, FRAMES, 128, 171, 3), device=device, dtype=torch.uint8)
+    chances = torch.rand(scale.batch, 10, device=device)
+    made = torch.compile(augment, dynamic=False) if device.type == "cuda" else augment
+    rate = step_rate(
+        lambda: made(video, chances, crop_size=CROP, augmentation=Augmentation()), scale, scale.batch
+    )
+    return 1e3 * scale.batch / rate
+
+
+_OFF = ("bf16", "fused", "channels_last", "compiled", "padded")  # turned on one after the other
+KEYS: dict[str, dict[str, bool]] = {
+    name: dict.fromkeys(_OFF[place:], False)
+    for place, name in enumerate(
+        (
+            "fp32 (TF32), as built",
+            "+ bf16 autocast (trainer.precision)",
+            "+ fused AdamW (optim.fused)",
+            "+ channels last (model.channels_last)",
+            "+ compiled (trainer.compile)",
+            "+ planes padded to 8 (model.pad_planes)",
+        )
+    )
+}
+
+
+def _now() -> float:
+    if torch.cuda.is_available():
+        torch.cuda.synchronize()
+    return time.perf_counter()
+
+
+# ---------------------------------------------------------------- the table
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--train-clips", type=int, default=1442, help="WLASL100's")
+    parser.add_argument("--val-clips", type=int, default=338)
+    parser.add_argument("--epochs", type=int, default=20)
+    parser.add_argument("--keys", action="store_true", help="what each key gives; compiles more networks")
+    parser.add_argument("--no-plain", action="store_true", help="leave the plain loop and reader=decord out")
+    parser.add_argument("--cpu", action="store_true", help="a small version, without a GPU")
+    parser.add_argument("--json", type=Path, default=ROOT / "benchmarks/out/train.json")
+    args = parser.parse_args()
+    if not args.cpu and not torch.cuda.is_available():
+        sys.exit("error: there is no CUDA device here; a small version runs with --cpu")
+    device = torch.device("cpu" if args.cpu else "cuda")
+    if args.cpu:
+        scale = Scale(32, 8, 6, 4, 3, 4, 8, min(2, available_cores()))
+    else:
+        workers = min(16, available_cores())
+        scale = Scale(args.train_clips, args.val_clips, 48, 32, args.epochs, 30, 64, workers)
+
+    console = Console()
+    results: dict[str, Any] = {"cores": available_cores(), "device": str(device)}
+    if not args.cpu:
+        results["device"] = torch.cuda.get_device_name(device)
+
+    def save() -> None:
+        args.json.parent.mkdir(parents=True, exist_ok=True)
+        args.json.write_text(json.dumps(results, indent=1))
+
+    torch.set_float32_matmul_precision("high")
+    with tempfile.TemporaryDirectory() as temporary:
+        data = Path(temporary).resolve()
+        make_data(data, scale)
+        trainer = [f"trainer={'cpu' if args.cpu else 'gpu'}"]
+        results["real"] = run_train(data, "bench", scale, *trainer)
+        save()
+        results["ceiling"] = ceiling(device, scale)
+        results["augmentation_ms"] = augmentation_ms(device, scale)
+        save()
+        if not args.no_plain:
+            for amp in (False, True) if device.type == "cuda" else (False,):
+                name = "AMP" if amp else "fp32"
+                results[f"plain step, {name}"] = plain_on_device(device, scale, amp=amp)
+                results[f"plain loop, {name}"] = plain_with_decoding(device, data, scale, amp=amp)
+                save()
+            short = dataclasses.replace(scale, epochs=2)
+            results["decord"] = run_train(data, "part", short, *trainer, "reader=decord")
+        if args.keys and not args.cpu:
+            results["keys"] = {name: ceiling(device, scale, **keys) for name, keys in KEYS.items()}
+    save()
+    _show(results, console)
+
+
+def _show(results: dict[str, Any], console: Console) -> None:
+    table = Table(title=f"{results['device']}, {results['cores']} cores", title_justify="left")
+    for name in ("", "clips/s", "of the ceiling"):
+        table.add_column(name, justify="right" if name else "left")
+    top = results["ceiling"]
+    rows = {
+        "train.py, frames": results["real"]["clips_s"],
+        "the same step on random input: the ceiling": top,
+        "train.py, reader=decord": results.get("decord", {}).get("clips_s"),
+        **{name: value for name, value in results.items() if name.startswith("plain")},
+        **results.get("keys", {}),
+    }
+    for name, rate in rows.items():
+        if rate is not None:
+            table.add_row(name, f"{rate:.1f}", f"{rate / top:.1%}")
+    console.print(table)
+    real = results["real"]
+    console.print(f"epochs of train.py, with validation and checkpoints: {real['epoch_s']} s")
+    console.print(
+        f"first step after {real['first_step_s']:.1f} s; device memory at most {real['device_gb']:.1f} GB; "
+        f"host memory after each epoch {real['host_mb']} MB; GPU busy {real['busy']} % of the time; "
+        f"augmentation {results['augmentation_ms']:.2f} ms a batch"
+    )
+
+
+if __name__ == "__main__":
+    main()
