@@ -252,7 +252,9 @@ class TrainerConfig:
     max_epochs: int = setting(60, "epochs in all, resumed ones included", ge=1)
     gradient_clip_val: float = setting(1.0, "norm at which gradients are clipped; 0: never", ge=0)
     accumulate_grad_batches: int = setting(1, "batches an optimiser step", ge=1)
-    log_every_n_steps: int = setting(10, "steps from one logged training loss to the next", ge=1)
+    log_every_n_steps: int = setting(
+        50, "steps from one logged training loss to the next; each waits for the GPU", ge=1
+    )
     progress_bar: bool = setting(True, "show a progress bar")
 
 

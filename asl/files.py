@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -48,3 +49,20 @@ def write_beside(path: Path, text: str) -> None:
     """Write a text file, UTF-8, whole or not at all."""
     with written_beside(path) as file:
         file.write(text.encode())
+
+
+def link_beside(source: Path, target: Path) -> None:
+    """Give a whole file a second name, at once and without its bytes being written again.
+
+    The two are one file until either name is given to another one, which is how files are replaced here.
+    Where a file can have one name only, it is copied.
+    """
+    part = beside(target)
+    try:
+        try:
+            os.link(source, part)
+        except OSError:
+            shutil.copyfile(source, part)
+        part.replace(target)
+    finally:
+        part.unlink(missing_ok=True)

@@ -80,7 +80,7 @@ def unseen(run: Run) -> tuple[Tensor, list[Gloss]]:
         data_dir=run.data_dir,
         sampling=Sampling(**about["sampling"]),
         resize=tuple(about["resize"]),
-        store=FrameStore(folder=run.data_dir / "frames", spec=FrameSpec()),
+        store=FrameStore(folder=run.data_dir / "frames", spec=FrameSpec(short_side=64)),
     )
     gloss_of = {gloss.name: gloss for gloss in GLOSSES}
     videos = [dataset[Draw(i, None)]["video"] for i in range(len(dataset))]

@@ -53,7 +53,7 @@ def augment(video: Tensor, chances: Tensor, *, crop_size: int, augmentation: Aug
         augmentation: how strongly.
 
     Returns:
-        ``(B, C, T, crop_size, crop_size)`` float32, normalised.
+        ``(B, C, T, crop_size, crop_size)`` float32, normalised, channels last in memory.
     """
     size, num_frames, height, width, channels = video.shape
     chances = chances.to(video.device)
@@ -70,7 +70,8 @@ def augment(video: Tensor, chances: Tensor, *, crop_size: int, augmentation: Aug
         align_corners=False,
     )
     clips = planes.view(size, num_frames, channels, crop_size, crop_size).transpose(1, 2) / 255
-    return normalise(_jitter_colour(clips, chances[:, 5:8], augmentation))
+    clips = normalise(_jitter_colour(clips, chances[:, 5:8], augmentation))
+    return clips.contiguous(memory_format=torch.channels_last_3d)
 
 
 def centre_crop(video: Tensor, *, crop_size: int) -> Tensor:

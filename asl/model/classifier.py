@@ -97,7 +97,9 @@ class SignClassifier(pl.LightningModule):
         self.log(
             "train_loss", loss, on_step=True, on_epoch=True, prog_bar=True, batch_size=size, sync_dist=True
         )
-        self.log("lr", self.lr_schedulers().get_last_lr()[0], on_step=True)  # type: ignore[union-attr]
+        # A number would be copied to the device, and Python would wait there for the whole forward pass.
+        rate = torch.tensor(self.lr_schedulers().get_last_lr()[0])  # type: ignore[union-attr]
+        self.log("lr", rate, on_step=True)
         return loss
 
     def validation_step(self, batch: Batch, batch_idx: int) -> None:

@@ -12,7 +12,7 @@ from lightning_fabric.plugins.io.torch_io import TorchCheckpointIO
 from pytorch_lightning.callbacks import Checkpoint
 
 from asl.errors import UserError
-from asl.files import written_beside
+from asl.files import link_beside, written_beside
 from asl.model.weights import read_tensors
 
 LAST, BEST = "last.pt", "best.pt"
@@ -57,7 +57,10 @@ class LastAndBest(Checkpoint):
         if score > self.best_score:
             self.best_score, self.best_epoch = score, trainer.current_epoch + 1
             trainer.save_checkpoint(self.folder / BEST, weights_only=False)  # optimiser and all
-        trainer.save_checkpoint(self.folder / LAST, weights_only=False)
+            if trainer.is_global_zero:
+                link_beside(self.folder / BEST, self.folder / LAST)
+        else:
+            trainer.save_checkpoint(self.folder / LAST, weights_only=False)
 
     def state_dict(self) -> dict[str, Any]:
         return {"best_score": self.best_score, "best_epoch": self.best_epoch}

@@ -1,0 +1,52 @@
+"""Files that are whole or not there, under one name or two."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+from asl.files import link_beside, remove_parts, write_beside, written_beside
+
+
+def test_a_file_that_fails_halfway_leaves_the_old_one(tmp_path: Path) -> None:
+    path = tmp_path / "a.txt"
+    write_beside(path, "old")
+    with pytest.raises(RuntimeError), written_beside(path) as file:
+        file.write(b"half")
+        raise RuntimeError
+    assert path.read_text() == "old"
+    assert list(tmp_path.iterdir()) == [path]
+
+
+@pytest.mark.parametrize("links", [True, False])
+def test_a_second_name_is_whole_at_once_and_neither_changes_the_other(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, links: bool
+) -> None:
+    first, second = tmp_path / "best.pt", tmp_path / "last.pt"
+    write_beside(first, "epoch 1")
+    write_beside(second, "epoch 0")
+
+    def refuse(*_: object) -> None:
+        raise OSError(1, "Operation not permitted")
+
+    if not links:
+        monkeypatch.setattr(os, "link", refuse)
+    link_beside(first, second)
+    assert second.read_text() == "epoch 1"
+    assert os.path.samefile(first, second) is links
+    write_beside(second, "epoch 2")
+    assert (first.read_text(), second.read_text()) == ("epoch 1", "epoch 2")
+    write_beside(first, "epoch 3")
+    assert (first.read_text(), second.read_text()) == ("epoch 3", "epoch 2")
+    assert len(list(tmp_path.iterdir())) == 2
+
+
+def test_what_a_killed_process_left_is_cleared_away(tmp_path: Path) -> None:
+    (tmp_path / "sub").mkdir()
+    for name in (".a.1.part.mp4", "sub/.b.22.part.safetensors"):
+        (tmp_path / name).write_text("half")
+    (tmp_path / "sub" / "whole.mp4").write_text("whole")
+    remove_parts(tmp_path)
+    assert [path.name for path in tmp_path.rglob("*.*")] == ["whole.mp4"]
