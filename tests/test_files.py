@@ -13,9 +13,14 @@ from asl.files import link_beside, remove_parts, write_beside, written_beside
 def test_a_file_that_fails_halfway_leaves_the_old_one(tmp_path: Path) -> None:
     path = tmp_path / "a.txt"
     write_beside(path, "old")
-    with pytest.raises(RuntimeError), written_beside(path) as file:
-        file.write(b"half")
-        raise RuntimeError
+
+    def fail_halfway() -> None:
+        with written_beside(path) as file:
+            file.write(b"half")
+            raise RuntimeError
+
+    with pytest.raises(RuntimeError):
+        fail_halfway()
     assert path.read_text() == "old"
     assert list(tmp_path.iterdir()) == [path]
 
@@ -35,7 +40,7 @@ def test_a_second_name_is_whole_at_once_and_neither_changes_the_other(
         monkeypatch.setattr(os, "link", refuse)
     link_beside(first, second)
     assert second.read_text() == "epoch 1"
-    assert os.path.samefile(first, second) is links
+    assert first.samefile(second) is links
     write_beside(second, "epoch 2")
     assert (first.read_text(), second.read_text()) == ("epoch 1", "epoch 2")
     write_beside(first, "epoch 3")
