@@ -4,16 +4,18 @@ import hydra
 from omegaconf import DictConfig
 
 from asl import config
-from asl.settings import checked, readable_errors
+from asl.settings import checked, readable_errors, readable_job_errors
 
 config.register()
 
 
 @hydra.main(config_path="conf", config_name="preprocess", version_base="1.3")
 def main(cfg: DictConfig) -> None:
-    from asl.preprocess.pipeline import preprocess  # after the configuration was found right
+    with readable_job_errors():
+        settings = checked(cfg, config.PreprocessConfig)
+        from asl.preprocess.pipeline import preprocess  # after the configuration was found right
 
-    preprocess(checked(cfg, config.PreprocessConfig))
+        preprocess(settings)
 
 
 if __name__ == "__main__":

@@ -4,17 +4,18 @@ import hydra
 from omegaconf import DictConfig
 
 from asl import config
-from asl.settings import checked, readable_errors
+from asl.settings import checked, readable_errors, readable_job_errors
 
 config.register()
 
 
 @hydra.main(config_path="conf", config_name="train", version_base="1.3")
 def main(cfg: DictConfig) -> None:
-    settings = checked(cfg, config.TrainConfig)
-    from asl.training.run import train  # after the configuration was found right
+    with readable_job_errors():
+        settings = checked(cfg, config.TrainConfig)
+        from asl.training.run import train  # after the configuration was found right
 
-    train(settings)
+        train(settings)
 
 
 if __name__ == "__main__":

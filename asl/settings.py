@@ -10,7 +10,9 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any, TypeVar
 
+from hydra.core.hydra_config import HydraConfig
 from hydra.errors import HydraException
+from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
@@ -154,3 +156,17 @@ def readable_errors() -> Iterator[None]:
         sys.exit(f"error: {error}")
     except (HydraException, OmegaConfBaseException) as error:
         sys.exit(f"error: {_explain(error)}")
+
+
+@contextmanager
+def readable_job_errors() -> Iterator[None]:
+    """In a Hydra job: what the user can mend ends the program here, before Hydra adds a line of its own.
+
+    Not in a sweep, whose other jobs go on; Hydra raises the error again after the last one.
+    """
+    try:
+        yield
+    except UserError as error:
+        if HydraConfig.get().mode == RunMode.MULTIRUN:
+            raise
+        sys.exit(f"error: {error}")

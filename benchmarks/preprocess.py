@@ -31,6 +31,7 @@ from rich.table import Table
 from asl.machine import available_cores
 from asl.preprocess import video
 from asl.workers import Failed, run_each
+from benchmarks.made_videos import row
 
 ROOT = Path(__file__).resolve().parent.parent
 SEGMENT_S = 2
@@ -63,19 +64,6 @@ def make_video(path: Path, *, width: int, height: int, frames: int, seed: int) -
                 container.mux(packet)
         for packet in stream.encode(None):
             container.mux(packet)
-
-
-def row(video_id: str, url: str, start: int = 1, end: int = -1) -> dict[str, Any]:
-    """A row of flat WLASL metadata."""
-    return {
-        "gloss": "benchmark",
-        "split": "train",
-        "video_id": video_id,
-        "url": url,
-        "frame_start": start,
-        "frame_end": end,
-        "fps": 25,
-    }
 
 
 def segments(raw: Path, clips: int) -> list[dict[str, Any]]:
