@@ -7,6 +7,7 @@ one that died; the other tasks go on.
 from __future__ import annotations
 
 import multiprocessing
+import os
 import signal
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, as_completed, wait
@@ -44,15 +45,22 @@ class Failed(Generic[Task]):
 
 
 class Workers:
-    """Worker processes that serve one step after another; a context, which starts and ends them."""
+    """Worker processes that serve one step after another; a context, which starts and ends them.
 
-    def __init__(self, count: int | None = None) -> None:
+    Args:
+        count: how many; None: one a core.
+        nice: how much they leave the processor to others, see ``os.nice``.
+    """
+
+    def __init__(self, count: int | None = None, *, nice: int = 0) -> None:
         # Not fork: the parent has threads (progress bar), and a forked child would inherit their locks.
         # A server without threads is forked instead, which has imported once what every worker needs.
         forkserver = multiprocessing.get_context("forkserver")
         forkserver.set_forkserver_preload(_PRELOADED)
         self.count = count or available_cores()
-        self._pool = ProcessPool(max_workers=self.count, context=forkserver, initializer=_quiet)
+        self._pool = ProcessPool(
+            max_workers=self.count, context=forkserver, initializer=_begin, initargs=[nice]
+        )
 
     def __enter__(self) -> Workers:
         self._pool.schedule(_nothing)  # start them now, while the parent reads its metadata
@@ -144,6 +152,6 @@ def _nothing() -> None:
     """What starts the workers."""
 
 
-def _quiet() -> None:
-    """Leave Ctrl-C to the parent, so that it is told of once."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
+def _begin(nice: int) -> None:
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the parent's, so that it is told of once
+    os.nice(nice)

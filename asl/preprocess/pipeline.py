@@ -52,6 +52,9 @@ from asl.preprocess.trim_choice import Choice, decide, encoder_for, workers_for
 from asl.workers import Failed, Workers
 
 
+_NICE = 5  # of the host's workers beside a GPU's
+
+
 class PreprocessError(UserError):
     """A run that could not give a manifest."""
 
@@ -68,7 +71,9 @@ def preprocess(config: PreprocessConfig) -> None:
         gpu = None
         if choice.name == "dali" and config.frames.enabled:
             gpu = closing.enter_context(start_gpu())
-        workers = closing.enter_context(Workers(workers_for(choice.name, config.trim)))
+        # What drives a GPU works in short bursts for which the GPU waits.
+        nice = 0 if gpu is None else _NICE
+        workers = closing.enter_context(Workers(workers_for(choice.name, config.trim), nice=nice))
         _preprocess(config, choice, capabilities, workers, gpu)
 
 
