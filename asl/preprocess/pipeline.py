@@ -51,7 +51,6 @@ from asl.preprocess.trim import Cut
 from asl.preprocess.trim_choice import Choice, decide, encoder_for, workers_for
 from asl.workers import Failed, Workers
 
-
 _NICE = 5  # of the host's workers beside a GPU's
 
 
