@@ -19,7 +19,6 @@ from asl.preprocess.gpu_checks import CODECS, Capability, check, tiny_clip, with
 from asl.preprocess.trim_choice import choose, decide
 
 ROOT = Path(__file__).parent.parent
-ALL = ("nvenc", "dali", "cpu")
 
 without_gpu = pytest.mark.skipif(capabilities._without_device() is None, reason="there is a GPU")
 
@@ -41,33 +40,25 @@ def made(*works, gpu="NVIDIA L4, driver 570.1, CUDA 12.8"):
 # ---------------------------------------------------------------- choosing
 
 
-def test_auto_takes_the_fastest_that_works_and_says_why_nothing_faster():
-    def auto(*works, cores):
-        return choose("auto", made(*works), cores=cores, fastest_first=ALL)
-
-    assert auto("nvenc", "dali", cores=2).name == "nvenc"
-    few = auto("dali", cores=2)
-    assert (few.name, "nvenc: this card has no video encoder" in few.why) == ("dali", True)
-    many = auto("dali", cores=16)
-    assert many.name == "cpu"
-    assert many.why == "nvenc: this card has no video encoder; dali: 16 cores are faster"
-    none = auto(cores=2)
-    assert none.name == "cpu"
-    assert none.why.endswith("dali: nvidia-dali is not installed")
+def test_auto_takes_the_fastest_that_works_and_says_why_nothing_else():
+    assert choose("auto", made("nvenc", "dali")).name == "nvenc"
+    both = "nvenc: this card has no video encoder; dali: "
+    assert str(choose("auto", made("dali"))) == f"cpu ({both}{trim_choice._DALI_IS_NO_FASTER})"
+    assert str(choose("auto", made())) == f"cpu ({both}nvidia-dali is not installed)"
 
 
 def test_without_a_gpu_auto_says_only_that():
-    choice = choose("auto", made(gpu=""), cores=2, fastest_first=ALL)
+    choice = choose("auto", made(gpu=""))
     assert str(choice) == "cpu (there is no NVIDIA GPU)"
 
 
 @pytest.mark.parametrize("name", ["nvenc", "dali"])
 def test_what_is_asked_for_is_taken_or_refused_in_one_line_with_cause_and_remedy(name):
-    choice = choose(name, made(name), fastest_first=ALL)
+    choice = choose(name, made(name))
     assert choice.name == name
     assert "NVIDIA L4" in choice.why
     with pytest.raises(UserError) as raised:
-        choose(name, made(), fastest_first=ALL)
+        choose(name, made())
     cause = {"nvenc": "this card has no video encoder", "dali": "nvidia-dali is not installed"}[name]
     assert str(raised.value) == f"trim={name} cannot work here, {cause}: mend {name}"
 

@@ -43,7 +43,7 @@ class GpuFrames:
     Args:
         pool: of :func:`start_gpu`.
         jobs: all clips that the GPU can decode.
-        timeout_s: of one clip; a batch has as much more.
+        timeout_s: of one batch, which takes a second or two.
     """
 
     def __init__(self, pool: Workers, jobs: Iterable[FrameJob], *, timeout_s: float) -> None:
@@ -103,7 +103,7 @@ class GpuFrames:
                 dali_frames.decode_batch,
                 self._batches(),
                 ahead=PROCESSES,
-                timeout_s=BATCH * self._timeout_s,
+                timeout_s=self._timeout_s,
             ):
                 if isinstance(ended, Done):
                     self._note(ended.task, ended.result)

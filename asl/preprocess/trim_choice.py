@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from asl.config import TrimConfig
@@ -11,12 +10,9 @@ from asl.machine import available_cores
 from asl.preprocess.capabilities import Capabilities, find_capabilities
 from asl.preprocess.encoders import Encoder, nvenc, x264
 
-#: What ``trim=auto`` takes the first of that works.
-FASTEST_FIRST = ("nvenc", "dali", "cpu")
-
-#: DALI on an H100 decodes about 65 clips/s whatever the cores, one core 6 to 7 clips/s and more where
-#: it only cuts: from about this many cores on, the cores are faster.
-_CORES_BEYOND_DALI = 8
+#: Driving DALI and keeping frames on the host both take about 50 milliseconds of a core for a clip
+#: (benchmarks/README.md), so a GPU saves the host nothing, and the CPU alone is simpler.
+_DALI_IS_NO_FASTER = "no faster than the CPU, which must prove every clip anyway"
 
 #: Cores keep one GPU's decoder and encoder busy; more processes only fill its memory.
 _MOST_NVENC_WORKERS = 8
@@ -53,20 +49,12 @@ def decide(name: str) -> tuple[Choice, Capabilities | None]:
     return choose(name, capabilities), capabilities
 
 
-def choose(
-    name: str,
-    capabilities: Capabilities,
-    *,
-    cores: int | None = None,
-    fastest_first: Sequence[str] = FASTEST_FIRST,
-) -> Choice:
+def choose(name: str, capabilities: Capabilities) -> Choice:
     """The way to cut.
 
     Args:
         name: as configured: auto, cpu, nvenc or dali.
         capabilities: of this machine.
-        cores: how many there are; None: this process's.
-        fastest_first: what ``auto`` tries, in this order.
 
     Raises:
         TrimChoiceError: naming what was asked for, why it cannot work and what to do.
@@ -81,26 +69,10 @@ def choose(
         return Choice(name, f"as asked, on {capabilities.gpu.detail}")
     if not capabilities.gpu.works:
         return Choice("cpu", capabilities.gpu.detail)
-    against: list[str] = []
-    for way in fastest_first:
-        reason = _against(way, capabilities, cores or available_cores())
-        if reason is None:
-            on = [] if way == "cpu" else [capabilities.gpu.detail]
-            return Choice(way, "; ".join([*on, *against]))
-        against.append(f"{way}: {reason}")
-    return Choice("cpu", "; ".join(against))
-
-
-def _against(way: str, capabilities: Capabilities, cores: int) -> str | None:
-    """Why ``trim=auto`` passes over a way; None: it takes it."""
-    if way == "cpu":
-        return None
-    found = {"nvenc": capabilities.nvenc, "dali": capabilities.dali}[way]
-    if not found.works:
-        return found.detail
-    if way == "dali" and cores >= _CORES_BEYOND_DALI:
-        return f"{cores} cores are faster"
-    return None
+    if capabilities.nvenc.works:
+        return Choice("nvenc", capabilities.gpu.detail)
+    dali = _DALI_IS_NO_FASTER if capabilities.dali.works else capabilities.dali.detail
+    return Choice("cpu", f"nvenc: {capabilities.nvenc.detail}; dali: {dali}")
 
 
 def encoder_for(way: str, trim: TrimConfig, capabilities: Capabilities | None = None) -> Encoder:
