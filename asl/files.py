@@ -59,10 +59,10 @@ def link_beside(source: Path, target: Path) -> None:
     """
     part = beside(target)
     try:
-        try:
-            os.link(source, part)
-        except OSError:
-            shutil.copyfile(source, part)
+        os.link(source, part)
         part.replace(target)
+    except OSError:
+        with written_beside(target) as file, source.open("rb") as content:
+            shutil.copyfileobj(content, file)
     finally:
         part.unlink(missing_ok=True)

@@ -11,6 +11,8 @@ made from, so that frames of another source, segment or size are never taken for
 from __future__ import annotations
 
 import dataclasses
+import errno
+import glob
 import hashlib
 import json
 import shutil
@@ -114,7 +116,8 @@ def write_frames(path: Path, frames: Frames, times_s: npt.ArrayLike, made_from: 
     Raises:
         OSError: the disk is full, or the folder cannot be written to.
     """
-    from safetensors.numpy import save_file  # not needed by a worker that is only asked to open files
+    from safetensors import SafetensorError  # not needed by a worker that is only asked to open files
+    from safetensors.numpy import save_file
 
     path.parent.mkdir(parents=True, exist_ok=True)
     part = beside(path)
@@ -125,6 +128,8 @@ def write_frames(path: Path, frames: Frames, times_s: npt.ArrayLike, made_from: 
     try:
         save_file(tensors, part, metadata={"origin": json.dumps(dataclasses.asdict(made_from))})
         part.replace(path)
+    except SafetensorError as error:  # what the library makes of a full disk
+        raise OSError(errno.EIO, str(error)) from error
     finally:
         part.unlink(missing_ok=True)
 
@@ -174,7 +179,7 @@ def _header(path: Path) -> tuple[dict[str, Any], int]:
 
 def forget_frames(folder: Path, video_id: str) -> None:
     """Remove a clip's frames of every kind, because the clip becomes another one."""
-    for path in folder.glob(f"*/{video_id}.safetensors"):
+    for path in folder.glob(f"*/{glob.escape(video_id)}.safetensors"):
         path.unlink(missing_ok=True)
 
 
@@ -198,8 +203,14 @@ def check_space(folder: Path, needed: int, clips: int) -> str:
     Raises:
         FrameStoreError: the disk has less than that, with the ways out.
     """
-    folder.mkdir(parents=True, exist_ok=True)
-    free = shutil.disk_usage(folder).free
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        free = shutil.disk_usage(folder).free
+    except OSError as error:
+        raise FrameStoreError(
+            f"{folder}: {error.strerror or error}. Keep frames elsewhere (paths.frames_dir=...) or not at "
+            "all (frames.enabled=false)"
+        ) from error
     told = f"frames of {clips} clips: {_gigabytes(needed)} in {folder} ({_gigabytes(free)} free)"
     if needed > free:
         raise FrameStoreError(

@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import sys
+from types import SimpleNamespace
+
 import pytest
+import pytorch_lightning as pl
 import torch
 from torch import nn
 from torch.optim import SGD, AdamW
+from torch.utils.data import DataLoader
 
 from asl.evaluation.metrics import SplitMetrics
-from asl.model.classifier import _decay_groups, _own_kernel, warmup_cosine
+from asl.model.classifier import SignClassifier, _decay_groups, _own_kernel, warmup_cosine
 from asl.model.video_resnet import VideoResNet
 
 
@@ -75,3 +80,65 @@ def test_a_resumed_optimiser_keeps_to_its_own_kernel() -> None:
     assert torch.equal(read.state[weight]["exp_avg"], written.state[weight]["exp_avg"])
     assert written.param_groups[0]["fused"] is True
     read.step()
+
+
+class Scores(nn.Module):
+    """A network whose logits are its input's first two numbers."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.scale = nn.Parameter(torch.ones(1))
+
+    def forward(self, video: torch.Tensor) -> torch.Tensor:
+        return self.scale * video.flatten(1)[:, :2]
+
+
+def classifier() -> SignClassifier:
+    return SignClassifier(
+        Scores(), nn.CrossEntropyLoss(), num_classes=2, lr=0.1, weight_decay=0.0, warmup_epochs=0.0
+    )
+
+
+def test_a_mixed_clip_counts_for_both_its_glosses_by_their_shares(monkeypatch: pytest.MonkeyPatch) -> None:
+    module = classifier()
+    monkeypatch.setattr(SignClassifier, "log", lambda *_, **__: None)
+    monkeypatch.setattr(SignClassifier, "lr_schedulers", lambda _: SimpleNamespace(get_last_lr=lambda: [0.1]))
+    video, label = torch.randn(4, 3, 1, 2, 2), torch.tensor([0, 0, 1, 0])
+    mixed = {"video": video, "label": label, "mixed_label": label.flip(0), "mix": torch.tensor(0.8)}
+    logits = module(video)
+    own, other = (nn.functional.cross_entropy(logits, one) for one in (label, label.flip(0)))
+    assert float(module.training_step(mixed, 0)) == pytest.approx(float(0.8 * own + 0.2 * other))
+    plain = {"video": video, "label": label}
+    assert float(module.training_step(plain, 0)) == pytest.approx(float(own))
+
+
+def test_no_training_step_waits_for_a_number_of_the_device(monkeypatch: pytest.MonkeyPatch) -> None:
+    """``Tensor.item`` waits until a GPU has done all that it was given."""
+    asked: list[int] = []
+    item = torch.Tensor.item
+
+    def counted(tensor: torch.Tensor) -> object:
+        if not sys._getframe(1).f_globals["__name__"].startswith("torch.optim"):  # on CPUs alone
+            asked.append(trainer.global_step)
+        return item(tensor)
+
+    batch = {
+        "video": torch.randn(2, 3, 1, 2, 2),
+        "label": torch.tensor([0, 1]),
+        "counted": torch.tensor([True, True]),
+    }
+    trainer = pl.Trainer(
+        max_epochs=1,
+        log_every_n_steps=50,
+        accelerator="cpu",
+        logger=False,
+        enable_checkpointing=False,
+        enable_progress_bar=False,
+        enable_model_summary=False,
+    )
+    loader = DataLoader([batch] * 8, batch_size=None)  # type: ignore[arg-type]
+    monkeypatch.setattr(torch.Tensor, "item", counted)
+    trainer.fit(classifier(), loader)
+    assert trainer.global_step == 8
+    assert [step for step in asked if step < 8] == []
+    assert set(trainer.callback_metrics) == {"train_loss_step", "train_loss_epoch", "lr"}

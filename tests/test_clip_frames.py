@@ -31,6 +31,7 @@ from asl.preprocess.raw_files import RawVideo, probe_raw
 from asl.preprocess.trim_choice import Choice
 from asl.preprocess.video import Shrinker, decode, read_index
 from asl.time_grid import frames_on_display, grid_length
+from asl.workers import Done
 
 # ---------------------------------------------------------------- which frames
 
@@ -355,8 +356,8 @@ class Pool:
 
     def __init__(self, count: int) -> None: ...
 
-    def run_each(self, *_: object) -> list[Any]:
-        return []
+    def run_each(self, _function: Any, tasks: list[int], **_: object) -> list[Any]:
+        return [Done(task, None) for task in tasks]
 
     def __enter__(self) -> Pool:
         return self
@@ -366,8 +367,6 @@ class Pool:
     def run_lazily(
         self, function: Any, tasks: Iterator[Any], *, ahead: int, timeout_s: float
     ) -> Iterator[Any]:
-        from asl.workers import Done
-
         for batch in tasks:
             results = function(batch)
             for i, one in enumerate(batch):

@@ -17,7 +17,7 @@ from asl.data.class_sampler import Draw
 from asl.data.datamodule import ClipDataModule, label_map
 from asl.data.frame_sampling import Sampling
 from asl.data.reader import ClipError
-from asl.data.transforms import Augmentation
+from asl.data.transforms import Augmentation, centre_crop
 from asl.manifest import Clip, ManifestError, read_manifest
 
 
@@ -44,6 +44,16 @@ def test_train_batches_are_bytes_until_the_device_and_then_the_models_layout(tin
     on_device = module.on_after_batch_transfer(batch, 0)
     assert on_device["video"].dtype == torch.float32
     assert on_device["video"].shape == (4, 3, 4, 16, 16)
+
+
+def test_nothing_is_augmented_in_evaluation(tiny_data: Path) -> None:
+    module = make_module(tiny_data, augmentation=Augmentation(hflip=True, rotation=20.0, mixup=0.5))
+    module.trainer = SimpleNamespace(training=False, global_rank=0, world_size=1)  # type: ignore[assignment]
+    batch = next(iter(module.val_dataloader()))
+    batch["chances"] = torch.rand_like(batch["chances"])
+    seen = module.on_after_batch_transfer(batch, 0)
+    assert torch.equal(seen["video"], centre_crop(batch["video"], crop_size=16))
+    assert set(seen) == {"video", "label", "counted"}
 
 
 def test_evaluation_sees_every_clip_once_in_order_and_always_alike(tiny_data: Path) -> None:

@@ -149,7 +149,7 @@ def mix_clips(clips: Tensor, chances: Tensor, *, alpha: float) -> tuple[Tensor, 
     Returns:
         The mixed clips, and the share ``()`` of the clip itself; the rest is that of ``clips.flip(0)``.
     """
-    quantiles = clips.new_tensor(_beta_quantiles(alpha))
+    quantiles = _beta_quantiles(alpha, clips.device)
     place = chances[:1, 9].to(clips.device) * (len(quantiles) - 1)  # (1,): to index with () waits for a GPU
     below = place.floor().long().clamp(max=len(quantiles) - 2)
     mix = torch.lerp(quantiles[below], quantiles[below + 1], place - below).squeeze(0)
@@ -157,11 +157,14 @@ def mix_clips(clips: Tensor, chances: Tensor, *, alpha: float) -> tuple[Tensor, 
 
 
 @cache
-def _beta_quantiles(alpha: float) -> tuple[float, ...]:
-    """The Beta(alpha, alpha) distribution as what it is below with chance 0, 1/1024, ..., 1."""
+def _beta_quantiles(alpha: float, device: torch.device) -> Tensor:
+    """The Beta(alpha, alpha) distribution as what it is below with chance 0, 1/1024, ..., 1: ``(1025,)``.
+
+    Kept, as bringing it to a device waits for all that the device has to do.
+    """
     from scipy.special import betaincinv  # only if mixup is asked for
 
-    return tuple(float(betaincinv(alpha, alpha, step / 1024)) for step in range(1025))
+    return torch.tensor([float(betaincinv(alpha, alpha, step / 1024)) for step in range(1025)], device=device)
 
 
 def _jitter_colour(clips: Tensor, chances: Tensor, augmentation: Augmentation) -> Tensor:

@@ -21,7 +21,7 @@ Batch = dict[str, Tensor]
 class SignClassifier(pl.LightningModule):
     """Trains and measures ``model``.
 
-    Logs ``train_loss`` and ``lr`` at steps, ``train_loss_epoch``, ``{val,test}_loss``, ``_top1`` and
+    Logs ``train_loss_step`` and ``lr`` at steps, ``train_loss_epoch``, ``{val,test}_loss``, ``_top1`` and
     ``_top5`` (of as many glosses as there are, if fewer) at epochs.
 
     Args:
@@ -93,9 +93,16 @@ class SignClassifier(pl.LightningModule):
         loss: Tensor = self.loss(logits, batch["label"])
         if "mix" in batch:  # mixup: of two clips each
             loss = torch.lerp(self.loss(logits, batch["mixed_label"]), loss, batch["mix"])
-        size = len(batch["label"])
+        # Not for the progress bar: Lightning would wait for the device in each step to have a number. And
+        # averaged over ranks once an epoch, not in each step.
+        self.log("train_loss_step", loss, on_step=True, on_epoch=False)
         self.log(
-            "train_loss", loss, on_step=True, on_epoch=True, prog_bar=True, batch_size=size, sync_dist=True
+            "train_loss_epoch",
+            loss,
+            on_step=False,
+            on_epoch=True,
+            batch_size=len(batch["label"]),
+            sync_dist=True,
         )
         # A number would be copied to the device, and Python would wait there for the whole forward pass.
         rate = torch.tensor(self.lr_schedulers().get_last_lr()[0])  # type: ignore[union-attr]
@@ -112,9 +119,9 @@ class SignClassifier(pl.LightningModule):
         logits, label = self(batch["video"]).float()[batch["counted"]], batch["label"][batch["counted"]]
         if len(label):
             metrics.update(logits, label, self.loss(logits, label))
-        self.log(f"{split}_top1", metrics.top1, prog_bar=True, on_epoch=True)
+        self.log(f"{split}_top1", metrics.top1, on_epoch=True)
         self.log(f"{split}_top5", metrics.top5, on_epoch=True)
-        self.log(f"{split}_loss", metrics.loss, prog_bar=True, on_epoch=True)
+        self.log(f"{split}_loss", metrics.loss, on_epoch=True)
 
     def configure_optimizers(self) -> Any:
         # With loss scaling a fused AdamW unscales by itself, after the gradients were to be clipped.

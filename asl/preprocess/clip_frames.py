@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from fractions import Fraction
 from pathlib import Path
@@ -22,12 +22,12 @@ from asl.frame_store import (
 )
 from asl.preprocess.dali_frames import FrameJob, refuses
 from asl.preprocess.frame_keeper import KeepFrames
-from asl.preprocess.gpu_frames import GpuFrames, doubt
+from asl.preprocess.gpu_frames import GpuFrames, doubt, unproven
 from asl.preprocess.raw_files import RawVideo
 from asl.preprocess.trim import Cut, Proof, keep_frames
 from asl.workers import Failed, Workers
 
-_USUAL_FPS = 30  # where a file does not say
+_USUAL_FPS, _USUAL_S = 30, 3.0  # where a file does not say
 
 
 @dataclass(frozen=True)
@@ -65,7 +65,7 @@ def space_needed(cuts: Sequence[Cut], raw_dir: Path, raw_videos: Mapping[str, Ra
         if cut.frames is None or raw is None or cut.frames.path.exists():
             continue
         end_s = float(raw.duration_s if cut.end_s is None else cut.end_s)
-        duration_s = max(0.0, end_s - float(cut.start_s))
+        duration_s = max(0.0, end_s - float(cut.start_s)) or _USUAL_S
         num_frames = round(duration_s * (raw.fps or _USUAL_FPS))
         clips.append((cut.frames.spec, (duration_s, num_frames, raw.width, raw.height)))
     return len(clips), sum(store_bytes(spec, [clip]) for spec, clip in clips)
@@ -118,7 +118,8 @@ class ClipFrames:
         """
         bar = progress.add_task("keeping frames", total=len(self._without), visible=bool(self._without))
         asked = [cut for cut in (*self._new, *self._without) if cut.frames and cut.video_id in proofs]
-        failed = self._on_host([cut for cut in self._without if self._hosts(cut)], proofs, progress, bar)
+        hosts = (cut for cut in self._without if self._hosts(cut))  # decided on when it is their turn
+        failed = self._on_host(hosts, proofs, progress, bar)
         by_gpu = 0
         if self._gpu is not None:
             self._gpu.wait()
@@ -130,10 +131,13 @@ class ClipFrames:
                 if why is not None:
                     self._refused[ended.task[0].video_id] = why
             again = [cut for cut in taken if cut.video_id in self._refused]
-            for cut in self._new:  # the strict decoder found these damaged
-                if cut.video_id in self._gpu.taken and cut.video_id not in proofs:
-                    forget_frames(self._folder, cut.video_id)
-            progress.update(bar, total=len(self._without) + len(again), visible=bool(again))
+            for cut in self._new:  # the strict decoder found some damaged
+                if cut.frames is not None and cut.video_id not in proofs:
+                    unproven(cut.frames.path).unlink(missing_ok=True)
+            shown = len(self._without) + len(again)
+            redone = {cut.video_id for cut in again}
+            there = sum(cut.video_id in self._gpu.taken - redone for cut in self._without)
+            progress.update(bar, total=shown, visible=bool(shown), advance=there)
             failed |= self._on_host(again, proofs, progress, bar)
             by_gpu = len(taken) - len(again)
         reasons = Counter(why for video_id, why in self._refused.items() if video_id in proofs)
@@ -157,7 +161,7 @@ class ClipFrames:
                     source=cut.source,
                     start_s=cut.start_s,
                     end_s=cut.end_s,
-                    keep=cut.frames,
+                    keep=replace(cut.frames, path=unproven(cut.frames.path)),
                     width=raw.width,
                     height=raw.height,
                 )
@@ -170,11 +174,11 @@ class ClipFrames:
         return self._gpu is None or self._gpu.host_takes(cut.video_id)
 
     def _on_host(
-        self, cuts: Sequence[Cut], proofs: Mapping[str, Proof], progress: Progress, bar: TaskID
+        self, cuts: Iterable[Cut], proofs: Mapping[str, Proof], progress: Progress, bar: TaskID
     ) -> dict[str, str]:
         """Make frames on the host; returns what went wrong, by video_id."""
         failed = {}
-        work = iter([(cut, proofs[cut.video_id]) for cut in cuts])
+        work = ((cut, proofs[cut.video_id]) for cut in cuts)
         for ended in self._workers.run_lazily(
             keep_frames, work, ahead=self._ahead, timeout_s=self._timeout_s
         ):

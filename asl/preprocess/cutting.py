@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import fcntl
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
@@ -203,14 +203,16 @@ def only_run(videos_dir: Path, frames_dir: Path) -> Iterator[None]:
     Raises:
         FolderInUseError: another run is at work there. The lock ends with its process, however that ends.
     """
-    videos_dir.mkdir(parents=True, exist_ok=True)
-    with (videos_dir / ".lock").open("w") as lock:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
-            raise FolderInUseError(
-                f"{videos_dir} is being written by another run. Wait for it, or use another paths.videos_dir"
-            ) from None
+    with ExitStack() as closing:
+        for folder in (videos_dir, frames_dir):
+            folder.mkdir(parents=True, exist_ok=True)
+            lock = closing.enter_context((folder / ".lock").open("w"))
+            try:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except OSError:
+                raise FolderInUseError(
+                    f"{folder} is being written by another run. Wait for it, or use another paths.data_dir"
+                ) from None
         for folder in (videos_dir, frames_dir):
             remove_parts(folder)
         try:

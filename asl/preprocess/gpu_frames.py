@@ -10,9 +10,11 @@ from __future__ import annotations
 import threading
 from collections import deque
 from collections.abc import Iterable, Iterator
+from pathlib import Path
 
 import numpy as np
 
+from asl.files import PART
 from asl.frame_store import open_frames, read_shape
 from asl.preprocess import dali_frames
 from asl.preprocess.dali_frames import GROUP, FrameJob
@@ -30,10 +32,10 @@ PROCESSES = 2
 _ANOTHER_PICTURE = 12
 
 
-def start_gpu() -> Workers:
+def start_gpu(timeout_s: float) -> Workers:
     """The processes that drive the GPU, warming up; a context."""
     pool = Workers(PROCESSES)
-    pool.run_each(dali_frames.warm_up, list(range(PROCESSES)))
+    pool.run_each(dali_frames.warm_up, list(range(PROCESSES)), timeout_s=timeout_s)
     return pool
 
 
@@ -55,7 +57,6 @@ class GpuFrames:
         self._timeout_s = timeout_s
         self._thread = threading.Thread(target=self._run, daemon=True)
         self.taken: set[str] = set()
-        self.made: set[str] = set()
         self.refused: dict[str, str] = {}  # by video_id: why the host must do it
         self.broken: BaseException | None = None
 
@@ -98,7 +99,11 @@ class GpuFrames:
     def _run(self) -> None:
         try:
             # Nothing is taken before a process is ready for it: the host may be faster.
-            list(self._pool.run_each(dali_frames.warm_up, list(range(PROCESSES))))
+            warm = list(
+                self._pool.run_each(dali_frames.warm_up, list(range(PROCESSES)), timeout_s=self._timeout_s)
+            )
+            if not any(isinstance(ended, Done) for ended in warm):
+                return  # nothing was taken, so the host makes all
             for ended in self._pool.run_lazily(
                 dali_frames.decode_batch,
                 self._batches(),
@@ -114,14 +119,19 @@ class GpuFrames:
 
     def _note(self, jobs: Iterable[FrameJob], results: Iterable[str | None]) -> None:
         for job, why in zip(jobs, results, strict=True):
-            if why is None:
-                self.made.add(job.video_id)
-            else:
+            if why is not None:
                 self.refused[job.video_id] = why
 
 
+def unproven(path: Path) -> Path:
+    """The name of frames that were not held against a proof yet; a killed run's are cleared away."""
+    return path.with_name(f".{path.stem}.gpu{PART}{path.suffix}")
+
+
 def doubt(work: tuple[Cut, Proof]) -> str | None:
-    """Why frames from the GPU cannot be those of the clip that the strict decoder saw; None: they can.
+    """Why frames from the GPU cannot be those of the clip that the strict decoder saw.
+
+    None: they can, and have got their name now.
 
     A GPU's decoder does not say when it had to invent something. So the frames are held against the
     pictures in the proof: eight small grey ones, spread over the clip.
@@ -129,9 +139,10 @@ def doubt(work: tuple[Cut, Proof]) -> str | None:
     cut, proof = work
     if cut.frames is None:
         return None
-    path, expected = cut.frames.path, cut.frames.spec.count(proof.duration_s, proof.num_frames)
+    path, expected = unproven(cut.frames.path), cut.frames.spec.count(proof.duration_s, proof.num_frames)
     shape = read_shape(path)
     if shape is None or shape[0] != expected:
+        path.unlink(missing_ok=True)
         return "another number of frames than the proof"
     frames, _ = open_frames(path)
     seen = from_text(proof.fingerprint).astype(np.float32)
@@ -141,7 +152,11 @@ def doubt(work: tuple[Cut, Proof]) -> str | None:
     ]
     got = np.stack([_thumbnail(frames[i]) for i in places])
     differences = np.abs(got - seen).mean(axis=(1, 2))
-    return "other pictures than the proof" if float(differences.max()) > _ANOTHER_PICTURE else None
+    if float(differences.max()) > _ANOTHER_PICTURE:
+        path.unlink()
+        return "other pictures than the proof"
+    path.replace(cut.frames.path)
+    return None
 
 
 def _thumbnail(frame: np.ndarray) -> np.ndarray:

@@ -69,7 +69,7 @@ def preprocess(config: PreprocessConfig) -> None:
     with ExitStack() as closing:
         gpu = None
         if choice.name == "dali" and config.frames.enabled:
-            gpu = closing.enter_context(start_gpu())
+            gpu = closing.enter_context(start_gpu(config.trim.timeout_s))
         # What drives a GPU works in short bursts for which the GPU waits.
         nice = 0 if gpu is None else _NICE
         workers = closing.enter_context(Workers(workers_for(choice.name, config.trim), nice=nice))

@@ -28,6 +28,9 @@ class TrimError(Exception):
         self.message = message  # names the file
         self.reason = reason  # a few words that can be counted
 
+    def __str__(self) -> str:
+        return self.message
+
 
 @dataclass(frozen=True, kw_only=True)
 class Cut:
@@ -155,8 +158,16 @@ def _write_and_prove(cut: Cut, part: Path, reader: Reader | None) -> Proof:
 
 
 def _write_frames(cut: Cut, keeper: FrameKeeper | None, proof: Proof) -> None:
-    if cut.frames is not None and keeper is not None:
+    if cut.frames is None or keeper is None:
+        return
+    try:
         keeper.write(cut.frames, duration_s=proof.duration_s, num_frames=proof.num_frames)
+    except OSError as error:
+        raise TrimError(
+            f"{cut.frames.path}: {error.strerror or error}. Keep frames elsewhere (paths.frames_dir=...) or "
+            "not at all (frames.enabled=false)",
+            "not writable",
+        ) from None
 
 
 def _check_end(cut: Cut, meant: Timeline) -> None:

@@ -323,7 +323,7 @@ def build_trainer(
         checkpoints,
         EpochLine(checkpoints),
         FirstStepLine(),
-        *([Bar()] if bar else []),
+        *([Bar(settings.log_every_n_steps)] if bar else []),
         *more,
     ]
     trainer = pl.Trainer(

@@ -64,14 +64,27 @@ class FirstStepLine(Callback):
 
 
 class Bar(TQDMProgressBar):
-    """Steps of the epoch that runs; epochs count from 1 as everywhere."""
+    """Steps of the epoch that runs; epochs count from 1 as everywhere.
+
+    Args:
+        every: steps from one look at the training loss to the next.
+    """
+
+    def __init__(self, every: int) -> None:
+        super().__init__()
+        self._every = every
+        self._shown: dict[str, Any] = {}
 
     def on_train_epoch_start(self, trainer: pl.Trainer, *_: Any) -> None:
         super().on_train_epoch_start(trainer)
         self.train_progress_bar.set_description(f"epoch {trainer.current_epoch + 1}/{trainer.max_epochs}")
 
     def get_metrics(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> dict[str, Any]:
-        return {"train_loss": trainer.progress_bar_metrics.get("train_loss_step", float("nan"))}
+        # To have the number is to wait for the device: only where the loggers do so, too.
+        if "train_loss" not in self._shown or trainer.global_step % self._every == 0:
+            loss = trainer.callback_metrics.get("train_loss_step")
+            self._shown = {} if loss is None else {"train_loss": f"{float(loss):.3f}"}
+        return self._shown
 
 
 def print_start(
