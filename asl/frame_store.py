@@ -69,7 +69,7 @@ class FrameSpec:
 class Origin:
     """What frames were made from and how; stands in the file's header."""
 
-    key: str  # of all that decides them, see origin_key
+    key: str  # of all that decides them, see origin()
     source: str  # the raw file's name, or the clip's
     start_s: float  # [start_s, end_s) of it; end_s is -1 for "to the end"
     end_s: float

@@ -23,11 +23,9 @@ from asl.frame_store import (
 from asl.preprocess.dali_frames import FrameJob, refuses
 from asl.preprocess.frame_keeper import KeepFrames
 from asl.preprocess.gpu_frames import GpuFrames, doubt, unproven
-from asl.preprocess.raw_files import RawVideo
+from asl.preprocess.raw_files import USUAL, RawVideo
 from asl.preprocess.trim import Cut, Proof, keep_frames
 from asl.workers import Failed, Workers
-
-_USUAL_FPS, _USUAL_S = 30, 3.0  # where a file does not say
 
 
 @dataclass(frozen=True)
@@ -65,8 +63,8 @@ def space_needed(cuts: Sequence[Cut], raw_dir: Path, raw_videos: Mapping[str, Ra
         if cut.frames is None or raw is None or cut.frames.path.exists():
             continue
         end_s = float(raw.duration_s if cut.end_s is None else cut.end_s)
-        duration_s = max(0.0, end_s - float(cut.start_s)) or _USUAL_S
-        num_frames = round(duration_s * (raw.fps or _USUAL_FPS))
+        duration_s = max(0.0, end_s - float(cut.start_s)) or USUAL.duration_s
+        num_frames = round(duration_s * (raw.fps or USUAL.fps))
         clips.append((cut.frames.spec, (duration_s, num_frames, raw.width, raw.height)))
     return len(clips), sum(store_bytes(spec, [clip]) for spec, clip in clips)
 

@@ -19,16 +19,13 @@ from asl.preprocess.encoders import Encoder
 from asl.preprocess.matching import Match, Unmatched
 from asl.preprocess.metadata import Instance
 from asl.preprocess.proof_log import ProofLog, asked_for
-from asl.preprocess.raw_files import RawVideo
+from asl.preprocess.raw_files import USUAL, RawVideo
 from asl.preprocess.segment import segment_span
 from asl.preprocess.trim import Cut, Proof, TrimError, trim_together
 from asl.workers import Done, Failed, Workers
 
 #: Segments of one source that are cut together. More would decode less twice, and lose more to a kill.
 GROUP = 8
-
-
-_USUAL = RawVideo(duration_s=3.0, width=640, height=480, fps=30.0, codec="h264")
 
 
 class FolderInUseError(UserError):
@@ -166,9 +163,9 @@ class _Work:
         self._raw_dir, self._raw_videos = raw_dir, raw_videos
 
     def __call__(self, cut: Cut) -> float:
-        raw = self._raw_videos.get(cut.source.relative_to(self._raw_dir).as_posix(), _USUAL)
+        raw = self._raw_videos.get(cut.source.relative_to(self._raw_dir).as_posix(), USUAL)
         end_s = float(cut.end_s) if cut.end_s is not None else raw.duration_s
-        frames = max(0.0, end_s - float(cut.start_s)) * (raw.fps or _USUAL.fps)
+        frames = max(0.0, end_s - float(cut.start_s)) * (raw.fps or USUAL.fps)
         once = 0.2 + raw.width * raw.height * 2e-6  # decoding a frame and keeping it
         return frames * once * (1 if cut.is_whole and raw.codec == "h264" else 4)  # encoding: three times
 

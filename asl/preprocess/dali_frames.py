@@ -92,7 +92,7 @@ def warm_up(_: int) -> None:
 def decode_batch(jobs: tuple[FrameJob, ...]) -> list[str | None]:
     """Make and write the frames of each clip; None where that went well, else why it did not.
 
-    Files are read and written by threads while the device decodes.
+    Threads read the files before, and write each clip's frames while the device decodes the next ones.
     """
     results: list[str | None] = [None] * len(jobs)
     limit = max(1, int(_SHARE * free_device_bytes() / 2))

@@ -146,10 +146,7 @@ def doubt(work: tuple[Cut, Proof]) -> str | None:
         return "another number of frames than the proof"
     frames, _ = open_frames(path)
     seen = from_text(proof.fingerprint).astype(np.float32)
-    places = [
-        min(expected - 1, (i * expected) // max(1, proof.num_frames))
-        for i in frames_to_keep(proof.num_frames)
-    ]
+    places = [i * expected // proof.num_frames for i in frames_to_keep(proof.num_frames)]
     got = np.stack([_thumbnail(frames[i]) for i in places])
     differences = np.abs(got - seen).mean(axis=(1, 2))
     if float(differences.max()) > _ANOTHER_PICTURE:

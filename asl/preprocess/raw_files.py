@@ -37,6 +37,9 @@ class RawVideo:
     turned: bool = False  # a player turns or mirrors the stored picture
 
 
+#: What stands in for what a file does not say, where only a guess is needed.
+USUAL = RawVideo(duration_s=3.0, width=640, height=480, fps=30.0, codec="h264")
+
 _FIELDS = {field.name for field in dataclasses.fields(RawVideo)}
 
 
