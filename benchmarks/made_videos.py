@@ -20,7 +20,7 @@ from asl.workers import Failed, run_each
 
 SIZES = ((320, 240), (640, 480), (1280, 720))  # width, height
 RATES = (Fraction(25), Fraction(30000, 1001), Fraction(30))
-GRAIN = 3  # standard deviation in grey levels: 0.2, 1 and 4.5 Mbit/s at 240p, 480p and 720p
+GRAIN = 3.0  # standard deviation in grey levels: 0.2, 1 and 4.5 Mbit/s at 240p, 480p and 720p
 _LENGTHS = (27, 60, 148)  # at 25 fps: shortest, usual, longest, as in WLASL
 _SEGMENTS = 12  # of one long source
 
@@ -35,6 +35,7 @@ class Video:
     fps: Fraction
     num_frames: int
     seed: int
+    grain: float = GRAIN
 
 
 def write_video(video: Video) -> None:
@@ -43,7 +44,7 @@ def write_video(video: Video) -> None:
     height, width = video.height, video.width
     y, x = np.mgrid[0:height, 0:width].astype(np.float32) / height
     wall = (105 + 50 * np.sin(3 * x + video.seed) * np.cos(2 * y)).astype(np.int16)
-    grain = rng.normal(0, GRAIN, (height + 64, width + 64)).astype(np.int16)
+    grain = rng.normal(0, video.grain, (height + 64, width + 64)).astype(np.int16)
     radius = height // 10
     ky, kx = np.mgrid[-2 : 2 : 1j * 4 * radius, -2 : 2 : 1j * 4 * radius]  # type: ignore[misc]
     blob = (90 * np.exp(-(kx**2 + ky**2))).astype(np.int16)
@@ -98,7 +99,7 @@ def row(video_id: str, url: str, start: int = 1, end: int = -1) -> dict[str, Any
     }
 
 
-def make_set(raw: Path, clips: int, *, seed: int = 0) -> list[dict[str, Any]]:
+def make_set(raw: Path, clips: int, *, grain: float = GRAIN, seed: int = 0) -> list[dict[str, Any]]:
     """``clips`` rows of metadata and their raw files, all sizes and rates in equal shares."""
     raw.mkdir(parents=True, exist_ok=True)
     rng = np.random.default_rng(seed)
@@ -108,7 +109,8 @@ def make_set(raw: Path, clips: int, *, seed: int = 0) -> list[dict[str, Any]]:
     def add(num_frames: int) -> Video:
         k = len(videos)
         (width, height), fps = SIZES[k % 3], RATES[k // 3 % 3]
-        video = Video(raw / f"raw{k:04d}.mp4", width, height, fps, max(2, round(num_frames * fps / 25)), k)
+        count = max(2, round(num_frames * fps / 25))
+        video = Video(raw / f"raw{k:04d}.mp4", width, height, fps, count, k, grain)
         videos.append(video)
         return video
 

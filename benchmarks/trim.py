@@ -36,7 +36,7 @@ from asl.preprocess.frame_keeper import KeepFrames
 from asl.preprocess.gpu_frames import BATCH, PROCESSES
 from asl.preprocess.segment import segment_span
 from asl.workers import Failed, Workers, run_each
-from benchmarks.made_videos import make_set
+from benchmarks.made_videos import GRAIN, make_set
 from benchmarks.preprocess import run_plain_loop
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -172,6 +172,7 @@ def main() -> None:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--clips", type=int, default=500)
+    parser.add_argument("--grain", type=float, default=GRAIN, help="of the videos: what makes their bit rate")
     parser.add_argument("--ffmpeg", default=shutil.which("ffmpeg"), help="for the plain loop")
     parser.add_argument("--no-loop", action="store_true", help="leave the plain loop out")
     parser.add_argument("--no-gpu", action="store_true", help="leave trim=dali out")
@@ -185,7 +186,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as temporary:
         work = (args.work or Path(temporary)).resolve()
         console.print(f"making {args.clips} clips ...")
-        rows = make_set(work / "raw", args.clips)
+        rows = make_set(work / "raw", args.clips, grain=args.grain)
         os.sync()
         results: dict[str, Any] = {
             "clips": args.clips,

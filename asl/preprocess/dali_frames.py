@@ -36,6 +36,7 @@ _PIX_FMTS = ("yuv420p", "yuvj420p")
 _THREADS = 8  # decoding at the same time; an H100 has seven decoders
 _SHARE = 0.35  # of the free device memory that a batch may take; two processes share it
 _CHANNELS = 3
+_SCHED_BLOCKING_SYNC = 4  # CU_CTX_SCHED_BLOCKING_SYNC in cuda.h
 
 # Shares of red and blue in the luma by H.273's number of the matrix. DALI converts by BT.601 (5, 6).
 _LUMA_SHARES = {1: (0.2126, 0.0722), 4: (0.30, 0.11), 7: (0.212, 0.087), 9: (0.2627, 0.0593)}
@@ -270,6 +271,9 @@ def _pipeline(batch: int, device: str) -> Any:
     from nvidia import dali
     from nvidia.dali import fn, types
 
+    if device == "mixed":
+        _wait_asleep()
+
     @dali.pipeline_def(
         batch_size=batch,
         num_threads=_THREADS,
@@ -288,6 +292,15 @@ def _pipeline(batch: int, device: str) -> Any:
     pipeline = decode()
     pipeline.build()
     return pipeline
+
+
+def _wait_asleep() -> None:
+    """Threads that wait for the device sleep, from now on; by default they spin, a core each."""
+    cuda = ctypes.CDLL("libcuda.so.1")
+    device = ctypes.c_int()
+    cuda.cuInit(0)
+    cuda.cuDeviceGet(ctypes.byref(device), 0)
+    cuda.cuDevicePrimaryCtxSetFlags_v2(device, _SCHED_BLOCKING_SYNC)  # where that fails, they spin
 
 
 def _round_up(count: int) -> int:
