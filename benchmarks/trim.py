@@ -31,7 +31,7 @@ from asl.demo.frame_number import read_frame_number
 from asl.frame_store import FrameSpec, frames_path, open_frames, origin
 from asl.machine import available_cores
 from asl.preprocess import video
-from asl.preprocess.dali_frames import GROUP, FrameJob, decode_batch, frame_numbers, warm_up
+from asl.preprocess.dali_frames import GROUP, FrameJob, make_batch, frame_numbers, warm_up
 from asl.preprocess.frame_keeper import KeepFrames
 from asl.preprocess.gpu_frames import BATCH, PROCESSES
 from asl.preprocess.segment import segment_span
@@ -97,7 +97,7 @@ def run_gpu_frames(jobs: list[FrameJob]) -> dict[str, float]:
 
         def go(batches: list[tuple[FrameJob, ...]]) -> float:
             started = time.perf_counter()
-            for ended in pool.run_lazily(decode_batch, iter(batches), ahead=PROCESSES):
+            for ended in pool.run_lazily(make_batch, iter(batches), ahead=PROCESSES):
                 wrong = [ended.message] if isinstance(ended, Failed) else [why for why in ended.result if why]
                 if wrong:
                     raise RuntimeError(wrong[0])

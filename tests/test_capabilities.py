@@ -33,6 +33,7 @@ def made(*works, gpu="NVIDIA L4, driver 570.1, CUDA 12.8"):
         Capability("gpu", bool(gpu), gpu or "there is no NVIDIA GPU", "" if gpu else "get one"),
         one("nvenc", "this card has no video encoder"),
         one("dali", "nvidia-dali is not installed"),
+        one("proof", "NVDEC conceals damage"),
         {codec: one(codec, "not this one") for codec in CODECS},
     )
 
@@ -41,9 +42,13 @@ def made(*works, gpu="NVIDIA L4, driver 570.1, CUDA 12.8"):
 
 
 def test_auto_takes_the_fastest_that_works_and_says_why_nothing_else():
+    assert choose("auto", made("nvenc", "dali", "proof")).name == "dali"
+    assert choose("auto", made("dali", "proof")).name == "dali"
     assert choose("auto", made("nvenc", "dali")).name == "nvenc"
+    assert choose("auto", made("nvenc", "proof")).name == "nvenc"
     both = "nvenc: this card has no video encoder; dali: "
-    assert str(choose("auto", made("dali"))) == f"cpu ({both}{trim_choice._DALI_IS_NO_FASTER})"
+    why = f"{trim_choice._DALI_IS_NO_FASTER}, as NVDEC conceals damage"
+    assert str(choose("auto", made("dali"))) == f"cpu ({both}{why})"
     assert str(choose("auto", made())) == f"cpu ({both}nvidia-dali is not installed)"
 
 

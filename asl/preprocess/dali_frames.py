@@ -1,18 +1,20 @@
 """Frames of many clips at once, decoded and made small on a GPU by DALI. Runs in a worker process.
 
+Whole H.264 files become clips here too, without the host decoding them (gpu_clips.py).
+
 Only here, and only when it is chosen, is DALI imported.
 """
 
 from __future__ import annotations
 
-import ctypes
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from fractions import Fraction
 from functools import lru_cache
 from pathlib import Path
+from threading import Lock
 from typing import Any
 
 import numpy as np
@@ -20,9 +22,12 @@ import numpy.typing as npt
 
 from asl.frame_store import Frames, write_frames
 from asl.preprocess import video
+from asl.preprocess.cuda_driver import enter_context, free_device_bytes
 from asl.preprocess.frame_keeper import KeepFrames
+from asl.preprocess.gpu_clips import CopiedClip
 from asl.preprocess.raw_files import RawVideo
-from asl.preprocess.video import VideoError
+from asl.preprocess.trim import Cut, Proof
+from asl.preprocess.video import Index, VideoError
 from asl.time_grid import frames_on_display, grid_length
 
 #: Smallest width and height by codec that an H100's decoder takes. Others may take less; what it refuses
@@ -36,7 +41,6 @@ _PIX_FMTS = ("yuv420p", "yuvj420p")
 _THREADS = 8  # decoding at the same time; an H100 has seven decoders
 _SHARE = 0.35  # of the free device memory that a batch may take; two processes share it
 _CHANNELS = 3
-_SCHED_BLOCKING_SYNC = 4  # CU_CTX_SCHED_BLOCKING_SYNC in cuda.h
 
 # Shares of red and blue in the luma by H.273's number of the matrix. DALI converts by BT.601 (5, 6).
 _LUMA_SHARES = {1: (0.2126, 0.0722), 4: (0.30, 0.11), 7: (0.212, 0.087), 9: (0.2627, 0.0593)}
@@ -56,6 +60,7 @@ class FrameJob:
     keep: KeepFrames
     width: int  # pixels of the source
     height: int
+    clip: Cut | None = None  # a whole file that is to be made a clip here too, see gpu_clips.py
 
 
 @dataclass
@@ -90,22 +95,30 @@ def warm_up(_: int) -> None:
     _pipeline(GROUP, "mixed")
 
 
-def decode_batch(jobs: tuple[FrameJob, ...]) -> list[str | None]:
-    """Make and write the frames of each clip; None where that went well, else why it did not.
+def make_batch(jobs: tuple[FrameJob, ...]) -> list[Proof | str | None]:
+    """Make and write the frames of each clip, and the clip itself where the job has one.
 
-    Threads read the files before, and write each clip's frames while the device decodes the next ones.
+    Threads read files before, have clips proven meanwhile, and write each clip's frames while the device
+    decodes the next ones.
+
+    Returns:
+        For each job None, or a proof where it has a clip; a text: why it must be done elsewhere.
     """
-    results: list[str | None] = [None] * len(jobs)
+    results: list[Proof | str | None] = [None] * len(jobs)
     limit = max(1, int(_SHARE * free_device_bytes() / 2))
+    indexes = _Indexes()
     with ThreadPoolExecutor(_THREADS) as threads:
-        preparing = [threads.submit(_prepare, job) for job in jobs]
+        preparing = [threads.submit(_prepare, job, indexes) for job in jobs]
         prepared = [future.result() for future in preparing]
+        checking: dict[int, Future[None]] = {}
         samples: list[_Sample] = []
         for place, (job, found) in enumerate(zip(jobs, prepared, strict=True)):
             if isinstance(found, str):
                 results[place] = found
-            else:
-                samples += _split(place, job, found, limit)
+                continue
+            if found.copied is not None:
+                checking[place] = threads.submit(found.copied.check)
+            samples += _split(place, job, found, limit)
         left = Counter(sample.clip for sample in samples)  # samples that are still to come
         parts: list[list[Frames]] = [[] for _ in jobs]
         writing = {}
@@ -118,9 +131,14 @@ def decode_batch(jobs: tuple[FrameJob, ...]) -> list[str | None]:
                 else:
                     parts[place].append(frames)
                 if not left[place] and results[place] is None and isinstance(found, _Prepared):
-                    writing[place] = threads.submit(_write, jobs[place], found, parts[place])
+                    # Its check was submitted before, so that it is done or being done when this begins.
+                    check = checking.get(place)
+                    writing[place] = threads.submit(_finish, jobs[place], found, parts[place], check)
         for place, future in writing.items():
             results[place] = future.result()
+    for found in prepared:
+        if isinstance(found, _Prepared) and found.copied is not None:
+            found.copied.discard()  # nothing is left of those that took their name
     return results
 
 
@@ -155,28 +173,58 @@ def frame_numbers(
     return (first + frames_on_display(points, starts)).astype(np.int32)
 
 
+class _Indexes:
+    """What files' packets say, read once for all the segments of a file in a batch."""
+
+    def __init__(self) -> None:
+        self._locks: defaultdict[Path, Lock] = defaultdict(Lock)
+        self._known: dict[Path, tuple[Index, npt.NDArray[np.uint8]]] = {}
+
+    def read(self, source: Path) -> tuple[Index, npt.NDArray[np.uint8]]:
+        """A file's index, and its bytes. Raises VideoError or OSError."""
+        with self._locks[source]:
+            if source not in self._known:
+                self._known[source] = video.read_index(source), np.fromfile(source, np.uint8)
+            return self._known[source]
+
+
 @dataclass(frozen=True)
 class _Prepared:
     encoded: npt.NDArray[np.uint8]  # the whole file
-    numbers: npt.NDArray[np.int32]  # of the frames that are kept
+    numbers: npt.NDArray[np.int32]  # of the frames that are decoded, rising, each once
+    kept: npt.NDArray[np.intp]  # places among these of the frames that are kept
     times_s: Sequence[float]  # theirs, from the clip's first frame
     matrix: int
+    copied: CopiedClip | None
 
 
-def _prepare(job: FrameJob) -> _Prepared | str:
+def _prepare(job: FrameJob, indexes: _Indexes) -> _Prepared | str:
     fps = job.keep.spec.fps
+    copied: CopiedClip | None = None
     try:
-        index = video.read_index(job.source)
-        numbers = frame_numbers(index.times, index.end, job.start_s, job.end_s, fps)
-        if not len(numbers):
+        if job.clip is None:
+            index, encoded = indexes.read(job.source)
+        else:
+            copied = CopiedClip(job.clip)
+            index, encoded = copied.index, np.fromfile(copied.part, np.uint8)
+        grid = frame_numbers(index.times, index.end, job.start_s, job.end_s, fps)
+        if not len(grid):
             return "no frame in the segment"
         if fps is None:
-            times = [float(index.times[i] - index.times[numbers[0]]) for i in numbers]
+            times = [float(index.times[i] - index.times[grid[0]]) for i in grid]
         else:
-            times = [i / fps for i in range(len(numbers))]
-        return _Prepared(np.fromfile(job.source, np.uint8), numbers, times, index.matrix)
+            times = [i / fps for i in range(len(grid))]
+        more = np.array(copied.wanted if copied else [], np.int32)
+        numbers = np.unique(np.concatenate([grid, more]))
+        return _Prepared(encoded, numbers, np.searchsorted(numbers, grid), times, index.matrix, copied)
     except (VideoError, OSError) as error:
-        return str(getattr(error, "strerror", None) or error)
+        if copied is not None:
+            copied.discard()
+        return _said(error)
+
+
+def _said(error: VideoError | OSError) -> str:
+    return str(getattr(error, "strerror", None) or error)
 
 
 def _split(place: int, job: FrameJob, found: _Prepared, limit: int) -> Iterator[_Sample]:
@@ -272,7 +320,7 @@ def _pipeline(batch: int, device: str) -> Any:
     from nvidia.dali import fn, types
 
     if device == "mixed":
-        _wait_asleep()
+        enter_context()
 
     @dali.pipeline_def(
         batch_size=batch,
@@ -294,40 +342,9 @@ def _pipeline(batch: int, device: str) -> Any:
     return pipeline
 
 
-def _wait_asleep() -> None:
-    """Threads that wait for the device sleep, from now on; by default they spin, a core each."""
-    cuda = ctypes.CDLL("libcuda.so.1")
-    device = ctypes.c_int()
-    cuda.cuInit(0)
-    cuda.cuDeviceGet(ctypes.byref(device), 0)
-    cuda.cuDevicePrimaryCtxSetFlags_v2(device, _SCHED_BLOCKING_SYNC)  # where that fails, they spin
-
-
 def _round_up(count: int) -> int:
     """To a power of two, so that few pipelines serve all batches."""
     return 1 << (count - 1).bit_length()
-
-
-def free_device_bytes() -> int:
-    """Free memory of the first GPU, by its driver.
-
-    Raises:
-        OSError: there is no driver, or no device.
-    """
-    cuda = ctypes.CDLL("libcuda.so.1")
-    device, context = ctypes.c_int(), ctypes.c_void_p()
-    free, total = ctypes.c_size_t(), ctypes.c_size_t()
-    for failed in (
-        cuda.cuInit(0),
-        cuda.cuDeviceGet(ctypes.byref(device), 0),
-        cuda.cuDevicePrimaryCtxRetain(ctypes.byref(context), device),
-        cuda.cuCtxPushCurrent_v2(context),
-        cuda.cuMemGetInfo_v2(ctypes.byref(free), ctypes.byref(total)),
-        cuda.cuCtxPopCurrent_v2(ctypes.byref(context)),
-    ):
-        if failed:
-            raise OSError(failed, f"CUDA driver error {failed}")
-    return int(free.value)
 
 
 def _is_memory(error: BaseException) -> bool:
@@ -348,10 +365,21 @@ def _reason(error: BaseException) -> str:
     return text[:200] or type(error).__name__
 
 
-def _write(job: FrameJob, found: _Prepared, parts: Sequence[Frames]) -> str | None:
+def _finish(
+    job: FrameJob, found: _Prepared, parts: Sequence[Frames], check: Future[None] | None
+) -> Proof | str | None:
+    """Write a clip's frames and, once it is proven, give the clip its name."""
     frames = np.concatenate(parts) if len(parts) > 1 else parts[0]
+    proof: Proof | None = None
     try:
-        write_frames(job.keep.path, frames, found.times_s, job.keep.origin)
-    except OSError as error:
-        return error.strerror or str(error)
-    return None
+        if found.copied is not None and check is not None:
+            check.result()
+            proof = found.copied.prove(lambda numbers: frames[np.searchsorted(found.numbers, numbers)])
+            if len(found.kept) != job.keep.spec.count(proof.duration_s, proof.num_frames):
+                return "another number of frames than the proof"
+        write_frames(job.keep.path, frames[found.kept], found.times_s, job.keep.origin)
+        if found.copied is not None:
+            found.copied.take_name()
+    except (VideoError, OSError) as error:
+        return _said(error)
+    return proof

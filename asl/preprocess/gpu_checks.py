@@ -7,9 +7,12 @@ also where the card has no encoder. Only doing it tells.
 from __future__ import annotations
 
 import ctypes
+import dataclasses
 import io
 import os
+import random
 import re
+import tempfile
 from collections.abc import Callable
 from dataclasses import dataclass
 from fractions import Fraction
@@ -21,6 +24,7 @@ import av
 from av.codec.hwaccel import HWAccel
 
 from asl.preprocess.encoders import all_taken, ffmpeg_log, nvenc
+from asl.preprocess.video import VideoError
 
 #: Codecs that raw videos have, with an encoder of PyAV's, its options and a container.
 CODECS: dict[str, tuple[str, dict[str, str], str]] = {
@@ -33,6 +37,7 @@ CODECS: dict[str, tuple[str, dict[str, str], str]] = {
 }
 
 _FRAMES = 5
+_WRONG_BYTES = 16
 _SIDE = 256  # GPUs decode VP9 from 128x128 on and encode H.264 from about 145x49 on
 
 _GET_DRIVER = "install NVIDIA's driver; a container sees it if it is started with --gpus all"
@@ -54,9 +59,14 @@ def check(name: str) -> Capability:
     """Try one thing out; may crash or hang with the driver.
 
     Args:
-        name: ``gpu``, ``nvenc``, ``dali`` or one of :data:`CODECS`.
+        name: ``gpu``, ``nvenc``, ``dali``, ``proof`` or one of :data:`CODECS`.
     """
-    checks: dict[str, Callable[[], Capability]] = {"gpu": _gpu, "nvenc": _nvenc, "dali": _dali}
+    checks: dict[str, Callable[[], Capability]] = {
+        "gpu": _gpu,
+        "nvenc": _nvenc,
+        "dali": _dali,
+        "proof": _proof,
+    }
     return checks.get(name, partial(_decoder, name))()
 
 
@@ -182,6 +192,45 @@ def _dali() -> Capability:
     if shape != (2, _SIDE, _SIDE, 3):
         return Capability("dali", False, f"nvidia-dali {__version__} gave frames of shape {shape}")
     return Capability("dali", True, f"nvidia-dali {__version__} decoded H.264")
+
+
+def _proof() -> Capability:
+    """Whether the decoder tells of damage: a whole clip must pass, and one with some wrong bytes must not."""
+    from asl.preprocess import nvdec
+
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "noise.mp4"
+        path.write_bytes(_noise())
+        clip = nvdec.read_clip(path)
+    try:
+        nvdec.check(clip)
+    except (OSError, VideoError) as error:
+        return Capability("proof", False, f"NVDEC does not decode a whole clip: {error}")
+    first, second, *rest = clip.pictures
+    middle = len(second.data) // 2
+    wrong = bytes(255 - byte for byte in second.data[middle : middle + _WRONG_BYTES])
+    data = second.data[:middle] + wrong + second.data[middle + _WRONG_BYTES :]
+    pictures = [first, dataclasses.replace(second, data=data), *rest]
+    try:
+        nvdec.check(dataclasses.replace(clip, pictures=pictures))
+    except VideoError as error:
+        return Capability("proof", True, f"NVDEC tells of damage (a clip {error})")
+    return Capability("proof", False, "NVDEC conceals damage on this card and says nothing")
+
+
+def _noise() -> bytes:
+    """An H.264 MP4 of a few frames that no two bytes of can be lost unnoticed."""
+    file, source = io.BytesIO(), random.Random(0)
+    with av.open(file, "w", format="mp4") as container:
+        stream: Any = container.add_stream("libx264", rate=25)
+        stream.width = stream.height = _SIDE
+        stream.pix_fmt = "yuv420p"
+        for index in range(_FRAMES):
+            frame = _picture(index)
+            frame.planes[0].update(source.randbytes(frame.planes[0].buffer_size))
+            container.mux(stream.encode(frame))
+        container.mux(stream.encode(None))
+    return file.getvalue()
 
 
 def tiny_clip(codec: str) -> bytes:

@@ -29,7 +29,7 @@ from asl.preprocess.cutting import Outcome, clip_path, cut_all, only_run, plan_c
 from asl.preprocess.decord_probe import probe_with_decord
 from asl.preprocess.evidence import find_lengths, load_lengths
 from asl.preprocess.findings import Findings
-from asl.preprocess.gpu_frames import start_gpu
+from asl.preprocess.gpu_frames import Gpu, start_gpu
 from asl.preprocess.matching import (
     Evidence,
     Match,
@@ -69,7 +69,8 @@ def preprocess(config: PreprocessConfig) -> None:
     with ExitStack() as closing:
         gpu = None
         if choice.name == "dali" and config.frames.enabled:
-            gpu = closing.enter_context(start_gpu(config.trim.timeout_s))
+            proves = capabilities is not None and capabilities.proof.works
+            gpu = closing.enter_context(start_gpu(config.trim.timeout_s, proves=proves))
         # What drives a GPU works in short bursts for which the GPU waits.
         nice = 0 if gpu is None else _NICE
         workers = closing.enter_context(Workers(workers_for(choice.name, config.trim), nice=nice))
@@ -81,7 +82,7 @@ def _preprocess(
     choice: Choice,
     capabilities: Capabilities | None,
     workers: Workers,
-    gpu: Workers | None,
+    gpu: Gpu | None,
 ) -> None:
     console = Console()
     console.print(f"trim: {choice}", soft_wrap=True, markup=False, highlight=False)

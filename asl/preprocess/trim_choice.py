@@ -11,8 +11,8 @@ from asl.preprocess.capabilities import Capabilities, find_capabilities
 from asl.preprocess.encoders import Encoder, nvenc, x264
 
 #: Driving DALI and keeping frames on the host both take about 50 milliseconds of a core for a clip
-#: (benchmarks/README.md), so a GPU saves the host nothing, and the CPU alone is simpler.
-_DALI_IS_NO_FASTER = "no faster than the CPU, which must prove every clip anyway"
+#: (benchmarks/README.md), so a GPU helps only where the host need not decode the clip either.
+_DALI_IS_NO_FASTER = "no faster than the CPU, which would have to prove every clip"
 
 #: Cores keep one GPU's decoder and encoder busy; more processes only fill its memory.
 _MOST_NVENC_WORKERS = 8
@@ -69,9 +69,13 @@ def choose(name: str, capabilities: Capabilities) -> Choice:
         return Choice(name, f"as asked, on {capabilities.gpu.detail}")
     if not capabilities.gpu.works:
         return Choice("cpu", capabilities.gpu.detail)
+    dali = capabilities.dali.detail
+    if capabilities.dali.works and capabilities.proof.works:
+        return Choice("dali", f"{capabilities.gpu.detail}; {dali}")
+    if capabilities.dali.works:
+        dali = f"{_DALI_IS_NO_FASTER}, as {capabilities.proof.detail}"
     if capabilities.nvenc.works:
-        return Choice("nvenc", capabilities.gpu.detail)
-    dali = _DALI_IS_NO_FASTER if capabilities.dali.works else capabilities.dali.detail
+        return Choice("nvenc", f"{capabilities.gpu.detail}; dali: {dali}")
     return Choice("cpu", f"nvenc: {capabilities.nvenc.detail}; dali: {dali}")
 
 
