@@ -31,7 +31,7 @@ from asl.demo.frame_number import read_frame_number
 from asl.frame_store import FrameSpec, frames_path, open_frames, origin
 from asl.machine import available_cores
 from asl.preprocess import video
-from asl.preprocess.dali_frames import GROUP, FrameJob, make_batch, frame_numbers, warm_up
+from asl.preprocess.dali_frames import GROUP, FrameJob, frame_numbers, make_batch, warm_up
 from asl.preprocess.frame_keeper import KeepFrames
 from asl.preprocess.gpu_frames import BATCH, PROCESSES
 from asl.preprocess.segment import segment_span
