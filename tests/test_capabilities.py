@@ -3,6 +3,7 @@
 import dataclasses
 import io
 import os
+import re
 import subprocess
 import sys
 import time
@@ -13,7 +14,7 @@ import pytest
 from rich.console import Console
 
 from asl.errors import UserError
-from asl.preprocess import capabilities, gpu_checks, trim_choice
+from asl.preprocess import capabilities, gpu_checks, nvdec, trim_choice
 from asl.preprocess.capabilities import Capabilities, find_capabilities, show
 from asl.preprocess.gpu_checks import CODECS, Capability, check, tiny_clip, without_encoder
 from asl.preprocess.trim_choice import choose, decide
@@ -143,6 +144,28 @@ def test_ffmpegs_log_tells_why_there_is_no_encoder():
     assert told("InitializeEncoder failed: invalid param (8)")[1].endswith("invalid param (8)")
 
 
+@pytest.mark.parametrize(
+    ("decoder", "works", "detail"),
+    [
+        (gpu_checks._decode_on_host, True, r"NVDEC tells of all ([5-9]|1\d) damaged clips"),
+        (lambda _: None, False, r"NVDEC tells of 0 of ([5-9]|1\d) damaged clips only"),
+    ],
+)
+def test_a_decoder_tells_of_damage_or_does_not(monkeypatch, decoder, works, detail):
+    monkeypatch.setattr(nvdec, "check", decoder)
+    found = check("proof")
+    assert found.works == works
+    assert re.fullmatch(detail, found.detail)
+
+
+def test_a_driver_without_nvdec_proves_nothing(monkeypatch):
+    def fail(_):
+        raise OSError("libnvcuvid.so.1: cannot open shared object file")
+
+    monkeypatch.setattr(nvdec, "check", fail)
+    assert check("proof").detail.startswith("NVDEC does not pass a whole clip: libnvcuvid.so.1")
+
+
 @pytest.mark.parametrize("codec", CODECS)
 def test_the_tiny_clips_are_of_their_codec(codec):
     with av.open(io.BytesIO(tiny_clip(codec))) as container:
@@ -176,7 +199,14 @@ def test_a_gpu_is_found_and_decodes_h264():
     found = find_capabilities()
     assert found.gpu.works, found.gpu
     assert found.decoders["h264"].works, found.decoders["h264"]
-    assert choose("auto", found).name == ("nvenc" if found.nvenc.works else "cpu")
+    expected = "nvenc" if found.nvenc.works else "cpu"
+    assert choose("auto", found).name == ("dali" if found.dali.works and found.proof.works else expected)
+
+
+@pytest.mark.gpu
+def test_this_gpu_tells_of_damage():
+    found = check("proof")
+    assert found.works, found
 
 
 @pytest.mark.gpu

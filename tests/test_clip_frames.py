@@ -21,7 +21,7 @@ from test_pipeline import settings as config_for
 from asl.demo.frame_number import read_frame_number
 from asl.frame_store import FrameSpec, frames_path, open_frames, origin, read_origin
 from asl.manifest import read_manifest
-from asl.preprocess import dali_frames, gpu_frames, nvdec
+from asl.preprocess import dali_frames, gpu_checks, gpu_frames, nvdec
 from asl.preprocess.capabilities import Capabilities
 from asl.preprocess.clip_frames import FramesOutcome
 from asl.preprocess.dali_frames import FrameJob, frame_numbers, from_bt601, make_batch, refuses
@@ -31,7 +31,7 @@ from asl.preprocess.gpu_frames import GpuFrames
 from asl.preprocess.pipeline import preprocess
 from asl.preprocess.raw_files import RawVideo, probe_raw
 from asl.preprocess.trim_choice import Choice
-from asl.preprocess.video import Shrinker, VideoError, decode, read_index
+from asl.preprocess.video import Shrinker, decode, read_index
 from asl.time_grid import frames_on_display, grid_length
 from asl.workers import Done
 
@@ -229,23 +229,11 @@ def software(samples: Sequence[Any]) -> list[np.ndarray]:
     return results
 
 
-def check_in_software(clip: nvdec.CodedClip) -> None:
-    """What the GPU's decoder tells of a clip, told by FFmpeg's."""
-    decoder = av.CodecContext.create("h264", "r")
-    decoder.options = {"err_detect": "explode"}
-    try:
-        for picture in clip.pictures:
-            decoder.decode(av.Packet(picture.data))
-        decoder.decode(None)
-    except av.FFmpegError:
-        raise VideoError("has a damaged picture (decode status 9)") from None
-
-
 @pytest.fixture
 def no_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(dali_frames, "_run", software)
     monkeypatch.setattr(dali_frames, "free_device_bytes", lambda: 10**9)
-    monkeypatch.setattr(nvdec, "check", check_in_software)
+    monkeypatch.setattr(nvdec, "check", gpu_checks._decode_on_host)
 
 
 @pytest.mark.usefixtures("no_gpu")
