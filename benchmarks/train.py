@@ -287,7 +287,7 @@ def plain_with_decoding(device: torch.device, data: Path, scale: Scale, *, amp: 
         num_workers=scale.workers,
     )
     ahead = 2 * scale.workers  # batches that are decoded before the first one is asked for
-    steps = max(scale.steps, 3 * ahead)
+    steps = max(scale.steps, 2 * ahead)
     draws = [Draw(i % len(dataset), entropy=(0, 0, i)) for i in range(steps * batch)]
     loader = DataLoader(
         dataset,
