@@ -44,13 +44,13 @@ SPEC = FrameSpec()
 THREADS = 16  # of DALI's decoder alone
 
 
-def run_asl(raw: Path, data: Path, rows: list[dict[str, Any]], trim: str) -> dict[str, Any]:
+def run_asl(raw: Path, data: Path, rows: list[dict[str, Any]], *trim: str) -> dict[str, Any]:
     """Seconds of the whole ``python preprocess.py`` and of its cutting alone, and who made the frames."""
     (data / "metadata").mkdir(parents=True)
     (data / "raw").symlink_to(raw)
     metadata = data / "metadata" / "bench.json"
     metadata.write_text(json.dumps(rows))
-    command = [sys.executable, str(ROOT / "preprocess.py"), f"trim={trim}", f"paths.data_dir={data}"]
+    command = [sys.executable, str(ROOT / "preprocess.py"), *trim, f"paths.data_dir={data}"]
     command += ["dataset.name=bench", f"dataset.metadata={metadata}", "dataset.num_glosses=null"]
     started = time.perf_counter()
     subprocess.run([*command, "strict=true"], check=True, stdout=subprocess.DEVNULL, cwd=data)
@@ -173,7 +173,7 @@ def made_before(work: Path, clips: int, grain: float) -> list[dict[str, Any]] | 
         *kind, rows = json.loads((work / "rows.json").read_text())
     except OSError:
         return None
-    for name in ("warm", "cpu", "dali", "plain"):
+    for name in ("warm", "cpu", "dali", "strict", "plain"):
         shutil.rmtree(work / name, ignore_errors=True)
     return rows if kind == [clips, grain] else None
 
@@ -186,6 +186,9 @@ def main() -> None:
     parser.add_argument("--grain", type=float, default=GRAIN, help="of the videos: what makes their bit rate")
     parser.add_argument("--ffmpeg", default=shutil.which("ffmpeg"), help="for the plain loop")
     parser.add_argument("--no-loop", action="store_true", help="leave the plain loop out")
+    parser.add_argument(
+        "--loop-every", type=int, default=1, metavar="N", help="every Nth clip only, its time taken N times"
+    )
     parser.add_argument("--no-gpu", action="store_true", help="leave trim=dali out")
     parser.add_argument(
         "--work", type=Path, help="keep the files here, and take the videos from here next time"
@@ -196,6 +199,12 @@ def main() -> None:
         sys.exit("error: the plain loop needs an ffmpeg: install one, or name it with --ffmpeg")
 
     console = Console()
+    results: dict[str, Any] = {}
+
+    def save() -> None:
+        args.json.parent.mkdir(parents=True, exist_ok=True)
+        args.json.write_text(json.dumps(results, indent=1))
+
     with tempfile.TemporaryDirectory() as temporary:
         work = (args.work or Path(temporary)).resolve()
         rows = made_before(work, args.clips, args.grain)
@@ -204,24 +213,25 @@ def main() -> None:
             rows = make_set(work / "raw", args.clips, grain=args.grain)
             (work / "rows.json").write_text(json.dumps([args.clips, args.grain, rows]))
             os.sync()
-        results: dict[str, Any] = {
-            "clips": args.clips,
-            "cores": available_cores(),
-            "machine": platform.processor(),
-        }
-        run_asl(work / "raw", work / "warm", rows[:2], "cpu")  # what is read for the first time is slow
-        results["cpu"] = run_asl(work / "raw", work / "cpu", rows, "cpu")
+        results |= {"clips": args.clips, "cores": available_cores(), "machine": platform.processor()}
+        run_asl(work / "raw", work / "warm", rows[:2], "trim=cpu")  # what is read for the first time is slow
+        results["cpu"] = run_asl(work / "raw", work / "cpu", rows, "trim=cpu")
         if not args.no_gpu:
-            results["dali"] = run_asl(work / "raw", work / "dali", rows, "dali")
+            results["dali"] = run_asl(work / "raw", work / "dali", rows, "trim=dali")
+            strict = ("trim=dali", "trim.proof=host")
+            results["dali, trim.proof=host"] = run_asl(work / "raw", work / "strict", rows, *strict)
+            save()
             jobs = jobs_of(work / "raw", work / "alone", rows)
             results["compared"] = compare(jobs, work / "cpu", work / "dali")
             results["gpu_frames"] = run_gpu_frames(jobs)
             results["dali_alone"] = run_dali_alone(jobs)
+            save()
         if not args.no_loop:
-            results["loop_s"] = run_plain_loop(args.ffmpeg, work, rows)
+            some = rows[:: args.loop_every]
+            results["loop_clips"] = len(some)
+            results["loop_s"] = run_plain_loop(args.ffmpeg, work, some) * len(rows) / len(some)
+    save()
     _show(results, console)
-    args.json.parent.mkdir(parents=True, exist_ok=True)
-    args.json.write_text(json.dumps(results, indent=1))
 
 
 def _show(results: dict[str, Any], console: Console) -> None:
@@ -235,8 +245,8 @@ def _show(results: dict[str, Any], console: Console) -> None:
         table.add_row(name, f"{seconds:.1f}", f"{clips / seconds:.1f}", times)
 
     if loop_s:
-        row("plain ffmpeg loop (clips only)", loop_s)
-    for trim in ("cpu", "dali"):
+        row(f"plain ffmpeg loop (clips only; {results['loop_clips']} of them)", loop_s)
+    for trim in ("cpu", "dali", "dali, trim.proof=host"):
         if trim in results:
             console.print(f"trim={trim}, seconds by step: {results[trim]['steps']}")
             row(f"trim={trim}: clips, proofs, frames", results[trim]["cutting_s"])

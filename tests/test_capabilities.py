@@ -13,6 +13,7 @@ import av
 import pytest
 from rich.console import Console
 
+from asl.config import TrimConfig
 from asl.errors import UserError
 from asl.preprocess import capabilities, gpu_checks, nvdec, trim_choice
 from asl.preprocess.capabilities import Capabilities, find_capabilities, show
@@ -43,14 +44,28 @@ def made(*works, gpu="NVIDIA L4, driver 570.1, CUDA 12.8"):
 
 
 def test_auto_takes_the_fastest_that_works_and_says_why_nothing_else():
-    assert choose("auto", made("nvenc", "dali", "proof")).name == "dali"
-    assert choose("auto", made("dali", "proof")).name == "dali"
-    assert choose("auto", made("nvenc", "dali")).name == "nvenc"
-    assert choose("auto", made("nvenc", "proof")).name == "nvenc"
+    assert choose("auto", made("nvenc", "dali", "proof")).name == "nvenc"
     both = "nvenc: this card has no video encoder; dali: "
-    why = f"{trim_choice._DALI_IS_NO_FASTER}, as NVDEC conceals damage"
-    assert str(choose("auto", made("dali"))) == f"cpu ({both}{why})"
+    assert str(choose("auto", made("dali", "proof"))) == f"cpu ({both}{trim_choice._DALI_IS_NO_FASTER})"
     assert str(choose("auto", made())) == f"cpu ({both}nvidia-dali is not installed)"
+
+
+def test_the_gpu_proves_where_it_may_and_can():
+    allowed = choose("auto", made("nvenc", "dali", "proof"), proof="gpu")
+    assert (allowed.name, allowed.gpu_proves) == ("dali", True)
+    assert "trim.proof=host is stricter" in str(allowed)
+    conceals = choose("auto", made("dali"), proof="gpu")
+    assert conceals.name == "cpu"
+    assert "dali: NVDEC conceals damage" in str(conceals)
+    assert choose("auto", made("nvenc", "proof"), proof="gpu").name == "nvenc"
+    asked = choose("dali", made("dali"), proof="gpu")
+    assert (asked.name, asked.gpu_proves) == ("dali", False)
+    assert str(asked).endswith("the host proves the clips, as NVDEC conceals damage)")
+    assert not choose("dali", made("dali", "proof")).gpu_proves
+    with pytest.raises(
+        UserError, match=r"trim\.proof=gpu: trim=cpu has the host prove clips; take trim=dali"
+    ):
+        decide(TrimConfig(name="cpu", proof="gpu"))
 
 
 def test_without_a_gpu_auto_says_only_that():
@@ -71,7 +86,7 @@ def test_what_is_asked_for_is_taken_or_refused_in_one_line_with_cause_and_remedy
 
 def test_cpu_looks_at_nothing(monkeypatch):
     monkeypatch.setattr(trim_choice, "find_capabilities", None)
-    choice, found = decide("cpu")
+    choice, found = decide(TrimConfig(name="cpu"))
     assert (choice.name, choice.why, found) == ("cpu", "as asked", None)
 
 
@@ -85,7 +100,7 @@ def test_without_a_gpu_nothing_is_started(monkeypatch):
     names = [found.gpu, found.nvenc, found.dali, *found.decoders.values()]
     assert [one.name for one in names] == ["gpu", "nvenc", "dali", *CODECS]
     assert not any(one.works for one in names)
-    assert decide("auto")[0].name == "cpu"
+    assert decide(TrimConfig(name="auto"))[0].name == "cpu"
 
 
 @without_gpu
@@ -147,8 +162,8 @@ def test_ffmpegs_log_tells_why_there_is_no_encoder():
 @pytest.mark.parametrize(
     ("decoder", "works", "detail"),
     [
-        (gpu_checks._decode_on_host, True, r"NVDEC tells of all ([5-9]|1\d) damaged clips"),
-        (lambda _: None, False, r"NVDEC tells of 0 of ([5-9]|1\d) damaged clips only"),
+        (gpu_checks._decode_on_host, True, r"NVDEC tells of (\d+) of \1 damaged clips"),
+        (lambda _: None, False, r"NVDEC tells of 0 of ([5-9]|1\d) damaged clips"),
     ],
 )
 def test_a_decoder_tells_of_damage_or_does_not(monkeypatch, decoder, works, detail):
@@ -200,7 +215,9 @@ def test_a_gpu_is_found_and_decodes_h264():
     assert found.gpu.works, found.gpu
     assert found.decoders["h264"].works, found.decoders["h264"]
     expected = "nvenc" if found.nvenc.works else "cpu"
-    assert choose("auto", found).name == ("dali" if found.dali.works and found.proof.works else expected)
+    assert choose("auto", found).name == expected
+    allowed = choose("auto", found, proof="gpu").name
+    assert allowed == ("dali" if found.dali.works and found.proof.works else expected)
 
 
 @pytest.mark.gpu

@@ -22,11 +22,9 @@ from asl.demo.frame_number import read_frame_number
 from asl.frame_store import FrameSpec, frames_path, open_frames, origin, read_origin
 from asl.manifest import read_manifest
 from asl.preprocess import dali_frames, gpu_checks, gpu_frames, nvdec
-from asl.preprocess.capabilities import Capabilities
 from asl.preprocess.clip_frames import FramesOutcome
 from asl.preprocess.dali_frames import FrameJob, frame_numbers, from_bt601, make_batch, refuses
 from asl.preprocess.frame_keeper import FrameKeeper, KeepFrames
-from asl.preprocess.gpu_checks import Capability
 from asl.preprocess.gpu_frames import GpuFrames
 from asl.preprocess.pipeline import preprocess
 from asl.preprocess.raw_files import RawVideo, probe_raw
@@ -385,11 +383,6 @@ class Pool:
             yield Done(batch, results)
 
 
-def gpu_that(*, proves: bool) -> Capabilities:
-    works = {"gpu": True, "nvenc": False, "dali": True, "proof": proves}
-    return Capabilities(**{name: Capability(name, yes, "") for name, yes in works.items()}, decoders={})
-
-
 @pytest.mark.usefixtures("no_gpu")
 @pytest.mark.parametrize("proves", [False, True])
 def test_gpu_and_host_together_give_what_the_host_gives_alone(
@@ -414,7 +407,7 @@ def test_gpu_and_host_together_give_what_the_host_gives_alone(
 
     monkeypatch.setattr(GpuFrames, "start", start)
     config = config_for(tmp_path)
-    decided = Choice("dali", "as tested"), gpu_that(proves=proves)
+    decided = Choice("dali", "as tested", gpu_proves=proves), None
     monkeypatch.setattr("asl.preprocess.pipeline.decide", lambda _: decided)
     preprocess(config)
     for name in ("demo_manifest.csv", "preprocess_errors.csv"):
@@ -441,7 +434,8 @@ def without_dali() -> bool:
 
 
 @pytest.mark.gpu
-def test_dali_gives_what_the_host_gives(done: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize("proof", ["host", "gpu"])
+def test_dali_gives_what_the_host_gives(done: Path, tmp_path: Path, proof: str) -> None:
     if without_dali():
         pytest.skip("DALI is not installed")
     (tmp_path / "raw").symlink_to(done / "raw")
@@ -450,7 +444,7 @@ def test_dali_gives_what_the_host_gives(done: Path, tmp_path: Path) -> None:
         (tmp_path / "metadata" / name).write_text((done / "metadata" / name).read_text())
     preprocess(config_for(done))
     config = config_for(tmp_path)
-    config.trim.name, config.trim.workers = "dali", 1
+    config.trim.name, config.trim.proof, config.trim.workers = "dali", proof, 1
     preprocess(config)
     for name in ("demo_manifest.csv", "preprocess_errors.csv"):
         assert (tmp_path / "metadata" / name).read_bytes() == (done / "metadata" / name).read_bytes()
@@ -458,6 +452,7 @@ def test_dali_gives_what_the_host_gives(done: Path, tmp_path: Path) -> None:
     outcome = FramesOutcome(**summary(tmp_path)["frames"])
     assert outcome.gpu > 0
     assert outcome.gpu + outcome.host == len(clips)
+    assert (outcome.proven_by_gpu > 0) == (proof == "gpu")
     for clip in clips:
         a, b = kept(done, clip.video_id), kept(tmp_path, clip.video_id)
         assert [read_frame_number(frame) for frame in a] == [read_frame_number(frame) for frame in b]

@@ -120,7 +120,8 @@ def cut_all(
     proofs: dict[str, Proof] = {}
     to_do: list[Cut] = []
     for cut in cuts:
-        proof = None if config.overwrite else log.is_right(cut)
+        strictly = config.trim.proof == "host"
+        proof = None if config.overwrite else log.is_right(cut, strictly=strictly)
         if proof is None:
             to_do.append(cut)
         else:

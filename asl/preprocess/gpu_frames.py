@@ -43,11 +43,11 @@ class Gpu:
 
 
 @contextmanager
-def start_gpu(timeout_s: float, *, proves: bool) -> Iterator[Gpu]:
+def start_gpu(timeout_s: float) -> Iterator[Workers]:
     """Processes that drive the GPU, warming up from now on."""
     with Workers(PROCESSES) as pool:
         pool.run_each(dali_frames.warm_up, list(range(PROCESSES)), timeout_s=timeout_s)
-        yield Gpu(pool, proves)
+        yield pool
 
 
 class GpuFrames:

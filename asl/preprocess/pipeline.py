@@ -65,12 +65,14 @@ def preprocess(config: PreprocessConfig) -> None:
         UserError: nothing could be done at all, or not one clip came out.
         SystemExit: with 1 if ``config.strict`` and a row was refused or a clip failed.
     """
-    choice, capabilities = decide(config.trim.name)
     with ExitStack() as closing:
-        gpu = None
-        if choice.name == "dali" and config.frames.enabled:
-            proves = capabilities is not None and capabilities.proof.works
-            gpu = closing.enter_context(start_gpu(config.trim.timeout_s, proves=proves))
+        pool = None
+        if config.trim.name == "dali" and config.frames.enabled:  # it warms up while the machine is looked at
+            pool = closing.enter_context(start_gpu(config.trim.timeout_s))
+        choice, capabilities = decide(config.trim)
+        if choice.name == "dali" and config.frames.enabled and pool is None:
+            pool = closing.enter_context(start_gpu(config.trim.timeout_s))
+        gpu = None if pool is None else Gpu(pool, choice.gpu_proves)
         # What drives a GPU works in short bursts for which the GPU waits.
         nice = 0 if gpu is None else _NICE
         workers = closing.enter_context(Workers(workers_for(choice.name, config.trim), nice=nice))

@@ -67,6 +67,7 @@ class Proof:
     size: int  # bytes
     digest: str  # BLAKE2b-160 of the file
     fingerprint: str  # see fingerprint.py
+    by_gpu: bool = False  # whose decoder it was; the host's is stricter
 
 
 def trim_together(cuts: tuple[Cut, ...]) -> list[Proof | TrimError]:

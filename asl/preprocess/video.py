@@ -541,6 +541,24 @@ def _decode(container: InputContainer, stream: VideoStream) -> Iterator[VideoFra
         raise VideoError(f"cannot be decoded{_after(last)}: {_said(error)}") from None
 
 
+def decode_coded(pictures: Iterable[bytes]) -> None:
+    """Decode H.264 pictures that are at hand, each as a byte stream, as strictly as files.
+
+    Raises:
+        VideoError: one is damaged.
+    """
+    decoder = av.CodecContext.create("h264", "r")
+    decoder.thread_count = 1  # several lose errors
+    decoder.options = {"err_detect": "explode"}
+    try:
+        for packet in (*map(Packet, pictures), None):
+            for frame in decoder.decode(packet):
+                if frame.is_corrupt:
+                    raise VideoError("has a damaged frame")
+    except av.FFmpegError as error:
+        raise VideoError(f"cannot be decoded: {_said(error)}") from None
+
+
 def _first(frames: Iterator[VideoFrame]) -> VideoFrame:
     frame = next(frames, None)
     if frame is None:
