@@ -85,12 +85,6 @@ class TrimConfig:
     # NVENC takes 0 for "automatic", which is no constant quality at all.
     cq: int = setting(23, "trim=nvenc: constant quality, lower is better and larger", ge=1, le=51)
     audio: bool = setting(False, "keep the sound")
-    proof: str = setting(
-        "host",
-        "host: FFmpeg's strict decoder sees every clip; gpu (trim=dali or auto): whole H.264 files are left "
-        "to the GPU's, which is faster and misses about 2 of 100 wrong bytes that FFmpeg's finds",
-        choices=["host", "gpu"],
-    )
 
 
 @dataclass

@@ -31,7 +31,7 @@ from asl.demo.frame_number import read_frame_number
 from asl.frame_store import FrameSpec, frames_path, open_frames, origin
 from asl.machine import available_cores
 from asl.preprocess import video
-from asl.preprocess.dali_frames import GROUP, FrameJob, frame_numbers, make_batch, warm_up
+from asl.preprocess.dali_frames import GROUP, FrameJob, decode_batch, frame_numbers, warm_up
 from asl.preprocess.frame_keeper import KeepFrames
 from asl.preprocess.gpu_frames import BATCH, PROCESSES
 from asl.preprocess.segment import segment_span
@@ -44,13 +44,13 @@ SPEC = FrameSpec()
 THREADS = 16  # of DALI's decoder alone
 
 
-def run_asl(raw: Path, data: Path, rows: list[dict[str, Any]], *trim: str) -> dict[str, Any]:
+def run_asl(raw: Path, data: Path, rows: list[dict[str, Any]], trim: str) -> dict[str, Any]:
     """Seconds of the whole ``python preprocess.py`` and of its cutting alone, and who made the frames."""
     (data / "metadata").mkdir(parents=True)
     (data / "raw").symlink_to(raw)
     metadata = data / "metadata" / "bench.json"
     metadata.write_text(json.dumps(rows))
-    command = [sys.executable, str(ROOT / "preprocess.py"), *trim, f"paths.data_dir={data}"]
+    command = [sys.executable, str(ROOT / "preprocess.py"), f"trim={trim}", f"paths.data_dir={data}"]
     command += ["dataset.name=bench", f"dataset.metadata={metadata}", "dataset.num_glosses=null"]
     started = time.perf_counter()
     subprocess.run([*command, "strict=true"], check=True, stdout=subprocess.DEVNULL, cwd=data)
@@ -97,7 +97,7 @@ def run_gpu_frames(jobs: list[FrameJob]) -> dict[str, float]:
 
         def go(batches: list[tuple[FrameJob, ...]]) -> float:
             started = time.perf_counter()
-            for ended in pool.run_lazily(make_batch, iter(batches), ahead=PROCESSES):
+            for ended in pool.run_lazily(decode_batch, iter(batches), ahead=PROCESSES):
                 wrong = [ended.message] if isinstance(ended, Failed) else [why for why in ended.result if why]
                 if wrong:
                     raise RuntimeError(wrong[0])
@@ -173,7 +173,7 @@ def made_before(work: Path, clips: int, grain: float) -> list[dict[str, Any]] | 
         *kind, rows = json.loads((work / "rows.json").read_text())
     except OSError:
         return None
-    for name in ("warm", "cpu", "dali", "strict", "plain"):
+    for name in ("warm", "cpu", "dali", "plain"):
         shutil.rmtree(work / name, ignore_errors=True)
     return rows if kind == [clips, grain] else None
 
@@ -214,12 +214,10 @@ def main() -> None:
             (work / "rows.json").write_text(json.dumps([args.clips, args.grain, rows]))
             os.sync()
         results |= {"clips": args.clips, "cores": available_cores(), "machine": platform.processor()}
-        run_asl(work / "raw", work / "warm", rows[:2], "trim=cpu")  # what is read for the first time is slow
-        results["cpu"] = run_asl(work / "raw", work / "cpu", rows, "trim=cpu")
+        run_asl(work / "raw", work / "warm", rows[:2], "cpu")  # what is read for the first time is slow
+        results["cpu"] = run_asl(work / "raw", work / "cpu", rows, "cpu")
         if not args.no_gpu:
-            results["dali"] = run_asl(work / "raw", work / "dali", rows, "trim=dali")
-            strict = ("trim=dali", "trim.proof=host")
-            results["dali, trim.proof=host"] = run_asl(work / "raw", work / "strict", rows, *strict)
+            results["dali"] = run_asl(work / "raw", work / "dali", rows, "dali")
             save()
             jobs = jobs_of(work / "raw", work / "alone", rows)
             results["compared"] = compare(jobs, work / "cpu", work / "dali")
@@ -248,7 +246,7 @@ def _show(results: dict[str, Any], console: Console) -> None:
 
     if loop_s:
         row(f"plain ffmpeg loop (clips only; {results['loop_clips']} of them)", loop_s)
-    for trim in ("cpu", "dali", "dali, trim.proof=host"):
+    for trim in ("cpu", "dali"):
         if trim in results:
             console.print(f"trim={trim}, seconds by step: {results[trim]['steps']}")
             row(f"trim={trim}: clips, proofs, frames", results[trim]["cutting_s"])

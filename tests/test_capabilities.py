@@ -3,7 +3,6 @@
 import dataclasses
 import io
 import os
-import re
 import subprocess
 import sys
 import time
@@ -13,9 +12,8 @@ import av
 import pytest
 from rich.console import Console
 
-from asl.config import TrimConfig
 from asl.errors import UserError
-from asl.preprocess import capabilities, gpu_checks, nvdec, trim_choice
+from asl.preprocess import capabilities, gpu_checks, trim_choice
 from asl.preprocess.capabilities import Capabilities, find_capabilities, show
 from asl.preprocess.gpu_checks import CODECS, Capability, check, tiny_clip, without_encoder
 from asl.preprocess.trim_choice import choose, decide
@@ -35,7 +33,6 @@ def made(*works, gpu="NVIDIA L4, driver 570.1, CUDA 12.8"):
         Capability("gpu", bool(gpu), gpu or "there is no NVIDIA GPU", "" if gpu else "get one"),
         one("nvenc", "this card has no video encoder"),
         one("dali", "nvidia-dali is not installed"),
-        one("proof", "NVDEC conceals damage"),
         {codec: one(codec, "not this one") for codec in CODECS},
     )
 
@@ -44,28 +41,10 @@ def made(*works, gpu="NVIDIA L4, driver 570.1, CUDA 12.8"):
 
 
 def test_auto_takes_the_fastest_that_works_and_says_why_nothing_else():
-    assert choose("auto", made("nvenc", "dali", "proof")).name == "nvenc"
+    assert choose("auto", made("nvenc", "dali")).name == "nvenc"
     both = "nvenc: this card has no video encoder; dali: "
-    assert str(choose("auto", made("dali", "proof"))) == f"cpu ({both}{trim_choice._DALI_IS_NO_FASTER})"
+    assert str(choose("auto", made("dali"))) == f"cpu ({both}{trim_choice._DALI_IS_NO_FASTER})"
     assert str(choose("auto", made())) == f"cpu ({both}nvidia-dali is not installed)"
-
-
-def test_the_gpu_proves_where_it_may_and_can():
-    allowed = choose("auto", made("nvenc", "dali", "proof"), proof="gpu")
-    assert (allowed.name, allowed.gpu_proves) == ("dali", True)
-    assert "trim.proof=host is stricter" in str(allowed)
-    conceals = choose("auto", made("dali"), proof="gpu")
-    assert conceals.name == "cpu"
-    assert "dali: NVDEC conceals damage" in str(conceals)
-    assert choose("auto", made("nvenc", "proof"), proof="gpu").name == "nvenc"
-    asked = choose("dali", made("dali"), proof="gpu")
-    assert (asked.name, asked.gpu_proves) == ("dali", False)
-    assert str(asked).endswith("the host proves the clips, as NVDEC conceals damage)")
-    assert not choose("dali", made("dali", "proof")).gpu_proves
-    with pytest.raises(
-        UserError, match=r"trim\.proof=gpu: trim=cpu has the host prove clips; take trim=dali"
-    ):
-        decide(TrimConfig(name="cpu", proof="gpu"))
 
 
 def test_without_a_gpu_auto_says_only_that():
@@ -86,7 +65,7 @@ def test_what_is_asked_for_is_taken_or_refused_in_one_line_with_cause_and_remedy
 
 def test_cpu_looks_at_nothing(monkeypatch):
     monkeypatch.setattr(trim_choice, "find_capabilities", None)
-    choice, found = decide(TrimConfig(name="cpu"))
+    choice, found = decide("cpu")
     assert (choice.name, choice.why, found) == ("cpu", "as asked", None)
 
 
@@ -100,7 +79,7 @@ def test_without_a_gpu_nothing_is_started(monkeypatch):
     names = [found.gpu, found.nvenc, found.dali, *found.decoders.values()]
     assert [one.name for one in names] == ["gpu", "nvenc", "dali", *CODECS]
     assert not any(one.works for one in names)
-    assert decide(TrimConfig(name="auto"))[0].name == "cpu"
+    assert decide("auto")[0].name == "cpu"
 
 
 @without_gpu
@@ -159,28 +138,6 @@ def test_ffmpegs_log_tells_why_there_is_no_encoder():
     assert told("InitializeEncoder failed: invalid param (8)")[1].endswith("invalid param (8)")
 
 
-@pytest.mark.parametrize(
-    ("decoder", "works", "detail"),
-    [
-        (gpu_checks._decode_on_host, True, r"NVDEC tells of (\d+) of \1 damaged clips"),
-        (lambda _: None, False, r"NVDEC tells of 0 of ([5-9]|1\d) damaged clips"),
-    ],
-)
-def test_a_decoder_tells_of_damage_or_does_not(monkeypatch, decoder, works, detail):
-    monkeypatch.setattr(nvdec, "check", decoder)
-    found = check("proof")
-    assert found.works == works
-    assert re.fullmatch(detail, found.detail)
-
-
-def test_a_driver_without_nvdec_proves_nothing(monkeypatch):
-    def fail(_):
-        raise OSError("libnvcuvid.so.1: cannot open shared object file")
-
-    monkeypatch.setattr(nvdec, "check", fail)
-    assert check("proof").detail.startswith("NVDEC does not pass a whole clip: libnvcuvid.so.1")
-
-
 @pytest.mark.parametrize("codec", CODECS)
 def test_the_tiny_clips_are_of_their_codec(codec):
     with av.open(io.BytesIO(tiny_clip(codec))) as container:
@@ -214,16 +171,7 @@ def test_a_gpu_is_found_and_decodes_h264():
     found = find_capabilities()
     assert found.gpu.works, found.gpu
     assert found.decoders["h264"].works, found.decoders["h264"]
-    expected = "nvenc" if found.nvenc.works else "cpu"
-    assert choose("auto", found).name == expected
-    allowed = choose("auto", found, proof="gpu").name
-    assert allowed == ("dali" if found.dali.works and found.proof.works else expected)
-
-
-@pytest.mark.gpu
-def test_this_gpu_tells_of_damage():
-    found = check("proof")
-    assert found.works, found
+    assert choose("auto", found).name == ("nvenc" if found.nvenc.works else "cpu")
 
 
 @pytest.mark.gpu

@@ -18,12 +18,7 @@ from asl.workers import Done, run_each
 #: Far more than any check takes, the first start of CUDA on a machine with eight GPUs included.
 _TIME_LIMIT_S = 60.0
 
-_TITLES = {
-    "gpu": "NVIDIA GPU",
-    "nvenc": "encode H.264 (NVENC)",
-    "dali": "decode with DALI",
-    "proof": "tell of damage (NVDEC)",
-}
+_TITLES = {"gpu": "NVIDIA GPU", "nvenc": "encode H.264 (NVENC)", "dali": "decode with DALI"}
 
 
 @dataclass(frozen=True)
@@ -33,7 +28,6 @@ class Capabilities:
     gpu: Capability
     nvenc: Capability
     dali: Capability
-    proof: Capability
     decoders: Mapping[str, Capability]  # by codec, FFmpeg's names
 
     def as_dict(self) -> dict[str, Any]:
@@ -48,15 +42,9 @@ def find_capabilities(codecs: Collection[str] = tuple(CODECS)) -> Capabilities:
         codecs: to try to decode on the GPU. A run tries none: what cannot be decoded there goes to the host.
     """
     gpu = _without_device() or _checked(["gpu"])["gpu"]
-    names = ["nvenc", "dali", "proof", *codecs]
+    names = ["nvenc", "dali", *codecs]
     found = _checked(names) if gpu.works else {name: dataclasses.replace(gpu, name=name) for name in names}
-    return Capabilities(
-        gpu=gpu,
-        nvenc=found["nvenc"],
-        dali=found["dali"],
-        proof=found["proof"],
-        decoders={codec: found[codec] for codec in codecs},
-    )
+    return Capabilities(gpu, found["nvenc"], found["dali"], {codec: found[codec] for codec in codecs})
 
 
 def _without_device() -> Capability | None:
@@ -88,8 +76,7 @@ def show(capabilities: Capabilities, console: Console) -> None:
     """Print the table: what, whether it works, what was found or why not, what to do."""
     table = Table("what", "works", "found, or why not", "what to do")
     told: set[str] = set()  # each remedy stands where it is needed first
-    single = (capabilities.gpu, capabilities.nvenc, capabilities.dali, capabilities.proof)
-    for one in (*single, *capabilities.decoders.values()):
+    for one in (capabilities.gpu, capabilities.nvenc, capabilities.dali, *capabilities.decoders.values()):
         title = _TITLES.get(one.name, f"decode {one.name}")
         works = "[green]yes" if one.works else "[red]no"
         remedy = "" if one.remedy in told else one.remedy

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from fractions import Fraction
 from pathlib import Path
@@ -22,8 +22,7 @@ from asl.frame_store import (
 )
 from asl.preprocess.dali_frames import FrameJob, refuses
 from asl.preprocess.frame_keeper import KeepFrames
-from asl.preprocess.gpu_clips import can_prove
-from asl.preprocess.gpu_frames import Gpu, GpuFrames, doubt, unproven
+from asl.preprocess.gpu_frames import GpuFrames, doubt, unproven
 from asl.preprocess.raw_files import USUAL, RawVideo
 from asl.preprocess.trim import Cut, Proof, keep_frames
 from asl.workers import Failed, Workers
@@ -36,7 +35,6 @@ class FramesOutcome:
     there: int = 0  # already, and right
     host: int = 0
     gpu: int = 0
-    proven_by_gpu: int = 0  # of these: clips that the GPU decoded and the host did not
     refused_by_gpu: Mapping[str, int] = field(default_factory=dict)  # by reason; the host made these
     failed: Mapping[str, str] = field(default_factory=dict)  # by video_id; training makes these itself
 
@@ -80,7 +78,7 @@ class ClipFrames:
         proofs: of the clips that are there and right, by video_id; the others are going to be cut.
         workers: the host's.
         raw_videos: what is known of the raw files.
-        gpu: one that is to make frames, and clips if it can prove them.
+        gpu: processes that drive one, if it is to make frames.
     """
 
     def __init__(
@@ -91,7 +89,7 @@ class ClipFrames:
         workers: Workers,
         *,
         raw_videos: Mapping[str, RawVideo],
-        gpu: Gpu | None = None,
+        gpu: Workers | None = None,
     ) -> None:
         self._workers, self._timeout_s = workers, config.trim.timeout_s
         self._ahead = 2 * workers.count
@@ -103,29 +101,11 @@ class ClipFrames:
         self._without = [cut for cut in there if not _has_frames(cut, proofs[cut.video_id])]
         self._there = len(there) - len(self._without)
         self._refused: dict[str, str] = {}  # by the GPU, by video_id
-        self._whole: dict[str, Cut] = {}  # clips that the GPU may make altogether, by video_id
         self._gpu = None if gpu is None else self._start(gpu, raw_videos)
 
-    def for_host(self, cut: Cut) -> Cut | None:
-        """The cut as the host is to make it now: without frames, if the GPU has taken these.
-
-        None: the GPU has taken the whole clip.
-        """
-        if self._hosts(cut):
-            return cut
-        return None if cut.video_id in self._whole else replace(cut, frames=None)
-
-    def proven_by_gpu(self) -> Iterator[tuple[Cut, Proof]]:
-        """Clips that the GPU has made, each once."""
-        while self._gpu is not None and self._gpu.proofs:
-            yield self._gpu.proofs.popleft()
-
-    def left_by_gpu(self) -> list[Cut]:
-        """Wait for the GPU; clips that it took and did not make."""
-        if self._gpu is None:
-            return []
-        self._gpu.wait()
-        return [self._whole[video_id] for video_id in self._gpu.refused if video_id in self._whole]
+    def for_host(self, cut: Cut) -> Cut:
+        """The cut as the host is to make it now: without frames, if the GPU has taken these."""
+        return cut if self._hosts(cut) else replace(cut, frames=None)
 
     def finish(self, proofs: Mapping[str, Proof], progress: Progress) -> FramesOutcome:
         """After the last cut: make what is missing still.
@@ -138,13 +118,11 @@ class ClipFrames:
         asked = [cut for cut in (*self._new, *self._without) if cut.frames and cut.video_id in proofs]
         hosts = (cut for cut in self._without if self._hosts(cut))  # decided on when it is their turn
         failed = self._on_host(hosts, proofs, progress, bar)
-        by_gpu = proven = 0
+        by_gpu = 0
         if self._gpu is not None:
             self._gpu.wait()
+            taken = [cut for cut in asked if cut.video_id in self._gpu.taken]
             self._refused |= self._gpu.refused
-            made = [cut for cut in asked if cut.video_id in self._whole.keys() & self._gpu.taken]
-            made = [cut for cut in made if cut.video_id not in self._refused]
-            taken = [cut for cut in asked if cut.video_id in self._gpu.taken - self._whole.keys()]
             done = [(cut, proofs[cut.video_id]) for cut in taken if cut.video_id not in self._refused]
             for ended in self._workers.run_each(doubt, done, timeout_s=self._timeout_s):
                 why = ended.message if isinstance(ended, Failed) else ended.result
@@ -159,21 +137,14 @@ class ClipFrames:
             there = sum(cut.video_id in self._gpu.taken - redone for cut in self._without)
             progress.update(bar, total=shown, visible=bool(shown), advance=there)
             failed |= self._on_host(again, proofs, progress, bar)
-            proven = len(made)
-            by_gpu = proven + len(taken) - len(again)
+            by_gpu = len(taken) - len(again)
         reasons = Counter(why for video_id, why in self._refused.items() if video_id in proofs)
         return FramesOutcome(
-            there=self._there,
-            host=len(asked) - by_gpu - len(failed),
-            gpu=by_gpu,
-            proven_by_gpu=proven,
-            refused_by_gpu=dict(reasons.most_common()),
-            failed=failed,
+            self._there, len(asked) - by_gpu - len(failed), by_gpu, dict(reasons.most_common()), failed
         )
 
-    def _start(self, gpu: Gpu, raw_videos: Mapping[str, RawVideo]) -> GpuFrames:
+    def _start(self, pool: Workers, raw_videos: Mapping[str, RawVideo]) -> GpuFrames:
         jobs = []
-        new = {cut.video_id for cut in self._new}
         for cut in (*self._new, *self._without):
             raw = raw_videos.get(cut.source.relative_to(self._raw_dir).as_posix())
             if cut.frames is None or raw is None:
@@ -182,26 +153,20 @@ class ClipFrames:
             if why is not None:
                 self._refused[cut.video_id] = why
                 continue
-            whole = gpu.proves and cut.video_id in new and can_prove(cut, raw)
-            if whole:
-                self._whole[cut.video_id] = cut
-            # Frames alone are held against the clip's proof before they get their name.
-            keep = cut.frames if whole else replace(cut.frames, path=unproven(cut.frames.path))
             jobs.append(
                 FrameJob(
                     video_id=cut.video_id,
                     source=cut.source,
                     start_s=cut.start_s,
                     end_s=cut.end_s,
-                    keep=keep,
+                    keep=replace(cut.frames, path=unproven(cut.frames.path)),
                     width=raw.width,
                     height=raw.height,
-                    clip=cut if whole else None,
                 )
             )
-        started = GpuFrames(gpu.pool, jobs, timeout_s=self._timeout_s)
-        started.start()
-        return started
+        gpu = GpuFrames(pool, jobs, timeout_s=self._timeout_s)
+        gpu.start()
+        return gpu
 
     def _hosts(self, cut: Cut) -> bool:
         return self._gpu is None or self._gpu.host_takes(cut.video_id)

@@ -16,7 +16,6 @@ from asl.errors import UserError
 from asl.files import remove_parts
 from asl.preprocess.clip_frames import ClipFrames, FramesOutcome, asked_frames
 from asl.preprocess.encoders import Encoder
-from asl.preprocess.gpu_frames import Gpu
 from asl.preprocess.matching import Match, Unmatched
 from asl.preprocess.metadata import Instance
 from asl.preprocess.proof_log import ProofLog, asked_for
@@ -104,7 +103,7 @@ def cut_all(
     progress: Progress,
     *,
     raw_videos: Mapping[str, RawVideo],
-    gpu: Gpu | None = None,
+    gpu: Workers | None = None,
 ) -> Outcome:
     """Make every clip that is not there and right, and the frames of each, in worker processes.
 
@@ -115,13 +114,12 @@ def cut_all(
         workers: who cuts.
         progress: where bars are shown.
         raw_videos: what is known of the raw files, by their path in the raw folder.
-        gpu: one that is to make clips and frames; None: the host makes all.
+        gpu: processes that drive a GPU, if it is to make frames; None: the host makes all.
     """
     proofs: dict[str, Proof] = {}
     to_do: list[Cut] = []
     for cut in cuts:
-        strictly = config.trim.proof == "host"
-        proof = None if config.overwrite else log.is_right(cut, strictly=strictly)
+        proof = None if config.overwrite else log.is_right(cut)
         if proof is None:
             to_do.append(cut)
         else:
@@ -134,46 +132,28 @@ def cut_all(
     failures: dict[str, CutFailure] = {}
     bar = progress.add_task("cutting clips", total=len(cuts), completed=reused)
     timeout_s = config.trim.timeout_s
-
-    def note(cut: Cut, result: Proof | TrimError) -> None:
-        if isinstance(result, Proof):
-            proofs[cut.video_id] = result
-            log.add(cut, asked[cut.video_id], result)
-        else:
-            end_s = None if cut.end_s is None else float(cut.end_s)
-            failures[cut.video_id] = CutFailure(result.message, result.reason, float(cut.start_s), end_s)
-        progress.advance(bar)
-
-    def on_host(tasks: Iterator[tuple[Cut, ...]]) -> list[tuple[Cut, ...]]:
-        """Returns the clips of groups in which one hung or crashed, each on its own."""
-        alone: list[tuple[Cut, ...]] = []
+    again: list[tuple[Cut, ...]] = []  # of groups in which one clip hung or crashed
+    for groups in (_groups(to_do, workers.count, work), again):
+        tasks = (tuple(map(frames.for_host, group)) for group in groups)
         ahead = 2 * workers.count
         for ended in workers.run_lazily(trim_together, tasks, ahead=ahead, timeout_s=timeout_s):
             if isinstance(ended, Failed) and len(ended.task) > 1:
-                alone += [(cut,) for cut in ended.task]
+                again += [(cut,) for cut in ended.task]
                 continue
             results = ended.result if isinstance(ended, Done) else [_failure(ended, timeout_s)]
             for cut, result in zip(ended.task, results, strict=True):
-                note(cut, result)
-            for made in frames.proven_by_gpu():
-                note(*made)
-        return alone
-
-    alone = on_host(_not_taken(_groups(to_do, workers.count, work), frames))
-    left = _groups(frames.left_by_gpu(), workers.count, work)
-    for made in frames.proven_by_gpu():
-        note(*made)
-    alone += on_host(iter(left))
-    on_host(iter(alone))
+                if isinstance(result, Proof):
+                    proofs[cut.video_id] = result
+                    log.add(cut, asked[cut.video_id], result)
+                else:
+                    failures[cut.video_id] = CutFailure(
+                        result.message,
+                        result.reason,
+                        float(cut.start_s),
+                        None if cut.end_s is None else float(cut.end_s),
+                    )
+                progress.advance(bar)
     return Outcome(proofs, failures, reused, frames.finish(proofs, progress))
-
-
-def _not_taken(groups: Iterable[tuple[Cut, ...]], frames: ClipFrames) -> Iterator[tuple[Cut, ...]]:
-    """What is left of groups when it is their turn."""
-    for group in groups:
-        task = tuple(cut for one in group if (cut := frames.for_host(one)) is not None)
-        if task:
-            yield task
 
 
 class _Work:

@@ -1,7 +1,5 @@
 """Frames of many clips at once, decoded and made small on a GPU by DALI. Runs in a worker process.
 
-Whole H.264 files become clips here too, without the host decoding them (gpu_clips.py).
-
 Only here, and only when it is chosen, is DALI imported.
 """
 
@@ -9,7 +7,7 @@ from __future__ import annotations
 
 from collections import Counter, defaultdict
 from collections.abc import Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from fractions import Fraction
 from functools import lru_cache
@@ -24,9 +22,7 @@ from asl.frame_store import Frames, write_frames
 from asl.preprocess import video
 from asl.preprocess.cuda_driver import enter_context, free_device_bytes
 from asl.preprocess.frame_keeper import KeepFrames
-from asl.preprocess.gpu_clips import CopiedClip
 from asl.preprocess.raw_files import RawVideo
-from asl.preprocess.trim import Cut, Proof
 from asl.preprocess.video import Index, VideoError
 from asl.time_grid import frames_on_display, grid_length
 
@@ -60,7 +56,6 @@ class FrameJob:
     keep: KeepFrames
     width: int  # pixels of the source
     height: int
-    clip: Cut | None = None  # a whole file that is to be made a clip here too, see gpu_clips.py
 
 
 @dataclass
@@ -95,30 +90,23 @@ def warm_up(_: int) -> None:
     _pipeline(GROUP, "mixed")
 
 
-def make_batch(jobs: tuple[FrameJob, ...]) -> list[Proof | str | None]:
-    """Make and write the frames of each clip, and the clip itself where the job has one.
+def decode_batch(jobs: tuple[FrameJob, ...]) -> list[str | None]:
+    """Make and write the frames of each clip; None where that went well, else why it did not.
 
-    Threads read files before, have clips proven meanwhile, and write each clip's frames while the device
-    decodes the next ones.
-
-    Returns:
-        For each job None, or a proof where it has a clip; a text: why it must be done elsewhere.
+    Threads read the files before, and write each clip's frames while the device decodes the next ones.
     """
-    results: list[Proof | str | None] = [None] * len(jobs)
+    results: list[str | None] = [None] * len(jobs)
     limit = max(1, int(_SHARE * free_device_bytes() / 2))
-    indexes = _Indexes()
     with ThreadPoolExecutor(_THREADS) as threads:
-        preparing = [threads.submit(_prepare, job, indexes) for job in jobs]
+        sources = _Sources()
+        preparing = [threads.submit(_prepare, job, sources) for job in jobs]
         prepared = [future.result() for future in preparing]
-        checking: dict[int, Future[None]] = {}
         samples: list[_Sample] = []
         for place, (job, found) in enumerate(zip(jobs, prepared, strict=True)):
             if isinstance(found, str):
                 results[place] = found
-                continue
-            if found.copied is not None:
-                checking[place] = threads.submit(found.copied.check)
-            samples += _split(place, job, found, limit)
+            else:
+                samples += _split(place, job, found, limit)
         left = Counter(sample.clip for sample in samples)  # samples that are still to come
         parts: list[list[Frames]] = [[] for _ in jobs]
         writing = {}
@@ -131,14 +119,9 @@ def make_batch(jobs: tuple[FrameJob, ...]) -> list[Proof | str | None]:
                 else:
                     parts[place].append(frames)
                 if not left[place] and results[place] is None and isinstance(found, _Prepared):
-                    # Its check was submitted before, so that it is done or being done when this begins.
-                    check = checking.get(place)
-                    writing[place] = threads.submit(_finish, jobs[place], found, parts[place], check)
+                    writing[place] = threads.submit(_write, jobs[place], found, parts[place])
         for place, future in writing.items():
             results[place] = future.result()
-    for found in prepared:
-        if isinstance(found, _Prepared) and found.copied is not None:
-            found.copied.discard()  # nothing is left of those that took their name
     return results
 
 
@@ -173,58 +156,45 @@ def frame_numbers(
     return (first + frames_on_display(points, starts)).astype(np.int32)
 
 
-class _Indexes:
-    """What files' packets say, read once for all the segments of a file in a batch."""
+class _Sources:
+    """Files, each read once for all its clips in a batch."""
 
     def __init__(self) -> None:
         self._locks: defaultdict[Path, Lock] = defaultdict(Lock)
-        self._known: dict[Path, tuple[Index, npt.NDArray[np.uint8]]] = {}
+        self._read: dict[Path, tuple[Index, npt.NDArray[np.uint8]]] = {}
 
-    def read(self, source: Path) -> tuple[Index, npt.NDArray[np.uint8]]:
-        """A file's index, and its bytes. Raises VideoError or OSError."""
-        with self._locks[source]:
-            if source not in self._known:
-                self._known[source] = video.read_index(source), np.fromfile(source, np.uint8)
-            return self._known[source]
+    def __getitem__(self, path: Path) -> tuple[Index, npt.NDArray[np.uint8]]:
+        """What a file's packets say, and its bytes. Raises VideoError or OSError."""
+        with self._locks[path]:
+            if path not in self._read:
+                self._read[path] = video.read_index(path), np.fromfile(path, np.uint8)
+            return self._read[path]
 
 
 @dataclass(frozen=True)
 class _Prepared:
     encoded: npt.NDArray[np.uint8]  # the whole file
-    numbers: npt.NDArray[np.int32]  # of the frames that are decoded, rising, each once
-    kept: npt.NDArray[np.intp]  # places among these of the frames that are kept
-    times_s: Sequence[float]  # theirs, from the clip's first frame
+    numbers: npt.NDArray[np.int32]  # of the frames that are kept, rising, each once
+    places: npt.NDArray[np.intp]  # among these, of what is kept: some stand there several times
+    times_s: Sequence[float]  # of what is kept, from the clip's first frame
     matrix: int
-    copied: CopiedClip | None
 
 
-def _prepare(job: FrameJob, indexes: _Indexes) -> _Prepared | str:
+def _prepare(job: FrameJob, sources: _Sources) -> _Prepared | str:
     fps = job.keep.spec.fps
-    copied: CopiedClip | None = None
     try:
-        if job.clip is None:
-            index, encoded = indexes.read(job.source)
-        else:
-            copied = CopiedClip(job.clip)
-            index, encoded = copied.index, np.fromfile(copied.part, np.uint8)
-        grid = frame_numbers(index.times, index.end, job.start_s, job.end_s, fps)
-        if not len(grid):
-            return "no frame in the segment"
-        if fps is None:
-            times = [float(index.times[i] - index.times[grid[0]]) for i in grid]
-        else:
-            times = [i / fps for i in range(len(grid))]
-        more = np.array(copied.wanted if copied else [], np.int32)
-        numbers = np.unique(np.concatenate([grid, more]))
-        return _Prepared(encoded, numbers, np.searchsorted(numbers, grid), times, index.matrix, copied)
+        index, encoded = sources[job.source]
     except (VideoError, OSError) as error:
-        if copied is not None:
-            copied.discard()
-        return _said(error)
-
-
-def _said(error: VideoError | OSError) -> str:
-    return str(getattr(error, "strerror", None) or error)
+        return str(getattr(error, "strerror", None) or error)
+    kept = frame_numbers(index.times, index.end, job.start_s, job.end_s, fps)
+    if not len(kept):
+        return "no frame in the segment"
+    if fps is None:
+        times = [float(index.times[i] - index.times[kept[0]]) for i in kept]
+    else:
+        times = [i / fps for i in range(len(kept))]
+    numbers, places = np.unique(kept, return_inverse=True)
+    return _Prepared(encoded, numbers, places, times, index.matrix)
 
 
 def _split(place: int, job: FrameJob, found: _Prepared, limit: int) -> Iterator[_Sample]:
@@ -365,21 +335,10 @@ def _reason(error: BaseException) -> str:
     return text[:200] or type(error).__name__
 
 
-def _finish(
-    job: FrameJob, found: _Prepared, parts: Sequence[Frames], check: Future[None] | None
-) -> Proof | str | None:
-    """Write a clip's frames and, once it is proven, give the clip its name."""
+def _write(job: FrameJob, found: _Prepared, parts: Sequence[Frames]) -> str | None:
     frames = np.concatenate(parts) if len(parts) > 1 else parts[0]
-    proof: Proof | None = None
     try:
-        if found.copied is not None and check is not None:
-            check.result()
-            proof = found.copied.prove(lambda numbers: frames[np.searchsorted(found.numbers, numbers)])
-            if len(found.kept) != job.keep.spec.count(proof.duration_s, proof.num_frames):
-                return "another number of frames than the proof"
-        write_frames(job.keep.path, frames[found.kept], found.times_s, job.keep.origin)
-        if found.copied is not None:
-            found.copied.take_name()
-    except (VideoError, OSError) as error:
-        return _said(error)
-    return proof
+        write_frames(job.keep.path, frames[found.places], found.times_s, job.keep.origin)
+    except OSError as error:
+        return error.strerror or str(error)
+    return None

@@ -7,14 +7,10 @@ also where the card has no encoder. Only doing it tells.
 from __future__ import annotations
 
 import ctypes
-import dataclasses
 import io
-import math
 import os
-import random
 import re
-import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 from fractions import Fraction
 from functools import partial
@@ -24,9 +20,7 @@ from typing import Any
 import av
 from av.codec.hwaccel import HWAccel
 
-from asl.preprocess import nvdec
 from asl.preprocess.encoders import all_taken, ffmpeg_log, nvenc
-from asl.preprocess.video import VideoError, decode_coded
 
 #: Codecs that raw videos have, with an encoder of PyAV's, its options and a container.
 CODECS: dict[str, tuple[str, dict[str, str], str]] = {
@@ -39,13 +33,9 @@ CODECS: dict[str, tuple[str, dict[str, str], str]] = {
 }
 
 _FRAMES = 5
-_WRONG_BYTES = 16
-_LEAST_TOLD = 0.75  # an H100 tells of 98 of 100 (benchmarks/README.md)
-_GRAIN = 8
 _SIDE = 256  # GPUs decode VP9 from 128x128 on and encode H.264 from about 145x49 on
 
 _GET_DRIVER = "install NVIDIA's driver; a container sees it if it is started with --gpus all"
-_GET_VIDEO = "in a container, set NVIDIA_DRIVER_CAPABILITIES=compute,video,utility; else reinstall the driver"
 _OTHER_WAY = "take trim=auto or trim=cpu"
 GET_DALI = "make install gpu=1, or pip install 'asl[gpu]'"
 
@@ -64,14 +54,9 @@ def check(name: str) -> Capability:
     """Try one thing out; may crash or hang with the driver.
 
     Args:
-        name: ``gpu``, ``nvenc``, ``dali``, ``proof`` or one of :data:`CODECS`.
+        name: ``gpu``, ``nvenc``, ``dali`` or one of :data:`CODECS`.
     """
-    checks: dict[str, Callable[[], Capability]] = {
-        "gpu": _gpu,
-        "nvenc": _nvenc,
-        "dali": _dali,
-        "proof": _proof,
-    }
+    checks: dict[str, Callable[[], Capability]] = {"gpu": _gpu, "nvenc": _nvenc, "dali": _dali}
     return checks.get(name, partial(_decoder, name))()
 
 
@@ -197,75 +182,6 @@ def _dali() -> Capability:
     if shape != (2, _SIDE, _SIDE, 3):
         return Capability("dali", False, f"nvidia-dali {__version__} gave frames of shape {shape}")
     return Capability("dali", True, f"nvidia-dali {__version__} decoded H.264")
-
-
-def _proof() -> Capability:
-    """Whether the GPU's decoder passes what is whole, and mostly tells of damage where the host's does."""
-    with tempfile.TemporaryDirectory() as folder:
-        path = Path(folder) / "grain.mp4"
-        path.write_bytes(_grainy_clip())
-        clip = nvdec.read_clip(path)
-    try:
-        nvdec.check(clip)
-    except (OSError, VideoError) as error:
-        return Capability("proof", False, f"NVDEC does not pass a whole clip: {error}", _GET_VIDEO)
-    damaged = [one for one in _damaged(clip) if not _passes(_decode_on_host, one)]
-    told = sum(not _passes(nvdec.check, one) for one in damaged)
-    detail = f"NVDEC tells of {told} of {len(damaged)} damaged clips"
-    return Capability("proof", bool(damaged) and told >= _LEAST_TOLD * len(damaged), detail)
-
-
-def _damaged(clip: nvdec.CodedClip) -> Iterator[nvdec.CodedClip]:
-    """The clip with some wrong bytes in one of its pictures, but for the first, in one of three places."""
-    for number, picture in enumerate(clip.pictures[1:], 1):
-        for part in (0.2, 0.4, 0.6):
-            start = int(len(picture.data) * part)
-            end = start + _WRONG_BYTES
-            wrong = bytes(255 - byte for byte in picture.data[start:end])
-            pictures = list(clip.pictures)
-            data = picture.data[:start] + wrong + picture.data[end:]
-            pictures[number] = dataclasses.replace(picture, data=data)
-            yield dataclasses.replace(clip, pictures=pictures)
-
-
-def _passes(check: Callable[[nvdec.CodedClip], None], clip: nvdec.CodedClip) -> bool:
-    try:
-        check(clip)
-    except VideoError:
-        return False
-    return True
-
-
-def _decode_on_host(clip: nvdec.CodedClip) -> None:
-    decode_coded(picture.data for picture in clip.pictures)
-
-
-def _grainy_clip() -> bytes:
-    """An H.264 MP4 of a moving pattern with some noise on it, whose pictures have some kilobytes each."""
-    file, source = io.BytesIO(), random.Random(0)
-    noise = bytes(source.randrange(-_GRAIN, _GRAIN + 1) + 128 for _ in range(2 * _SIDE * _SIDE))
-    pattern = [round(60 * math.sin(place / 9)) for place in range(_SIDE + 8 * _FRAMES)]
-    with av.open(file, "w", format="mp4") as container:
-        stream: Any = container.add_stream("libx264", rate=25)
-        stream.width = stream.height = _SIDE
-        stream.pix_fmt = "yuv420p"
-        stream.codec_context.thread_count = 1  # the same bytes on every machine
-        for index in range(_FRAMES):
-            frame = _picture(index)
-            begin = source.randrange(_SIDE * _SIDE)
-            plane = frame.planes[0]
-            plane.update(
-                b"".join(
-                    bytes(
-                        noise[begin + y * _SIDE + x] + pattern[x + 8 * index] * (y % 48) // 48
-                        for x in range(_SIDE)
-                    ).ljust(plane.line_size, b"\0")
-                    for y in range(_SIDE)
-                )
-            )
-            container.mux(stream.encode(frame))
-        container.mux(stream.encode(None))
-    return file.getvalue()
 
 
 def tiny_clip(codec: str) -> bytes:

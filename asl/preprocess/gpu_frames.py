@@ -1,8 +1,8 @@
-"""Clips and frames made on the GPU while the host makes others: who makes which, and what came of it.
+"""Frames made on the GPU while the host cuts and proves: who makes which, and what came of it.
 
-The GPU takes whole H.264 files first, large pictures first: these it copies, proves and makes the frames of,
-and the host need not look at them. Of the others, which the host has to decode in order to encode them, it
-makes the frames only. The host takes what nobody has taken when it comes to it, so neither waits.
+The host's strict decoder must see every clip anyway, as a GPU's conceals damage, and while it does it can
+keep frames at little cost. So neither waits for the other: the GPU takes clips in batches from one end,
+large pictures first, and the host keeps the frames of those that nobody has taken when it comes to them.
 """
 
 from __future__ import annotations
@@ -10,8 +10,6 @@ from __future__ import annotations
 import threading
 from collections import deque
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -34,24 +32,15 @@ PROCESSES = 2
 _ANOTHER_PICTURE = 12
 
 
-@dataclass(frozen=True)
-class Gpu:
-    """The processes that drive the GPU, and what they can be asked for."""
-
-    pool: Workers
-    proves: bool  # it tells of damaged pictures
-
-
-@contextmanager
-def start_gpu(timeout_s: float) -> Iterator[Workers]:
-    """Processes that drive the GPU, warming up from now on."""
-    with Workers(PROCESSES) as pool:
-        pool.run_each(dali_frames.warm_up, list(range(PROCESSES)), timeout_s=timeout_s)
-        yield pool
+def start_gpu(timeout_s: float) -> Workers:
+    """The processes that drive the GPU, warming up; a context."""
+    pool = Workers(PROCESSES)
+    pool.run_each(dali_frames.warm_up, list(range(PROCESSES)), timeout_s=timeout_s)
+    return pool
 
 
 class GpuFrames:
-    """Makes clips and frames in processes and a thread of its own, from :meth:`start` to :meth:`wait`.
+    """Makes frames in processes and a thread of its own, from :meth:`start` to :meth:`wait`.
 
     Args:
         pool: of :func:`start_gpu`.
@@ -61,9 +50,7 @@ class GpuFrames:
 
     def __init__(self, pool: Workers, jobs: Iterable[FrameJob], *, timeout_s: float) -> None:
         self._pool = pool
-        ordered = sorted(
-            jobs, key=lambda job: (job.clip is None, -job.width * job.height, job.source, job.start_s)
-        )
+        ordered = sorted(jobs, key=lambda job: (-job.width * job.height, job.source, job.start_s))
         self._queue = deque(ordered)
         self._free = {job.video_id for job in ordered}
         self._lock = threading.Lock()
@@ -71,14 +58,13 @@ class GpuFrames:
         self._thread = threading.Thread(target=self._run, daemon=True)
         self.taken: set[str] = set()
         self.refused: dict[str, str] = {}  # by video_id: why the host must do it
-        self.proofs: deque[tuple[Cut, Proof]] = deque()  # of clips that were made, until someone takes them
         self.broken: BaseException | None = None
 
     def start(self) -> None:
         self._thread.start()
 
     def host_takes(self, video_id: str) -> bool:
-        """True if the host is to make this; it is then no longer the GPU's to take."""
+        """True if the host is to make these frames; they are then no longer the GPU's to take."""
         with self._lock:
             self._free.discard(video_id)
             return video_id not in self.taken
@@ -119,7 +105,7 @@ class GpuFrames:
             if not any(isinstance(ended, Done) for ended in warm):
                 return  # nothing was taken, so the host makes all
             for ended in self._pool.run_lazily(
-                dali_frames.make_batch,
+                dali_frames.decode_batch,
                 self._batches(),
                 ahead=PROCESSES,
                 timeout_s=self._timeout_s,
@@ -131,12 +117,10 @@ class GpuFrames:
         except BaseException as error:
             self.broken = error
 
-    def _note(self, jobs: Iterable[FrameJob], results: Iterable[Proof | str | None]) -> None:
-        for job, result in zip(jobs, results, strict=True):
-            if isinstance(result, str):
-                self.refused[job.video_id] = result
-            elif result is not None and job.clip is not None:
-                self.proofs.append((job.clip, result))
+    def _note(self, jobs: Iterable[FrameJob], results: Iterable[str | None]) -> None:
+        for job, why in zip(jobs, results, strict=True):
+            if why is not None:
+                self.refused[job.video_id] = why
 
 
 def unproven(path: Path) -> Path:

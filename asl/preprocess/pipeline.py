@@ -29,7 +29,7 @@ from asl.preprocess.cutting import Outcome, clip_path, cut_all, only_run, plan_c
 from asl.preprocess.decord_probe import probe_with_decord
 from asl.preprocess.evidence import find_lengths, load_lengths
 from asl.preprocess.findings import Findings
-from asl.preprocess.gpu_frames import Gpu, start_gpu
+from asl.preprocess.gpu_frames import start_gpu
 from asl.preprocess.matching import (
     Evidence,
     Match,
@@ -66,13 +66,10 @@ def preprocess(config: PreprocessConfig) -> None:
         SystemExit: with 1 if ``config.strict`` and a row was refused or a clip failed.
     """
     with ExitStack() as closing:
-        pool = None
+        gpu = None
         if config.trim.name == "dali" and config.frames.enabled:  # it warms up while the machine is looked at
-            pool = closing.enter_context(start_gpu(config.trim.timeout_s))
-        choice, capabilities = decide(config.trim)
-        if choice.name == "dali" and config.frames.enabled and pool is None:
-            pool = closing.enter_context(start_gpu(config.trim.timeout_s))
-        gpu = None if pool is None else Gpu(pool, choice.gpu_proves)
+            gpu = closing.enter_context(start_gpu(config.trim.timeout_s))
+        choice, capabilities = decide(config.trim.name)
         # What drives a GPU works in short bursts for which the GPU waits.
         nice = 0 if gpu is None else _NICE
         workers = closing.enter_context(Workers(workers_for(choice.name, config.trim), nice=nice))
@@ -84,7 +81,7 @@ def _preprocess(
     choice: Choice,
     capabilities: Capabilities | None,
     workers: Workers,
-    gpu: Gpu | None,
+    gpu: Workers | None,
 ) -> None:
     console = Console()
     console.print(f"trim: {choice}", soft_wrap=True, markup=False, highlight=False)

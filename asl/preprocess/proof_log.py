@@ -55,15 +55,10 @@ class ProofLog:
         path.parent.mkdir(parents=True, exist_ok=True)
         self._write_all()  # also mends a torn last line before anything is appended to it
 
-    def is_right(self, cut: Cut, *, strictly: bool = True) -> Proof | None:
-        """The proof of a clip that is there, whole, and cut as asked; otherwise None.
-
-        Args:
-            cut: what is asked for.
-            strictly: a proof by the GPU does not do.
-        """
+    def is_right(self, cut: Cut) -> Proof | None:
+        """The proof of a clip that is there, whole, and cut as asked; otherwise None."""
         proven = self._proven.get(cut.video_id)
-        if proven is None or proven.asked != asked_for(cut) or (strictly and proven.proof.by_gpu):
+        if proven is None or proven.asked != asked_for(cut):
             return None
         try:
             unchanged = (

@@ -150,9 +150,7 @@ def _show_frames(frames: dict[str, Any], console: Console) -> None:
     made = {"on the GPU": frames["gpu"], "on the host": frames["host"], "there already": frames["there"]}
     if any(made.values()):
         told = ", ".join(f"{count} {where}" for where, count in made.items() if count)
-        proven = frames["proven_by_gpu"]
-        clips = f"; of {proven} of these clips the GPU's decoder gave the proof" if proven else ""
-        console.print(f"frames for training: {told}{clips}", soft_wrap=True)
+        console.print(f"frames for training: {told}")
     for why, count in frames["refused_by_gpu"].items():
         console.print(f"  {count} not on the GPU: {escape(why)}", soft_wrap=True)
     if frames["failed"]:

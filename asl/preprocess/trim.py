@@ -13,7 +13,7 @@ from asl.preprocess.encoders import Encoder
 from asl.preprocess.fingerprint import frames_to_keep, to_text
 from asl.preprocess.frame_keeper import FrameKeeper, KeepFrames
 from asl.preprocess.strip import frames_to_show
-from asl.preprocess.video import Decoded, Reader, Timeline, VideoError, VideoInfo
+from asl.preprocess.video import Reader, Timeline, VideoError, VideoInfo
 
 #: How far a written time stamp may lie from the one that was meant: containers round to their
 #: own tick, 1/1000 s in Matroska; a frame at 60 fps is 16 times as long.
@@ -67,7 +67,6 @@ class Proof:
     size: int  # bytes
     digest: str  # BLAKE2b-160 of the file
     fingerprint: str  # see fingerprint.py
-    by_gpu: bool = False  # whose decoder it was; the host's is stricter
 
 
 def trim_together(cuts: tuple[Cut, ...]) -> list[Proof | TrimError]:
@@ -191,16 +190,6 @@ def _prove(cut: Cut, part: Path, meant: Timeline, *, copied: bool, each: video.S
         show_side=strip.SIDE,
         each=each,
     )
-    return proof_of(cut, part, meant, decoded, copied=copied)
-
-
-def proof_of(cut: Cut, part: Path, meant: Timeline, decoded: Decoded, *, copied: bool) -> Proof:
-    """Hold what a decoder found in the written file against what was meant, and keep its pictures.
-
-    Raises:
-        VideoError: it is not what was meant.
-        OSError: the pictures cannot be written.
-    """
     got, info = decoded.timeline, decoded.info
     _check_form(info)
     if len(got.times) != len(meant.times):

@@ -11,8 +11,8 @@ from asl.preprocess.capabilities import Capabilities, find_capabilities
 from asl.preprocess.encoders import Encoder, nvenc, x264
 
 #: Driving DALI and keeping frames on the host both take about 50 milliseconds of a core for a clip
-#: (benchmarks/README.md), so a GPU helps only where the host need not decode the clip either.
-_DALI_IS_NO_FASTER = "no faster than the CPU where the host gives the proofs (trim.proof=gpu lets the GPU)"
+#: (benchmarks/README.md), so a GPU saves the host nothing, and the CPU alone is simpler.
+_DALI_IS_NO_FASTER = "no faster than the CPU, which must prove every clip anyway"
 
 #: Cores keep one GPU's decoder and encoder busy; more processes only fill its memory.
 _MOST_NVENC_WORKERS = 8
@@ -32,33 +32,29 @@ class Choice:
 
     name: str  # cpu, nvenc or dali
     why: str
-    gpu_proves: bool = False  # whole H.264 files, with trim.proof=gpu
 
     def __str__(self) -> str:
         return f"{self.name} ({self.why})"
 
 
-def decide(trim: TrimConfig) -> tuple[Choice, Capabilities | None]:
-    """What to take, and what was found out for it; ``trim=cpu`` looks at nothing.
+def decide(name: str) -> tuple[Choice, Capabilities | None]:
+    """What to take for ``trim=name``, and what was found out for it; ``cpu`` looks at nothing.
 
     Raises:
         TrimChoiceError: it was asked for and cannot work here.
     """
-    if trim.proof == "gpu" and trim.name not in ("dali", "auto"):
-        raise TrimChoiceError(f"trim.proof=gpu: trim={trim.name} has the host prove clips; take trim=dali")
-    if trim.name == "cpu":
+    if name == "cpu":
         return Choice("cpu", "as asked"), None
     capabilities = find_capabilities(codecs=())
-    return choose(trim.name, capabilities, proof=trim.proof), capabilities
+    return choose(name, capabilities), capabilities
 
 
-def choose(name: str, capabilities: Capabilities, *, proof: str = "host") -> Choice:
+def choose(name: str, capabilities: Capabilities) -> Choice:
     """The way to cut.
 
     Args:
         name: as configured: auto, cpu, nvenc or dali.
         capabilities: of this machine.
-        proof: as configured: host or gpu.
 
     Raises:
         TrimChoiceError: naming what was asked for, why it cannot work and what to do.
@@ -70,30 +66,13 @@ def choose(name: str, capabilities: Capabilities, *, proof: str = "host") -> Cho
         if not found.works:
             remedy = f": {found.remedy}" if found.remedy else ""
             raise TrimChoiceError(f"trim={name} cannot work here, {found.detail}{remedy}")
-        on = f"as asked, on {capabilities.gpu.detail}"
-        return _dali(on, capabilities, proof) if name == "dali" else Choice(name, on)
+        return Choice(name, f"as asked, on {capabilities.gpu.detail}")
     if not capabilities.gpu.works:
         return Choice("cpu", capabilities.gpu.detail)
-    dali = _DALI_IS_NO_FASTER if capabilities.dali.works else capabilities.dali.detail
-    if capabilities.dali.works and proof == "gpu":
-        if capabilities.proof.works:
-            return _dali(capabilities.gpu.detail, capabilities, proof)
-        dali = capabilities.proof.detail
     if capabilities.nvenc.works:
-        return Choice("nvenc", f"{capabilities.gpu.detail}; dali: {dali}")
+        return Choice("nvenc", capabilities.gpu.detail)
+    dali = _DALI_IS_NO_FASTER if capabilities.dali.works else capabilities.dali.detail
     return Choice("cpu", f"nvenc: {capabilities.nvenc.detail}; dali: {dali}")
-
-
-def _dali(on: str, capabilities: Capabilities, proof: str) -> Choice:
-    if proof == "host":
-        return Choice("dali", f"{on}; the host proves the clips")
-    if not capabilities.proof.works:
-        return Choice("dali", f"{on}; the host proves the clips, as {capabilities.proof.detail}")
-    return Choice(
-        "dali",
-        f"{on}; the GPU proves whole H.264 files, trim.proof=host is stricter: {capabilities.proof.detail}",
-        gpu_proves=True,
-    )
 
 
 def encoder_for(way: str, trim: TrimConfig, capabilities: Capabilities | None = None) -> Encoder:

@@ -6,7 +6,7 @@ finds wrong is a :class:`VideoError`: ffmpeg conceals damage and exits with 0.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from fractions import Fraction
@@ -166,18 +166,6 @@ def decode(
 def _thumbnail(frame: VideoFrame, side: int, scale: VideoReformatter) -> npt.NDArray[np.uint8]:
     small = scale.reformat(frame, width=side, height=side, format="gray", interpolation="AREA", threads=1)
     return small.to_ndarray().astype(np.uint8, copy=False)
-
-
-def thumbnails(frames: Iterable[npt.NDArray[np.uint8]], *, side: int) -> npt.NDArray[np.uint8]:
-    """``(N, side, side)``, grey, as :func:`decode` takes them; of RGB frames ``(H, W, 3)``."""
-    scale = VideoReformatter()
-    return np.stack([_thumbnail(VideoFrame.from_ndarray(one, format="rgb24"), side, scale) for one in frames])
-
-
-def fitted(frames: Iterable[npt.NDArray[np.uint8]], *, side: int) -> tuple[npt.NDArray[np.uint8], ...]:
-    """RGB frames ``(H, W, 3)`` as large as fits into a square of ``side`` pixels."""
-    scale = VideoReformatter()
-    return tuple(_picture(VideoFrame.from_ndarray(one, format="rgb24"), side, scale) for one in frames)
 
 
 def _picture(frame: VideoFrame, side: int, scale: VideoReformatter) -> npt.NDArray[np.uint8]:
@@ -466,28 +454,24 @@ def read_index(path: Path) -> Index:
     """
     with _open(path) as container:
         stream = _video_stream(container)
-        return index_of(stream, [packet for packet in container.demux(stream) if packet.size])
-
-
-def index_of(stream: VideoStream, packets: Sequence[Packet]) -> Index:
-    """The same of packets that are at hand: all of the stream."""
-    if any(packet.pts is None or packet.is_discard or packet.is_corrupt for packet in packets):
-        raise VideoError("has packets without a time, hidden or damaged ones")
-    if not packets:
-        raise VideoError("holds no frame")
-    shown = sorted((packet.pts or 0, packet.duration or 0) for packet in packets)
-    tick, zero = Fraction(stream.time_base or 0), shown[0][0]
-    end = (shown[-1][0] - zero) * tick + (shown[-1][1] * tick or _nominal(stream))
-    context = stream.codec_context
-    return Index(
-        times=tuple((pts - zero) * tick for pts, _ in shown),
-        end=end,
-        codec=context.name,
-        pix_fmt=context.pix_fmt or "",
-        width=context.width,
-        height=context.height,
-        matrix=int(context.colorspace),
-    )
+        packets = [packet for packet in container.demux(stream) if packet.size]
+        if any(packet.pts is None or packet.is_discard or packet.is_corrupt for packet in packets):
+            raise VideoError("has packets without a time, hidden or damaged ones")
+        if not packets:
+            raise VideoError("holds no frame")
+        shown = sorted((packet.pts or 0, packet.duration or 0) for packet in packets)
+        tick, zero = Fraction(stream.time_base or 0), shown[0][0]
+        end = (shown[-1][0] - zero) * tick + (shown[-1][1] * tick or _nominal(stream))
+        context = stream.codec_context
+        return Index(
+            times=tuple((pts - zero) * tick for pts, _ in shown),
+            end=end,
+            codec=context.name,
+            pix_fmt=context.pix_fmt or "",
+            width=context.width,
+            height=context.height,
+            matrix=int(context.colorspace),
+        )
 
 
 # ---------------------------------------------------------------- reading
@@ -539,24 +523,6 @@ def _decode(container: InputContainer, stream: VideoStream) -> Iterator[VideoFra
                 yield frame
     except av.FFmpegError as error:
         raise VideoError(f"cannot be decoded{_after(last)}: {_said(error)}") from None
-
-
-def decode_coded(pictures: Iterable[bytes]) -> None:
-    """Decode H.264 pictures that are at hand, each as a byte stream, as strictly as files.
-
-    Raises:
-        VideoError: one is damaged.
-    """
-    decoder = av.CodecContext.create("h264", "r")
-    decoder.thread_count = 1  # several lose errors
-    decoder.options = {"err_detect": "explode"}
-    try:
-        for packet in (*map(Packet, pictures), None):
-            for frame in decoder.decode(packet):
-                if frame.is_corrupt:
-                    raise VideoError("has a damaged frame")
-    except av.FFmpegError as error:
-        raise VideoError(f"cannot be decoded: {_said(error)}") from None
 
 
 def _first(frames: Iterator[VideoFrame]) -> VideoFrame:
