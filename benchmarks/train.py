@@ -87,7 +87,9 @@ def make_data(data: Path, scale: Scale) -> None:
     subprocess.run(command, check=True, stdout=subprocess.DEVNULL, cwd=data)
     made = read_manifest(data / "metadata" / "few_manifest.csv")
     multiply(data, made, "bench", scale.train_clips, scale.val_clips)
-    multiply(data, made, "part", min(scale.train_clips, 12 * scale.batch), scale.batch)
+    # A worker decodes whole batches, so that few of them would show a batch's time and not a rate.
+    batches = max(12, 3 * scale.workers)
+    multiply(data, made, "part", min(scale.train_clips, batches * scale.batch), scale.batch)
 
 
 def multiply(data: Path, made: list[Clip], name: str, train_clips: int, val_clips: int) -> None:
@@ -391,9 +393,13 @@ def main() -> None:
                 save()
             short = dataclasses.replace(scale, epochs=2)
             results["decord"] = run_train(data, "part", short, *trainer, "reader=decord")
+            save()
         if args.keys and not args.cpu:
             few = dataclasses.replace(scale, steps=15)
-            results["keys"] = {name: ceiling(device, few, **keys) for name, keys in KEYS.items()}
+            results["keys"] = {}
+            for name, keys in KEYS.items():
+                results["keys"][name] = ceiling(device, few, **keys)
+                save()
     save()
     _show(results, console)
 
