@@ -1,5 +1,7 @@
 """Raw videos and WLASL metadata in, proven clips and a manifest out: ``python preprocess.py``."""
 
+import sys
+
 import hydra
 from omegaconf import DictConfig
 
@@ -20,4 +22,8 @@ def main(cfg: DictConfig) -> None:
 
 if __name__ == "__main__":
     with readable_errors():
-        main()
+        try:
+            main()
+        except KeyboardInterrupt:
+            print("stopped; the same command goes on from here", file=sys.stderr)
+            sys.exit(130)  # as a shell says it of SIGINT

@@ -387,7 +387,7 @@ def main() -> None:
         save()
         if not args.no_plain:
             for amp in (False, True) if device.type == "cuda" else (False,):
-                name = "AMP" if amp else "fp32"
+                name = f"{'AMP' if amp else 'fp32'}, batches of {min(scale.batch, 16)}"
                 results[f"plain step, {name}"] = plain_on_device(device, scale, amp=amp)
                 results[f"plain loop, {name}"] = plain_with_decoding(device, data, scale, amp=amp)
                 save()
@@ -421,10 +421,11 @@ def _show(results: dict[str, Any], console: Console) -> None:
             table.add_row(name, f"{rate:.1f}", f"{rate / top:.1%}")
     console.print(table)
     real = results["real"]
+    busy = "an unknown share" if real["busy"] is None else f"{real['busy']:.1%}"
     console.print(f"epochs of train.py, with validation and checkpoints: {real['epoch_s']} s")
     console.print(
         f"first step after {real['first_step_s']:.1f} s; device memory at most {real['device_gb']:.1f} GB; "
-        f"host memory after each epoch {real['host_mb']} MB; GPU busy for {real['busy'] or 0:.1%} of time; "
+        f"host memory after each epoch {real['host_mb']} MB; GPU busy for {busy} of time; "
         f"augmentation {results['augmentation_ms']:.2f} ms a batch"
     )
 

@@ -106,6 +106,16 @@ def test_a_run_that_goes_on_elsewhere_takes_its_best_along(tmp_path: Path) -> No
     assert epochs(tmp_path / "a") == (2, 2)
 
 
+def test_an_older_checkpoint_beside_a_later_best_is_refused(tmp_path: Path) -> None:
+    run(tmp_path / "a", [0.1])
+    (tmp_path / "a" / "last.pt").rename(tmp_path / "old.pt")
+    run(tmp_path / "a", [0.1, 0.2, 0.5])
+    old = (tmp_path / "old.pt").rename(tmp_path / "a" / "old.pt")
+    for folder in (tmp_path / "a", tmp_path / "b"):
+        with pytest.raises(CheckpointError, match=r"old\.pt is of epoch 1, and .*best\.pt .* is of epoch 3"):
+            adopt_best(old, folder)
+
+
 def test_a_write_that_fails_leaves_the_old_file_and_nothing_else(tmp_path: Path) -> None:
     path = tmp_path / "last.pt"
     path.write_bytes(b"old")

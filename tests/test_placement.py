@@ -59,10 +59,12 @@ def test_frames_are_counted_at_the_size_at_which_they_are_drawn() -> None:
 
 
 def test_the_reserve_grows_with_what_is_trained() -> None:
-    usual = {"batch_size": 32, "clip_len": 32, "crop_size": 112, "width": 64, "full_precision": False}
+    usual = {"batch_size": 32, "clip_len": 32, "crop_size": 112, "width": 64, "layers": [2, 2, 2, 2]}
+    usual["full_precision"] = False
     reserve = training_reserve(**usual)  # type: ignore[arg-type]
-    assert 15 * GB < reserve < 30 * GB
-    larger = {"batch_size": 64, "clip_len": 64, "crop_size": 224, "width": 96, "full_precision": True}
+    assert 17.6 * GB < reserve < 22 * GB  # an H100 took 17.6 GB, see benchmarks/README.md
+    larger = {"batch_size": 64, "clip_len": 64, "crop_size": 224, "width": 96, "layers": [3, 4, 6, 3]}
+    larger["full_precision"] = True
     for name, value in larger.items():
         assert training_reserve(**{**usual, name: value}) > reserve  # type: ignore[arg-type]
 

@@ -41,6 +41,17 @@ def clips(data):
     return [path for path in (data / "videos").rglob("*.mp4") if not path.name.startswith(".")]
 
 
+def ends(group):
+    """Whether no process of a group is left, after a while."""
+    for _ in range(50):
+        try:
+            os.killpg(group, 0)
+        except ProcessLookupError:
+            return True
+        time.sleep(0.2)
+    return False
+
+
 def test_killed_in_the_middle_and_run_again_it_gives_what_an_uninterrupted_run_gives(demo_dir, tmp_path):
     whole, killed = (link_demo(demo_dir, tmp_path / name) for name in ("whole", "killed"))
     assert run("dataset=demo", cwd=tmp_path / "whole").returncode == 0
@@ -67,6 +78,29 @@ def test_killed_in_the_middle_and_run_again_it_gives_what_an_uninterrupted_run_g
     for clip in read_manifest(whole / "metadata" / "demo_manifest.csv"):
         assert (killed / clip.path).read_bytes() == (whole / clip.path).read_bytes()
     assert not list((killed / "videos").rglob(".*.part*"))
+
+
+def test_stopped_by_hand_it_says_so_in_one_line_and_leaves_nothing_running(demo_dir, tmp_path):
+    data = link_demo(demo_dir, tmp_path)
+    command = [sys.executable, str(ROOT / "preprocess.py"), "dataset=demo", "trim.workers=2"]
+    process = subprocess.Popen(
+        command,
+        cwd=tmp_path,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        start_new_session=True,
+        text=True,
+    )
+    deadline = time.monotonic() + 60
+    while len(clips(data)) < 5 and time.monotonic() < deadline:
+        time.sleep(0.005)
+    os.killpg(process.pid, signal.SIGINT)  # as a terminal does: to the workers, too
+    assert process.stderr is not None
+    assert process.stderr.read() == "stopped; the same command goes on from here\n"
+    assert process.wait(timeout=60) == 130
+    assert ends(process.pid)
+    assert run("dataset=demo", cwd=tmp_path).returncode == 0
+    assert not [path for path in (data / "videos").rglob(".*") if path.name != ".lock"]
 
 
 def test_a_second_run_at_the_same_time_is_refused(demo_dir, tmp_path):

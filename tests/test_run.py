@@ -267,6 +267,21 @@ def test_keys_that_do_not_go_together_are_named(overrides: list[str], said: str)
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU")
+def test_a_gpu_whose_memory_runs_out_says_what_to_do(
+    tiny_data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def step(*_: Any) -> None:
+        raise torch.cuda.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB.\nmore")
+
+    monkeypatch.setattr(run_module.SignClassifier, "training_step", step)
+    with pytest.raises(UserError) as raised:
+        train(tiny(tiny_data, tmp_path, "data.batch_size=6"))
+    first, second = str(raised.value).splitlines()
+    assert first == "CUDA out of memory. Tried to allocate 2.00 GiB."
+    assert "data.batch_size=3" in second
+    assert "reader.placement=host" in second
+
+
 def test_a_gpu_that_is_not_there_is_said() -> None:
     with pytest.raises(ConfigError, match="no CUDA device"):
         check_config(configure("trainer=gpu"))

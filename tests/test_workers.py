@@ -3,7 +3,7 @@ import time
 
 import pytest
 
-from asl.workers import Done, Failed, run_each
+from asl.workers import Done, Failed, Workers, run_each
 
 
 def work(task):
@@ -28,6 +28,40 @@ def test_a_hang_a_crash_and_an_error_cost_one_task_each():
         "crash": ("crash", "crashed the decoder (exit code -11)"),
         "raise": ("error", "ValueError: not this one"),
     }
+
+
+def test_lazy_tasks_are_taken_as_others_end_and_not_before():
+    taken, ended = [], []
+
+    def tasks():
+        for task in ("a", "raise", "b", "crash", "c", "d"):
+            taken.append(task)
+            assert len(taken) - len(ended) <= 3
+            yield task
+
+    with Workers(2) as workers:
+        for one in workers.run_lazily(work, tasks(), ahead=2, timeout_s=20):
+            ended.append(one.task)
+            if isinstance(one, Done):
+                assert one.result == one.task.upper()
+            else:
+                assert one.reason == {"raise": "error", "crash": "crash"}[one.task]
+    assert sorted(ended) == sorted(taken)
+    assert len(taken) == 6
+
+
+def test_lazy_tasks_that_nobody_wants_any_more_are_never_taken():
+    taken = []
+
+    def tasks():
+        for number in range(100):
+            taken.append(number)
+            yield str(number)
+
+    with Workers(1) as workers:
+        for _ in workers.run_lazily(work, tasks(), ahead=2):
+            break
+    assert len(taken) < 6
 
 
 def test_no_task_is_no_work():

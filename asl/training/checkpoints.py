@@ -145,8 +145,21 @@ def check_same_run(checkpoint: dict[str, Any], path: Path, portable: dict[str, A
 
 
 def adopt_best(resume_from: Path, folder: Path) -> None:
-    """A run that goes on in another folder takes its ``best.pt`` along, or a worse epoch would become it."""
+    """A run that goes on in another folder takes its ``best.pt`` along, or a worse epoch would become it.
+
+    Raises:
+        CheckpointError: it is of a later epoch, so that the best one up to there is not kept any more.
+    """
     theirs, ours = resume_from.with_name(BEST), folder / BEST
-    if theirs.is_file() and theirs.resolve() != ours.resolve():
+    if not theirs.is_file():
+        return
+    epoch, best = (read_checkpoint(path)["asl"]["epoch"] for path in (resume_from, theirs))
+    if best > epoch + 1:  # one later: the program died before that epoch's last.pt, and repeats it
+        raise CheckpointError(
+            f"{resume_from} is of epoch {epoch}, and {theirs} beside it is of epoch {best}: the best epoch "
+            f"up to {epoch} is not kept. Go on from {theirs.with_name(LAST)}, or start afresh from these "
+            f"weights: model.weights={resume_from}"
+        )
+    if theirs.resolve() != ours.resolve():
         with written_beside(ours) as file, theirs.open("rb") as source:
             shutil.copyfileobj(source, file)

@@ -52,6 +52,10 @@ from asl.training.summary import Bar, EpochLine, FirstStepLine, print_result, pr
 METRICS = "metrics.json"
 
 
+class DeviceMemoryError(UserError):
+    """The GPU's memory does not do."""
+
+
 def train(config: TrainConfig, *, callbacks: Sequence[pl.Callback] = ()) -> dict[str, Any]:
     """Train, keep the best epoch on val, measure it once on test.
 
@@ -102,6 +106,13 @@ def train(config: TrainConfig, *, callbacks: Sequence[pl.Callback] = ()) -> dict
         if trainer.interrupted:
             raise UserError(f"stopped; go on with: resume=auto ({folder / LAST} has the last whole epoch)")
         metrics = measure(trainer, module, datamodule, folder)
+    except torch.cuda.OutOfMemoryError as error:
+        raise DeviceMemoryError(
+            f"{next(iter(str(error).splitlines()), 'CUDA out of memory')}\nTake fewer clips a step "
+            f"(data.batch_size={max(1, config.data.batch_size // 2)}), leave the frames on the disk "
+            "(reader.placement=host), or end what else uses the GPU (nvidia-smi)"
+            + (f"; go on with: resume=auto ({folder / LAST})" if (folder / LAST).is_file() else "")
+        ) from error
     except RuntimeError as error:
         explained = datamodule.explain(error)
         if explained is None:
@@ -260,6 +271,7 @@ def build_datamodule(config: TrainConfig) -> ClipDataModule:
             clip_len=data.clip_len,
             crop_size=data.crop_size,
             width=config.model.width,
+            layers=config.model.layers,
             full_precision=precision == "32-true",
         ),
         balance=data.balance,
