@@ -23,7 +23,7 @@ from asl.frame_store import (
 from asl.preprocess.dali_frames import FrameJob, refuses
 from asl.preprocess.frame_keeper import KeepFrames
 from asl.preprocess.gpu_frames import GpuFrames, doubt, unproven
-from asl.preprocess.raw_files import USUAL, RawVideo
+from asl.preprocess.raw_files import USUAL
 from asl.preprocess.trim import Cut, Proof, keep_frames
 from asl.workers import Failed, Workers
 
@@ -55,11 +55,11 @@ def asked_frames(
     return KeepFrames(frames_path(Path(config.paths.frames_dir), spec, video_id), spec, made_from)
 
 
-def space_needed(cuts: Sequence[Cut], raw_dir: Path, raw_videos: Mapping[str, RawVideo]) -> tuple[int, int]:
+def space_needed(cuts: Sequence[Cut]) -> tuple[int, int]:
     """How many clips have no frames yet, and about how many bytes these will take."""
     clips = []
     for cut in cuts:
-        raw = raw_videos.get(cut.source.relative_to(raw_dir).as_posix())
+        raw = cut.raw
         if cut.frames is None or raw is None or cut.frames.path.exists():
             continue
         end_s = float(raw.duration_s if cut.end_s is None else cut.end_s)
@@ -77,7 +77,6 @@ class ClipFrames:
         cuts: of all clips.
         proofs: of the clips that are there and right, by video_id; the others are going to be cut.
         workers: the host's.
-        raw_videos: what is known of the raw files.
         gpu: processes that drive one, if it is to make frames.
     """
 
@@ -88,20 +87,18 @@ class ClipFrames:
         proofs: Mapping[str, Proof],
         workers: Workers,
         *,
-        raw_videos: Mapping[str, RawVideo],
         gpu: Workers | None = None,
     ) -> None:
         self._workers, self._timeout_s = workers, config.trim.timeout_s
         self._ahead = 2 * workers.count
-        self._folder, self._raw_dir = Path(config.paths.frames_dir), Path(config.paths.raw_dir)
         self._new = [cut for cut in cuts if cut.video_id not in proofs]
         for cut in self._new:
-            forget_frames(self._folder, cut.video_id)
+            forget_frames(Path(config.paths.frames_dir), cut.video_id)
         there = [cut for cut in cuts if cut.video_id in proofs and cut.frames is not None]
         self._without = [cut for cut in there if not _has_frames(cut, proofs[cut.video_id])]
         self._there = len(there) - len(self._without)
         self._refused: dict[str, str] = {}  # by the GPU, by video_id
-        self._gpu = None if gpu is None else self._start(gpu, raw_videos)
+        self._gpu = None if gpu is None else self._start(gpu)
 
     def for_host(self, cut: Cut) -> Cut:
         """The cut as the host is to make it now: without frames, if the GPU has taken these."""
@@ -143,13 +140,12 @@ class ClipFrames:
             self._there, len(asked) - by_gpu - len(failed), by_gpu, dict(reasons.most_common()), failed
         )
 
-    def _start(self, pool: Workers, raw_videos: Mapping[str, RawVideo]) -> GpuFrames:
+    def _start(self, pool: Workers) -> GpuFrames:
         jobs = []
         for cut in (*self._new, *self._without):
-            raw = raw_videos.get(cut.source.relative_to(self._raw_dir).as_posix())
-            if cut.frames is None or raw is None:
+            if cut.frames is None or cut.raw is None:
                 continue
-            why = refuses(raw)
+            why = refuses(cut.raw)
             if why is not None:
                 self._refused[cut.video_id] = why
                 continue
@@ -160,8 +156,8 @@ class ClipFrames:
                     start_s=cut.start_s,
                     end_s=cut.end_s,
                     keep=replace(cut.frames, path=unproven(cut.frames.path)),
-                    width=raw.width,
-                    height=raw.height,
+                    width=cut.raw.width,
+                    height=cut.raw.height,
                 )
             )
         gpu = GpuFrames(pool, jobs, timeout_s=self._timeout_s)

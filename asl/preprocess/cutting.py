@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import fcntl
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from fractions import Fraction
@@ -57,8 +57,17 @@ def plan_cuts(
     encoder: Encoder,
     instances: Iterable[Instance],
     matches: Mapping[str, Match | Unmatched],
+    raw_videos: Mapping[str, RawVideo],
 ) -> list[Cut]:
-    """One cut for each instance that has a source."""
+    """One cut for each instance that has a source.
+
+    Args:
+        config: of the run.
+        encoder: of clips that cannot be copied.
+        instances: rows of the metadata.
+        matches: their sources, by video_id.
+        raw_videos: what is known of the raw files, by their path in the raw folder.
+    """
     frame_s = 1 / Fraction(config.dataset.fps).limit_denominator(1001)
     tolerance_s = config.matching.end_tolerance_s
     cuts = []
@@ -80,6 +89,7 @@ def plan_cuts(
                 encoder=encoder,
                 audio=config.trim.audio,
                 frames=asked_frames(config, instance.video_id, source, start_s, end_s),
+                raw=raw_videos.get(found.source),
             )
         )
     return cuts
@@ -102,7 +112,6 @@ def cut_all(
     workers: Workers,
     progress: Progress,
     *,
-    raw_videos: Mapping[str, RawVideo],
     gpu: Workers | None = None,
 ) -> Outcome:
     """Make every clip that is not there and right, and the frames of each, in worker processes.
@@ -113,7 +122,6 @@ def cut_all(
         log: what was proven before; grows with every clip.
         workers: who cuts.
         progress: where bars are shown.
-        raw_videos: what is known of the raw files, by their path in the raw folder.
         gpu: processes that drive a GPU, if it is to make frames; None: the host makes all.
     """
     proofs: dict[str, Proof] = {}
@@ -127,13 +135,12 @@ def cut_all(
     reused = len(proofs)
     # Before the cut: a source that is replaced while it is being cut must not look like the one proven.
     asked = {cut.video_id: asked_for(cut) for cut in to_do}
-    frames = ClipFrames(config, cuts, proofs, workers, raw_videos=raw_videos, gpu=gpu)
-    work = _Work(Path(config.paths.raw_dir), raw_videos)
+    frames = ClipFrames(config, cuts, proofs, workers, gpu=gpu)
     failures: dict[str, CutFailure] = {}
     bar = progress.add_task("cutting clips", total=len(cuts), completed=reused)
     timeout_s = config.trim.timeout_s
     again: list[tuple[Cut, ...]] = []  # of groups in which one clip hung or crashed
-    for groups in (_groups(to_do, workers.count, work), again):
+    for groups in (_groups(to_do, workers.count), again):
         tasks = (tuple(map(frames.for_host, group)) for group in groups)
         ahead = 2 * workers.count
         for ended in workers.run_lazily(trim_together, tasks, ahead=ahead, timeout_s=timeout_s):
@@ -156,21 +163,16 @@ def cut_all(
     return Outcome(proofs, failures, reused, frames.finish(proofs, progress))
 
 
-class _Work:
-    """About how long cuts take, in milliseconds of one core (of the machine in benchmarks/README.md)."""
-
-    def __init__(self, raw_dir: Path, raw_videos: Mapping[str, RawVideo]) -> None:
-        self._raw_dir, self._raw_videos = raw_dir, raw_videos
-
-    def __call__(self, cut: Cut) -> float:
-        raw = self._raw_videos.get(cut.source.relative_to(self._raw_dir).as_posix(), USUAL)
-        end_s = float(cut.end_s) if cut.end_s is not None else raw.duration_s
-        frames = max(0.0, end_s - float(cut.start_s)) * (raw.fps or USUAL.fps)
-        once = 0.2 + raw.width * raw.height * 2e-6  # decoding a frame and keeping it
-        return frames * once * (1 if cut.is_whole and raw.codec == "h264" else 4)  # encoding: three times
+def _work(cut: Cut) -> float:
+    """About how long a cut takes, in milliseconds of one core (of the machine in benchmarks/README.md)."""
+    raw = cut.raw or USUAL
+    end_s = float(cut.end_s) if cut.end_s is not None else raw.duration_s
+    frames = max(0.0, end_s - float(cut.start_s)) * (raw.fps or USUAL.fps)
+    once = 0.2 + raw.width * raw.height * 2e-6  # decoding a frame and keeping it
+    return frames * once * (1 if cut.is_whole and raw.codec == "h264" else 4)  # encoding: three times
 
 
-def _groups(cuts: Sequence[Cut], workers: int, work: Callable[[Cut], float]) -> list[tuple[Cut, ...]]:
+def _groups(cuts: Sequence[Cut], workers: int) -> list[tuple[Cut, ...]]:
     """Segments that follow each other in one source are cut together; the longest work comes first."""
     size = min(GROUP, max(1, len(cuts) // (4 * workers)))  # a few groups for each worker
     of_source: dict[Path, list[Cut]] = {}
@@ -181,7 +183,7 @@ def _groups(cuts: Sequence[Cut], workers: int, work: Callable[[Cut], float]) -> 
         members.sort(key=lambda cut: (cut.start_s, cut.video_id))
         groups += [tuple(members[i : i + size]) for i in range(0, len(members), size)]
     # Else the longest one may be the last, with one worker at it and the others idle.
-    return sorted(groups, key=lambda group: (-sum(map(work, group)), group[0].video_id))
+    return sorted(groups, key=lambda group: (-sum(map(_work, group)), group[0].video_id))
 
 
 def _failure(failed: Failed[tuple[Cut, ...]], timeout_s: float) -> TrimError:

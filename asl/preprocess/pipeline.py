@@ -94,10 +94,10 @@ def _preprocess(
     with only_run(videos_dir, Path(config.paths.frames_dir)):
         log = ProofLog(metadata_dir / "clip_proofs.jsonl")
         encoder = encoder_for(choice.name, config.trim, capabilities)
-        cuts = plan_cuts(config, encoder, metadata.instances, sources.matches)
-        _tell_space(config, cuts, sources, console)
+        cuts = plan_cuts(config, encoder, metadata.instances, sources.matches, sources.raw_videos)
+        _tell_space(config, cuts, console)
         with _progress(console) as progress:
-            outcome = cut_all(config, cuts, log, workers, progress, raw_videos=sources.raw_videos, gpu=gpu)
+            outcome = cut_all(config, cuts, log, workers, progress, gpu=gpu)
         clock.stop("cutting")
 
         stale = _stale(videos_dir, (cut.target for cut in cuts if cut.video_id in outcome.proofs))
@@ -197,9 +197,9 @@ def _find_sources(
     return _Sources(files, raw_videos, matches, errors)
 
 
-def _tell_space(config: PreprocessConfig, cuts: Sequence[Cut], sources: _Sources, console: Console) -> None:
+def _tell_space(config: PreprocessConfig, cuts: Sequence[Cut], console: Console) -> None:
     """Say what the frames will take. Raises FrameStoreError if the disk has not that much."""
-    clips, needed = space_needed(cuts, Path(config.paths.raw_dir), sources.raw_videos)
+    clips, needed = space_needed(cuts)
     if clips:
         told = check_space(Path(config.paths.frames_dir), needed, clips)
         console.print(told, soft_wrap=True, markup=False, highlight=False)

@@ -12,6 +12,7 @@ from asl.preprocess import fingerprint, strip, video
 from asl.preprocess.encoders import Encoder
 from asl.preprocess.fingerprint import frames_to_keep, to_text
 from asl.preprocess.frame_keeper import FrameKeeper, KeepFrames
+from asl.preprocess.raw_files import RawVideo
 from asl.preprocess.strip import frames_to_show
 from asl.preprocess.video import Reader, Timeline, VideoError, VideoInfo
 
@@ -46,6 +47,7 @@ class Cut:
     encoder: Encoder
     audio: bool
     frames: KeepFrames | None = None  # for training, made in the same pass; None: not here
+    raw: RawVideo | None = None  # what the source's header says; None: it could not be opened
 
     @property
     def is_whole(self) -> bool:
