@@ -22,7 +22,7 @@ from asl.frame_store import (
 )
 from asl.preprocess.dali_frames import FrameJob, refuses
 from asl.preprocess.frame_keeper import KeepFrames
-from asl.preprocess.gpu_frames import GpuFrames, doubt, unproven
+from asl.preprocess.gpu_frames import Gpu, GpuFrames, doubt, unproven
 from asl.preprocess.raw_files import USUAL
 from asl.preprocess.trim import Cut, Proof, keep_frames
 from asl.workers import Failed, Workers
@@ -87,7 +87,7 @@ class ClipFrames:
         proofs: Mapping[str, Proof],
         workers: Workers,
         *,
-        gpu: Workers | None = None,
+        gpu: Gpu | None = None,
     ) -> None:
         self._workers, self._timeout_s = workers, config.trim.timeout_s
         self._ahead = 2 * workers.count
@@ -140,7 +140,7 @@ class ClipFrames:
             self._there, len(asked) - by_gpu - len(failed), by_gpu, dict(reasons.most_common()), failed
         )
 
-    def _start(self, pool: Workers) -> GpuFrames:
+    def _start(self, gpu: Gpu) -> GpuFrames:
         jobs = []
         for cut in (*self._new, *self._without):
             if cut.frames is None or cut.raw is None:
@@ -160,9 +160,9 @@ class ClipFrames:
                     height=cut.raw.height,
                 )
             )
-        gpu = GpuFrames(pool, jobs, timeout_s=self._timeout_s)
-        gpu.start()
-        return gpu
+        made = GpuFrames(gpu, jobs, timeout_s=self._timeout_s)
+        made.start()
+        return made
 
     def _hosts(self, cut: Cut) -> bool:
         return self._gpu is None or self._gpu.host_takes(cut.video_id)

@@ -16,6 +16,7 @@ from asl.errors import UserError
 from asl.files import remove_parts
 from asl.preprocess.clip_frames import ClipFrames, FramesOutcome, asked_frames
 from asl.preprocess.encoders import Encoder
+from asl.preprocess.gpu_frames import Gpu
 from asl.preprocess.matching import Match, Unmatched
 from asl.preprocess.metadata import Instance
 from asl.preprocess.proof_log import ProofLog, asked_for
@@ -112,7 +113,7 @@ def cut_all(
     workers: Workers,
     progress: Progress,
     *,
-    gpu: Workers | None = None,
+    gpu: Gpu | None = None,
 ) -> Outcome:
     """Make every clip that is not there and right, and the frames of each, in worker processes.
 

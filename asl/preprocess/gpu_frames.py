@@ -10,6 +10,8 @@ from __future__ import annotations
 import threading
 from collections import deque
 from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -20,7 +22,7 @@ from asl.preprocess import dali_frames
 from asl.preprocess.dali_frames import GROUP, FrameJob
 from asl.preprocess.fingerprint import SIDE, frames_to_keep, from_text
 from asl.preprocess.trim import Cut, Proof
-from asl.workers import Done, Workers
+from asl.workers import Done, Failed, Workers
 
 #: Clips that a process takes at once, at most: two groups, so that it decodes one and writes the other.
 BATCH = 2 * GROUP
@@ -32,24 +34,32 @@ PROCESSES = 2
 _ANOTHER_PICTURE = 12
 
 
-def start_gpu(timeout_s: float) -> Workers:
-    """The processes that drive the GPU, warming up; a context."""
-    pool = Workers(PROCESSES)
-    pool.run_each(dali_frames.warm_up, list(range(PROCESSES)), timeout_s=timeout_s)
-    return pool
+@dataclass(frozen=True)
+class Gpu:
+    """The processes that drive the GPU."""
+
+    pool: Workers
+    warming: Iterator[Done[int, None] | Failed[int]]  # ends when they are warm
+
+
+@contextmanager
+def start_gpu(timeout_s: float) -> Iterator[Gpu]:
+    """Start what drives the GPU, and let it warm up."""
+    with Workers(PROCESSES) as pool:
+        yield Gpu(pool, pool.run_each(dali_frames.warm_up, list(range(PROCESSES)), timeout_s=timeout_s))
 
 
 class GpuFrames:
     """Makes frames in processes and a thread of its own, from :meth:`start` to :meth:`wait`.
 
     Args:
-        pool: of :func:`start_gpu`.
+        gpu: of :func:`start_gpu`.
         jobs: all clips that the GPU can decode.
         timeout_s: of one batch, which takes a second or two.
     """
 
-    def __init__(self, pool: Workers, jobs: Iterable[FrameJob], *, timeout_s: float) -> None:
-        self._pool = pool
+    def __init__(self, gpu: Gpu, jobs: Iterable[FrameJob], *, timeout_s: float) -> None:
+        self._gpu = gpu
         ordered = sorted(jobs, key=lambda job: (-job.width * job.height, job.source, job.start_s))
         self._queue = deque(ordered)
         self._free = {job.video_id for job in ordered}
@@ -99,12 +109,10 @@ class GpuFrames:
     def _run(self) -> None:
         try:
             # Nothing is taken before a process is ready for it: the host may be faster.
-            warm = list(
-                self._pool.run_each(dali_frames.warm_up, list(range(PROCESSES)), timeout_s=self._timeout_s)
-            )
-            if not any(isinstance(ended, Done) for ended in warm):
+            warm = [isinstance(ended, Done) for ended in self._gpu.warming]
+            if not any(warm):
                 return  # nothing was taken, so the host makes all
-            for ended in self._pool.run_lazily(
+            for ended in self._gpu.pool.run_lazily(
                 dali_frames.decode_batch,
                 self._batches(),
                 ahead=PROCESSES,

@@ -29,7 +29,7 @@ from asl.preprocess.cutting import Outcome, clip_path, cut_all, only_run, plan_c
 from asl.preprocess.decord_probe import probe_with_decord
 from asl.preprocess.evidence import find_lengths, load_lengths
 from asl.preprocess.findings import Findings
-from asl.preprocess.gpu_frames import start_gpu
+from asl.preprocess.gpu_frames import Gpu, start_gpu
 from asl.preprocess.matching import (
     Evidence,
     Match,
@@ -81,7 +81,7 @@ def _preprocess(
     choice: Choice,
     capabilities: Capabilities | None,
     workers: Workers,
-    gpu: Workers | None,
+    gpu: Gpu | None,
 ) -> None:
     console = Console()
     console.print(f"trim: {choice}", soft_wrap=True, markup=False, highlight=False)
