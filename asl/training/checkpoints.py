@@ -73,7 +73,7 @@ def read_checkpoint(path: Path, map_location: Any = "cpu") -> dict[str, Any]:
     """An asl checkpoint. Its key ``asl`` says all that is needed to use it alone (plain values):
 
     ``glosses`` (a list, by label), ``model`` (name, width, layers, dropout), ``sampling`` (fps, clip_len,
-    frame_stride, pad, long), ``resize``, ``crop_size``, ``mean``, ``std``, ``dataset``, ``epoch``
+    frame_stride, pad, long), ``resize``, ``crop_size``, ``seed``, ``mean``, ``std``, ``dataset``, ``epoch``
     (finished ones), ``metrics``; ``state_dict`` has the network's parameters under ``model.``.
 
     Raises:
@@ -142,6 +142,25 @@ def check_same_run(checkpoint: dict[str, Any], path: Path, portable: dict[str, A
             if theirs["model"].get(k) != v
         )
         raise CheckpointError(f"{path} holds another network: {differing}. Set these keys as they are there")
+
+
+def changed_settings(checkpoint: dict[str, Any], portable: dict[str, Any]) -> list[str]:
+    """What a resumed run sees otherwise than before, ``sampling.frame_stride=2 there, 3 now``; allowed."""
+    theirs, ours = (_flat(settings) for settings in (checkpoint["asl"], portable))
+    return [
+        f"{key}={theirs[key]} there, {value} now"
+        for key, value in ours.items()
+        if key.split(".")[0] in ("sampling", "resize", "crop_size", "seed")
+        and theirs.get(key, value) != value
+    ]
+
+
+def _flat(settings: dict[str, Any]) -> dict[str, Any]:
+    """``{"a": {"b": 1}}`` -> ``{"a.b": 1}``."""
+    flat: dict[str, Any] = {}
+    for name, value in settings.items():
+        flat |= {f"{name}.{k}": v for k, v in value.items()} if isinstance(value, dict) else {name: value}
+    return flat
 
 
 def adopt_best(resume_from: Path, folder: Path) -> None:

@@ -43,6 +43,7 @@ from asl.training.checkpoints import (
     LastAndBest,
     WholeFiles,
     adopt_best,
+    changed_settings,
     check_same_run,
     checkpoint_to_resume,
     read_checkpoint,
@@ -76,8 +77,11 @@ def train(config: TrainConfig, *, callbacks: Sequence[pl.Callback] = ()) -> dict
     pl.seed_everything(config.seed, workers=True, verbose=False)
     datamodule = build_datamodule(config)
     portable = portable_settings(config, datamodule)
+    changed: list[str] = []
     if resume_from is not None:
-        check_same_run(read_checkpoint(resume_from), resume_from, portable)
+        checkpoint = read_checkpoint(resume_from)
+        check_same_run(checkpoint, resume_from, portable)
+        changed = changed_settings(checkpoint, portable)
     module = build_module(config, datamodule, portable, pretrained=resume_from is None)
     best_and_last = LastAndBest(folder)
     trainer = build_trainer(config, folder, best_and_last, callbacks)
@@ -97,6 +101,7 @@ def train(config: TrainConfig, *, callbacks: Sequence[pl.Callback] = ()) -> dict
             trainer,
             folder=folder,
             resume_from=resume_from,
+            changed=changed,
             not_compiled=not_compiled,
         )
     if trainer.local_rank == 0:  # before Lightning starts the other processes, which would wait for long
@@ -297,6 +302,7 @@ def portable_settings(config: TrainConfig, datamodule: ClipDataModule) -> dict[s
         "sampling": dataclasses.asdict(datamodule.sampling),
         "resize": list(datamodule.resize),
         "crop_size": datamodule.crop_size,
+        "seed": config.seed,
         "mean": list(KINETICS_MEAN),
         "std": list(KINETICS_STD),
     }

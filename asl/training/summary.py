@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections import Counter
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -95,11 +95,13 @@ def print_start(
     *,
     folder: Path,
     resume_from: Path | None,
+    changed: Sequence[str],
     not_compiled: str | None,
 ) -> None:
-    """One table: data, model, device, where the results go.
+    """One table: data, model, device, where the results go, and what a user may not expect.
 
-    ``not_compiled`` is why training steps are not compiled, None if they are.
+    ``changed`` is what a resumed run sees otherwise than before; ``not_compiled`` is why training steps are
+    not compiled, None if they are.
     """
     counts = {split: len(datamodule.datasets[split]) for split in SPLITS}
     per_class = Counter(clip.label for clip in datamodule.datasets["train"].clips)
@@ -125,11 +127,16 @@ def print_start(
         f"peak learning rate {config.optim.lr:g}",
         "results": f"{folder}/",
     }
+    attention = []
     if absent:
         named = ", ".join(gloss or "(no name)" for gloss in absent[:5]) + (" ..." if len(absent) > 5 else "")
-        rows["attention"] = f"{len(absent)} glosses have no training clip and cannot be learnt: {named}"
+        attention.append(f"{len(absent)} glosses have no training clip and cannot be learnt: {named}")
     if not counts["test"]:
-        rows["attention"] = rows.get("attention", "") + " no test clips: nothing will be measured on test"
+        attention.append("no test clips: nothing will be measured on test")
+    if changed:
+        attention.append("not as in the checkpoint: " + ", ".join(changed))
+    if attention:
+        rows["attention"] = "; ".join(attention)
     _print_table("Training", rows)
 
 
