@@ -278,7 +278,6 @@ def test_keys_that_do_not_go_together_are_named(overrides: list[str], said: str)
         check_config(configure(*overrides))
 
 
-@pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU")
 def test_a_gpu_whose_memory_runs_out_says_what_to_do(
     tiny_data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -294,6 +293,7 @@ def test_a_gpu_whose_memory_runs_out_says_what_to_do(
     assert "reader.placement=host" in second
 
 
+@pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU")
 def test_a_gpu_that_is_not_there_is_said() -> None:
     with pytest.raises(ConfigError, match="no CUDA device"):
         check_config(configure("trainer=gpu"))
