@@ -25,5 +25,6 @@ if __name__ == "__main__":
         try:
             main()
         except KeyboardInterrupt:
-            print("stopped; the same command goes on from here", file=sys.stderr)
+            told = "what is cut is kept, and the same command goes on from there (without overwrite=true)"
+            print(f"stopped; {told}", file=sys.stderr)
             sys.exit(130)  # as a shell says it of SIGINT

@@ -89,7 +89,7 @@ def make_data(data: Path, scale: Scale) -> None:
     multiply(data, made, "bench", scale.train_clips, scale.val_clips)
     # A worker decodes whole batches, so that few of them would show a batch's time and not a rate.
     batches = max(12, 3 * scale.workers)
-    multiply(data, made, "part", min(scale.train_clips, batches * scale.batch), scale.batch)
+    multiply(data, made, "part", batches * scale.batch, scale.batch)
 
 
 def multiply(data: Path, made: list[Clip], name: str, train_clips: int, val_clips: int) -> None:
@@ -289,7 +289,7 @@ def plain_with_decoding(device: torch.device, data: Path, scale: Scale, *, amp: 
         num_workers=scale.workers,
     )
     ahead = 2 * scale.workers  # batches that are decoded before the first one is asked for
-    steps = max(scale.steps, 2 * ahead)
+    steps = max(scale.steps, 6 * ahead)
     draws = [Draw(i % len(dataset), entropy=(0, 0, i)) for i in range(steps * batch)]
     loader = DataLoader(
         dataset,

@@ -171,7 +171,7 @@ def made_before(work: Path, clips: int, grain: float) -> list[dict[str, Any]] | 
     """The rows of an earlier run's videos in the same folder, if they are of the same kind."""
     try:
         *kind, rows = json.loads((work / "rows.json").read_text())
-    except OSError:
+    except (OSError, ValueError):
         return None
     for name in ("warm", "cpu", "dali", "plain"):
         shutil.rmtree(work / name, ignore_errors=True)
@@ -195,6 +195,8 @@ def main() -> None:
     )
     parser.add_argument("--json", type=Path, default=ROOT / "benchmarks/out/trim.json")
     args = parser.parse_args()
+    if args.loop_every < 1:
+        sys.exit("error: --loop-every takes numbers from 1")
     if not args.ffmpeg and not args.no_loop:
         sys.exit("error: the plain loop needs an ffmpeg: install one, or name it with --ffmpeg")
 
@@ -210,6 +212,7 @@ def main() -> None:
         rows = made_before(work, args.clips, args.grain)
         if rows is None:
             console.print(f"making {args.clips} clips ...")
+            (work / "rows.json").unlink(missing_ok=True)
             rows = make_set(work / "raw", args.clips, grain=args.grain)
             (work / "rows.json").write_text(json.dumps([args.clips, args.grain, rows]))
             os.sync()

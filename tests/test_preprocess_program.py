@@ -90,13 +90,17 @@ def test_stopped_by_hand_it_says_so_in_one_line_and_leaves_nothing_running(demo_
         stderr=subprocess.PIPE,
         start_new_session=True,
         text=True,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # shells ignore it in the background
     )
     deadline = time.monotonic() + 60
     while len(clips(data)) < 5 and time.monotonic() < deadline:
         time.sleep(0.005)
     os.killpg(process.pid, signal.SIGINT)  # as a terminal does: to the workers, too
     assert process.stderr is not None
-    assert process.stderr.read() == "stopped; the same command goes on from here\n"
+    assert (
+        process.stderr.read()
+        == "stopped; what is cut is kept, and the same command goes on from there (without overwrite=true)\n"
+    )
     assert process.wait(timeout=60) == 130
     assert ends(process.pid)
     assert run("dataset=demo", cwd=tmp_path).returncode == 0

@@ -193,7 +193,7 @@ def test_a_resumed_run_that_sees_other_frames_says_so(
     assert "not as in the checkpoint" not in capsys.readouterr().out
     train(tiny(tiny_data, tmp_path, "trainer.max_epochs=3", "resume=auto", "data.frame_stride=1", "seed=5"))
     said = " ".join(capsys.readouterr().out.split())
-    assert "not as in the checkpoint: sampling.frame_stride=2 there, 1 now, seed=0 there, 5 now" in said
+    assert "not as in the checkpoint: data.frame_stride=2 there, 1 now, seed=0 there, 5 now" in said
 
 
 def test_without_a_test_split_there_is_no_test_accuracy_and_it_is_said(
@@ -289,8 +289,12 @@ def test_a_gpu_whose_memory_runs_out_says_what_to_do(
         train(tiny(tiny_data, tmp_path, "data.batch_size=6"))
     first, second = str(raised.value).splitlines()
     assert first == "CUDA out of memory. Tried to allocate 2.00 GiB."
-    assert "data.batch_size=3" in second
-    assert "reader.placement=host" in second
+    assert "data.batch_size=3 trainer.accumulate_grad_batches=2" in second
+    assert "reader.placement=host" in second  # where they were
+    with pytest.raises(UserError) as raised:
+        train(tiny(tiny_data, tmp_path, "data.batch_size=1", "reader.placement=host", "data.num_workers=0"))
+    assert "batch_size" not in str(raised.value)
+    assert "placement" not in str(raised.value)
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU")

@@ -36,7 +36,7 @@ def test_lazy_tasks_are_taken_as_others_end_and_not_before():
     def tasks():
         for task in ("a", "raise", "b", "crash", "c", "d"):
             taken.append(task)
-            assert len(taken) - len(ended) <= 3
+            assert len(taken) - len(ended) <= 4  # two at work, and two that ended at the same moment
             yield task
 
     with Workers(2) as workers:

@@ -145,10 +145,10 @@ def check_same_run(checkpoint: dict[str, Any], path: Path, portable: dict[str, A
 
 
 def changed_settings(checkpoint: dict[str, Any], portable: dict[str, Any]) -> list[str]:
-    """What a resumed run sees otherwise than before, ``sampling.frame_stride=2 there, 3 now``; allowed."""
+    """What a resumed run sees otherwise than before, ``data.frame_stride=2 there, 3 now``; allowed."""
     theirs, ours = (_flat(settings) for settings in (checkpoint["asl"], portable))
     return [
-        f"{key}={theirs[key]} there, {value} now"
+        f"{'' if key == 'seed' else 'data.'}{key.removeprefix('sampling.')}={theirs[key]} there, {value} now"
         for key, value in ours.items()
         if key.split(".")[0] in ("sampling", "resize", "crop_size", "seed")
         and theirs.get(key, value) != value
@@ -163,16 +163,27 @@ def _flat(settings: dict[str, Any]) -> dict[str, Any]:
     return flat
 
 
-def adopt_best(resume_from: Path, folder: Path) -> None:
+def adopt_best(resume_from: Path, folder: Path, *, epoch: int) -> None:
     """A run that goes on in another folder takes its ``best.pt`` along, or a worse epoch would become it.
 
+    Args:
+        resume_from: the checkpoint from which the run goes on.
+        folder: where it keeps its own.
+        epoch: of ``resume_from``.
+
     Raises:
-        CheckpointError: it is of a later epoch, so that the best one up to there is not kept any more.
+        CheckpointError: it is damaged, or of a later epoch, so that the best one up to there is not kept.
     """
     theirs, ours = resume_from.with_name(BEST), folder / BEST
     if not theirs.is_file():
         return
-    epoch, best = (read_checkpoint(path)["asl"]["epoch"] for path in (resume_from, theirs))
+    try:
+        best = read_checkpoint(theirs)["asl"]["epoch"]
+    except UserError as error:
+        raise CheckpointError(
+            f"{theirs}, the best epoch so far, is of no use ({error}). Move it away; then the best one from "
+            "here on is kept"
+        ) from error
     if best > epoch + 1:  # one later: the program died before that epoch's last.pt, and repeats it
         raise CheckpointError(
             f"{resume_from} is of epoch {epoch}, and {theirs} beside it is of epoch {best}: the best epoch "

@@ -10,6 +10,7 @@ import sys
 import warnings
 import zlib
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +23,7 @@ from pytorch_lightning.loggers import CSVLogger, Logger, TensorBoardLogger
 from asl.config import TrainConfig
 from asl.data.datamodule import ClipDataModule
 from asl.data.frame_sampling import Sampling
-from asl.data.placement import training_reserve
+from asl.data.placement import DEVICE, training_reserve
 from asl.data.reader import scalable
 from asl.data.stored_frames import FrameStore
 from asl.data.transforms import KINETICS_MEAN, KINETICS_STD, Augmentation
@@ -77,58 +78,85 @@ def train(config: TrainConfig, *, callbacks: Sequence[pl.Callback] = ()) -> dict
     pl.seed_everything(config.seed, workers=True, verbose=False)
     datamodule = build_datamodule(config)
     portable = portable_settings(config, datamodule)
-    changed: list[str] = []
-    if resume_from is not None:
-        checkpoint = read_checkpoint(resume_from)
-        check_same_run(checkpoint, resume_from, portable)
-        changed = changed_settings(checkpoint, portable)
+    changed, epoch = ([], 0) if resume_from is None else _look_into(resume_from, portable)
     module = build_module(config, datamodule, portable, pretrained=resume_from is None)
     best_and_last = LastAndBest(folder)
     trainer = build_trainer(config, folder, best_and_last, callbacks)
-    not_compiled = why_not_compiled(config.trainer.compile, trainer.strategy.root_device)
-    if not_compiled is None:
-        module.compile_training()
-        datamodule.compile_augmentation()
-    datamodule.place(trainer.strategy.root_device, processes=trainer.num_devices)
-    if trainer.is_global_zero:
-        remove_parts(folder)
-        if resume_from is not None:
-            adopt_best(resume_from, folder)
-        print_start(
-            config,
-            datamodule,
-            module,
-            trainer,
-            folder=folder,
-            resume_from=resume_from,
-            changed=changed,
-            not_compiled=not_compiled,
-        )
-    if trainer.local_rank == 0:  # before Lightning starts the other processes, which would wait for long
-        datamodule.prepare_data()
-    try:
+    with _explained_errors(config, datamodule):
+        not_compiled = why_not_compiled(config.trainer.compile, trainer.strategy.root_device)
+        if not_compiled is None:
+            module.compile_training()
+            datamodule.compile_augmentation()
+        datamodule.place(trainer.strategy.root_device, processes=trainer.num_devices)
+        if trainer.is_global_zero:
+            remove_parts(folder)
+            if resume_from is not None:
+                adopt_best(resume_from, folder, epoch=epoch)
+            print_start(
+                config,
+                datamodule,
+                module,
+                trainer,
+                folder=folder,
+                resume_from=resume_from,
+                changed=changed,
+                not_compiled=not_compiled,
+            )
+        if trainer.local_rank == 0:  # before Lightning starts the other processes, which would wait for long
+            datamodule.prepare_data()
         trainer.fit(module, datamodule=datamodule, ckpt_path=resume_from, weights_only=True)
         if trainer.interrupted:
             raise UserError(f"stopped; go on with: resume=auto ({folder / LAST} has the last whole epoch)")
         metrics = measure(trainer, module, datamodule, folder)
-    except torch.cuda.OutOfMemoryError as error:
-        raise DeviceMemoryError(
-            f"{next(iter(str(error).splitlines()), 'CUDA out of memory')}\nTake fewer clips a step "
-            f"(data.batch_size={max(1, config.data.batch_size // 2)}), leave the frames on the disk "
-            "(reader.placement=host), or end what else uses the GPU (nvidia-smi)"
-            + (f"; go on with: resume=auto ({folder / LAST})" if (folder / LAST).is_file() else "")
-        ) from error
+    if trainer.is_global_zero:
+        write_beside(folder / METRICS, json.dumps(metrics, indent=2) + "\n")
+        print_result(metrics, folder)
+    return metrics
+
+
+def _look_into(resume_from: Path, portable: dict[str, Any]) -> tuple[list[str], int]:
+    """What the run will see otherwise than before, and the checkpoint's epoch; refuses another run's."""
+    checkpoint = read_checkpoint(resume_from)
+    check_same_run(checkpoint, resume_from, portable)
+    return changed_settings(checkpoint, portable), checkpoint["asl"]["epoch"]
+
+
+@contextmanager
+def _explained_errors(config: TrainConfig, datamodule: ClipDataModule) -> Iterator[None]:
+    """Around training: errors of readers and of a full GPU say what to do, and memory is given back."""
+    try:
+        yield
     except RuntimeError as error:
+        if _is_device_memory(error):
+            raise DeviceMemoryError(_without_memory(error, config, datamodule)) from error
         explained = datamodule.explain(error)
         if explained is None:
             raise
         raise explained from error
     finally:
         datamodule.release()
-    if trainer.is_global_zero:
-        write_beside(folder / METRICS, json.dumps(metrics, indent=2) + "\n")
-        print_result(metrics, folder)
-    return metrics
+
+
+def _is_device_memory(error: RuntimeError) -> bool:
+    text = str(error)
+    return (
+        isinstance(error, torch.cuda.OutOfMemoryError)
+        or ("CUDA" in text and "out of memory" in text)
+        or "ALLOC_FAILED" in text  # cuBLAS and cuDNN
+    )
+
+
+def _without_memory(error: RuntimeError, config: TrainConfig, datamodule: ClipDataModule) -> str:
+    """What was said, and the ways out."""
+    size, steps = config.data.batch_size, config.trainer.accumulate_grad_batches
+    ways = ["end what else uses the GPU (nvidia-smi)"]
+    if datamodule.placement is not None and datamodule.placement.where == DEVICE:
+        ways.append("leave the frames on the disk (reader.placement=host)")
+    if size > 1:  # a smaller batch alone would also be another training, with another schedule
+        smaller = f"data.batch_size={size // 2} trainer.accumulate_grad_batches={2 * steps}"
+        ways.append(f"make the same steps of smaller batches ({smaller})")
+    said = next(iter(str(error).splitlines()), "CUDA out of memory")
+    return f"{said}\nTo go on: {', or '.join(ways)}. resume=auto goes on after the last whole epoch"
 
 
 def measure(
