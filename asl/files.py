@@ -62,7 +62,12 @@ def link_beside(source: Path, target: Path) -> None:
         os.link(source, part)
         part.replace(target)
     except OSError:
-        with written_beside(target) as file, source.open("rb") as content:
-            shutil.copyfileobj(content, file)
+        copy_beside(source, target)
     finally:
         part.unlink(missing_ok=True)
+
+
+def copy_beside(source: Path, target: Path) -> None:
+    """Copy a file, whole or not at all."""
+    with written_beside(target) as file, source.open("rb") as content:
+        shutil.copyfileobj(content, file)

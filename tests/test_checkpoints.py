@@ -11,7 +11,6 @@ import pytorch_lightning as pl
 import torch
 from torch.utils.data import DataLoader, TensorDataset
 
-from asl.files import written_beside
 from asl.training.checkpoints import (
     CheckpointError,
     LastAndBest,
@@ -124,21 +123,6 @@ def test_a_damaged_best_is_told_with_the_way_out(tmp_path: Path) -> None:
         CheckpointError, match=r"best\.pt, the best epoch so far, is of no use .*Move it away"
     ):
         adopt_best(tmp_path / "last.pt", tmp_path, epoch=1)
-
-
-def test_a_write_that_fails_leaves_the_old_file_and_nothing_else(tmp_path: Path) -> None:
-    path = tmp_path / "last.pt"
-    path.write_bytes(b"old")
-
-    def write_and_die() -> None:
-        with written_beside(path) as file:
-            file.write(b"half of the n")
-            raise OSError("no space left on device")
-
-    with pytest.raises(OSError, match="no space"):
-        write_and_die()
-    assert path.read_bytes() == b"old"
-    assert list(tmp_path.iterdir()) == [path]
 
 
 def test_the_name_changes_hands_within_the_folder_after_the_bytes_are_on_disk(

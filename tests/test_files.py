@@ -10,18 +10,18 @@ import pytest
 from asl.files import link_beside, remove_parts, write_beside, written_beside
 
 
-def test_a_file_that_fails_halfway_leaves_the_old_one(tmp_path: Path) -> None:
-    path = tmp_path / "a.txt"
-    write_beside(path, "old")
+def test_a_write_that_fails_leaves_the_old_file_and_nothing_else(tmp_path: Path) -> None:
+    path = tmp_path / "last.pt"
+    path.write_bytes(b"old")
 
-    def fail_halfway() -> None:
+    def write_and_die() -> None:
         with written_beside(path) as file:
-            file.write(b"half")
-            raise RuntimeError
+            file.write(b"half of the n")
+            raise OSError("no space left on device")
 
-    with pytest.raises(RuntimeError):
-        fail_halfway()
-    assert path.read_text() == "old"
+    with pytest.raises(OSError, match="no space"):
+        write_and_die()
+    assert path.read_bytes() == b"old"
     assert list(tmp_path.iterdir()) == [path]
 
 

@@ -20,10 +20,16 @@ def run(*overrides, cwd):
     return subprocess.run(command, cwd=cwd, capture_output=True, text=True, timeout=120)
 
 
-def start(*overrides, cwd):
+def start(*overrides, cwd, stderr=subprocess.DEVNULL):
     command = [sys.executable, str(ROOT / "preprocess.py"), *overrides]
     return subprocess.Popen(
-        command, cwd=cwd, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True
+        command,
+        cwd=cwd,
+        stdout=subprocess.DEVNULL,
+        stderr=stderr,
+        start_new_session=True,
+        text=True,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # shells ignore it in the background
     )
 
 
@@ -39,6 +45,12 @@ def link_demo(demo_dir, folder):
 
 def clips(data):
     return [path for path in (data / "videos").rglob("*.mp4") if not path.name.startswith(".")]
+
+
+def wait_for_clips(data, count):
+    deadline = time.monotonic() + 60
+    while len(clips(data)) < count and time.monotonic() < deadline:
+        time.sleep(0.005)
 
 
 def ends(group):
@@ -58,9 +70,7 @@ def test_killed_in_the_middle_and_run_again_it_gives_what_an_uninterrupted_run_g
 
     for share in (0.2, 0.6):  # of the clips: kill it there, twice
         process = start("dataset=demo", "trim.workers=2", cwd=tmp_path / "killed")
-        deadline = time.monotonic() + 60
-        while len(clips(killed)) < share * len(clips(whole)) and time.monotonic() < deadline:
-            time.sleep(0.005)
+        wait_for_clips(killed, share * len(clips(whole)))
         os.killpg(process.pid, signal.SIGKILL)
         assert process.wait() == -signal.SIGKILL
         for path in clips(killed):  # nothing under a final name is half a file
@@ -82,19 +92,8 @@ def test_killed_in_the_middle_and_run_again_it_gives_what_an_uninterrupted_run_g
 
 def test_stopped_by_hand_it_says_so_in_one_line_and_leaves_nothing_running(demo_dir, tmp_path):
     data = link_demo(demo_dir, tmp_path)
-    command = [sys.executable, str(ROOT / "preprocess.py"), "dataset=demo", "trim.workers=2"]
-    process = subprocess.Popen(
-        command,
-        cwd=tmp_path,
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.PIPE,
-        start_new_session=True,
-        text=True,
-        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # shells ignore it in the background
-    )
-    deadline = time.monotonic() + 60
-    while len(clips(data)) < 5 and time.monotonic() < deadline:
-        time.sleep(0.005)
+    process = start("dataset=demo", "trim.workers=2", cwd=tmp_path, stderr=subprocess.PIPE)
+    wait_for_clips(data, 5)
     os.killpg(process.pid, signal.SIGINT)  # as a terminal does: to the workers, too
     assert process.stderr is not None
     assert (

@@ -23,7 +23,6 @@ from asl.frame_store import (
 from asl.preprocess.dali_frames import FrameJob, refuses
 from asl.preprocess.frame_keeper import KeepFrames
 from asl.preprocess.gpu_frames import Gpu, GpuFrames, doubt, unproven
-from asl.preprocess.raw_files import USUAL
 from asl.preprocess.trim import Cut, Proof, keep_frames
 from asl.workers import Failed, Workers
 
@@ -62,10 +61,8 @@ def space_needed(cuts: Sequence[Cut]) -> tuple[int, int]:
         raw = cut.raw
         if cut.frames is None or raw is None or cut.frames.path.exists():
             continue
-        end_s = float(raw.duration_s if cut.end_s is None else cut.end_s)
-        duration_s = max(0.0, end_s - float(cut.start_s)) or USUAL.duration_s
-        num_frames = round(duration_s * (raw.fps or USUAL.fps))
-        clips.append((cut.frames.spec, (duration_s, num_frames, raw.width, raw.height)))
+        duration_s, frames = cut.likely_length()
+        clips.append((cut.frames.spec, (duration_s, round(frames), raw.width, raw.height)))
     return len(clips), sum(store_bytes(spec, [clip]) for spec, clip in clips)
 
 

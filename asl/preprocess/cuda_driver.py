@@ -1,4 +1,4 @@
-"""The little of CUDA's driver that is needed beside DALI: the first GPU's context, and its free memory."""
+"""The little of CUDA's driver that is needed beside DALI: how to wait for the first GPU, and its memory."""
 
 from __future__ import annotations
 
@@ -8,19 +8,14 @@ from typing import Any
 _SCHED_BLOCKING_SYNC = 4  # CU_CTX_SCHED_BLOCKING_SYNC in cuda.h
 
 
-def enter_context() -> None:
-    """Make the first GPU's primary context this thread's. Threads that wait for the GPU sleep meanwhile.
-
-    By default they spin, a core each. It holds for all that the process does with this GPU from now on.
+def wait_asleep() -> None:
+    """Threads of this process that wait for the GPU sleep, from now on; by default they spin, a core each.
 
     Raises:
         OSError: there is no driver, or no device.
     """
     cuda, device = _device()
-    context = ctypes.c_void_p()
     cuda.cuDevicePrimaryCtxSetFlags_v2(device, _SCHED_BLOCKING_SYNC)  # where that fails, they spin
-    _call(cuda.cuDevicePrimaryCtxRetain, ctypes.byref(context), device)
-    _call(cuda.cuCtxPushCurrent_v2, context)
 
 
 def free_device_bytes() -> int:

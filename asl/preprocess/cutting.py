@@ -166,9 +166,7 @@ def cut_all(
 
 def _work(cut: Cut) -> float:
     """About how long a cut takes, in milliseconds of one core (of the machine in benchmarks/README.md)."""
-    raw = cut.raw or USUAL
-    end_s = float(cut.end_s) if cut.end_s is not None else raw.duration_s
-    frames = max(0.0, end_s - float(cut.start_s)) * (raw.fps or USUAL.fps)
+    raw, (_, frames) = cut.raw or USUAL, cut.likely_length()
     once = 0.2 + raw.width * raw.height * 2e-6  # decoding a frame and keeping it
     return frames * once * (1 if cut.is_whole and raw.codec == "h264" else 4)  # encoding: three times
 

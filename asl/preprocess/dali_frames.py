@@ -20,7 +20,7 @@ import numpy.typing as npt
 
 from asl.frame_store import Frames, write_frames
 from asl.preprocess import video
-from asl.preprocess.cuda_driver import enter_context, free_device_bytes
+from asl.preprocess.cuda_driver import free_device_bytes, wait_asleep
 from asl.preprocess.frame_keeper import KeepFrames
 from asl.preprocess.raw_files import RawVideo
 from asl.preprocess.video import Index, VideoError
@@ -290,7 +290,7 @@ def _pipeline(batch: int, device: str) -> Any:
     from nvidia.dali import fn, types
 
     if device == "mixed":
-        enter_context()
+        wait_asleep()
 
     @dali.pipeline_def(
         batch_size=batch,

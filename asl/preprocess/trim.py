@@ -12,7 +12,7 @@ from asl.preprocess import fingerprint, strip, video
 from asl.preprocess.encoders import Encoder
 from asl.preprocess.fingerprint import frames_to_keep, to_text
 from asl.preprocess.frame_keeper import FrameKeeper, KeepFrames
-from asl.preprocess.raw_files import RawVideo
+from asl.preprocess.raw_files import USUAL, RawVideo
 from asl.preprocess.strip import frames_to_show
 from asl.preprocess.video import Reader, Timeline, VideoError, VideoInfo
 
@@ -52,6 +52,13 @@ class Cut:
     @property
     def is_whole(self) -> bool:
         return self.start_s == 0 and self.end_s is None
+
+    def likely_length(self) -> tuple[float, float]:
+        """About how many seconds and frames the clip will have, by the source's header."""
+        raw = self.raw or USUAL
+        end_s = raw.duration_s if self.end_s is None else float(self.end_s)
+        duration_s = max(0.0, end_s - float(self.start_s)) or USUAL.duration_s
+        return duration_s, duration_s * (raw.fps or USUAL.fps)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +11,7 @@ from lightning_fabric.plugins.io.torch_io import TorchCheckpointIO
 from pytorch_lightning.callbacks import Checkpoint
 
 from asl.errors import UserError
-from asl.files import link_beside, written_beside
+from asl.files import copy_beside, link_beside, written_beside
 from asl.model.weights import read_tensors
 
 LAST, BEST = "last.pt", "best.pt"
@@ -191,5 +190,4 @@ def adopt_best(resume_from: Path, folder: Path, *, epoch: int) -> None:
             f"weights: model.weights={resume_from}"
         )
     if theirs.resolve() != ours.resolve():
-        with written_beside(ours) as file, theirs.open("rb") as source:
-            shutil.copyfileobj(source, file)
+        copy_beside(theirs, ours)
