@@ -1,4 +1,4 @@
-"""Files that are whole or not there: written beside, then renamed."""
+"""Files that are whole or not there: written temp_path, then renamed."""
 
 from __future__ import annotations
 
@@ -13,19 +13,19 @@ from typing import IO
 PART = ".part"
 
 
-def beside(path: Path) -> Path:
+def temp_path(path: Path) -> Path:
     """The name under which ``path`` is written until it is whole: same folder, same ending."""
     return path.with_name(f".{path.stem}.{os.getpid()}{PART}{path.suffix}")
 
 
-def remove_parts(folder: Path) -> None:
+def remove_temp_files(folder: Path) -> None:
     """Clear away what killed processes left half written, in the folder and below."""
     for part in folder.rglob(f".*{PART}*"):
         part.unlink(missing_ok=True)
 
 
 @contextmanager
-def written_beside(path: Path, *, sync: bool = True) -> Iterator[IO[bytes]]:
+def atomic_write(path: Path, *, sync: bool = True) -> Iterator[IO[bytes]]:
     """A binary file that becomes ``path`` when the block ends well; until then ``path`` is untouched.
 
     The bytes are on the disk before the name is theirs, and the name changes hands within one folder,
@@ -33,7 +33,7 @@ def written_beside(path: Path, *, sync: bool = True) -> Iterator[IO[bytes]]:
     system when they are on the disk: for what can be made again after the machine itself went down.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    part = beside(path)
+    part = temp_path(path)
     try:
         with part.open("wb") as file:
             yield file
@@ -45,29 +45,29 @@ def written_beside(path: Path, *, sync: bool = True) -> Iterator[IO[bytes]]:
         part.unlink(missing_ok=True)
 
 
-def write_beside(path: Path, text: str) -> None:
+def atomic_write_text(path: Path, text: str) -> None:
     """Write a text file, UTF-8, whole or not at all."""
-    with written_beside(path) as file:
+    with atomic_write(path) as file:
         file.write(text.encode())
 
 
-def link_beside(source: Path, target: Path) -> None:
+def atomic_link(source: Path, target: Path) -> None:
     """Give a whole file a second name, at once and without its bytes being written again.
 
     The two are one file until either name is given to another one, which is how files are replaced here.
     Where a file can have one name only, it is copied.
     """
-    part = beside(target)
+    part = temp_path(target)
     try:
         os.link(source, part)
         part.replace(target)
     except OSError:
-        copy_beside(source, target)
+        atomic_copy(source, target)
     finally:
         part.unlink(missing_ok=True)
 
 
-def copy_beside(source: Path, target: Path) -> None:
+def atomic_copy(source: Path, target: Path) -> None:
     """Copy a file, whole or not at all."""
-    with written_beside(target) as file, source.open("rb") as content:
+    with atomic_write(target) as file, source.open("rb") as content:
         shutil.copyfileobj(content, file)

@@ -21,12 +21,12 @@ import numpy as np
 from rich.console import Console
 from rich.table import Table
 
-from asl.manifest import Clip
-from asl.preprocess import fingerprint
-from asl.preprocess.audit import audit
-from asl.preprocess.matching import Evidence, Match, claims, match, url_name_errors
-from asl.preprocess.metadata import Instance
-from asl.preprocess.raw_files import RawVideo
+from asl.contract.manifest import Clip
+from asl.datasets.wlasl import Instance
+from asl.preprocess.audit import fingerprint
+from asl.preprocess.audit.audit import audit
+from asl.preprocess.sources.matching import Evidence, Match, claims, match, url_name_errors
+from asl.preprocess.sources.raw_files import RawVideo
 
 ROOT = Path(__file__).resolve().parent.parent
 INSTANCES, FILES = 21_083, 12_000

@@ -28,8 +28,8 @@ import numpy as np
 from rich.console import Console
 from rich.table import Table
 
+from asl.codecs import video
 from asl.machine import available_cores
-from asl.preprocess import video
 from asl.workers import Failed, run_each
 from benchmarks.made_videos import row
 

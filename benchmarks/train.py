@@ -35,13 +35,13 @@ from torch.utils.data import DataLoader
 from torchvision.models.video import r2plus1d_18
 
 from asl import config as schemas
+from asl.contract.frame_store import FrameSpec, frames_path
+from asl.contract.manifest import Clip, read_manifest, write_manifest
 from asl.data.class_sampler import Draw
 from asl.data.clip_dataset import ClipDataset
-from asl.data.frame_sampling import Sampling
+from asl.data.sampling import Sampling
 from asl.data.transforms import Augmentation, augment, centre_crop
-from asl.frame_store import FrameSpec, frames_path
 from asl.machine import available_cores
-from asl.manifest import Clip, read_manifest, write_manifest
 from asl.model.padding import pad_planes
 from asl.model.video_resnet import VideoResNet
 from asl.settings import checked
@@ -312,10 +312,10 @@ def plain_with_decoding(device: torch.device, data: Path, scale: Scale, *, amp: 
 def augmentation_ms(device: torch.device, scale: Scale) -> float:
     """Milliseconds in which a batch of frames on the device becomes what the network sees."""
     video = torch.randint(256, (scale.batch, FRAMES, 128, 171, 3), device=device, dtype=torch.uint8)
-    chances = torch.rand(scale.batch, 10, device=device)
+    uniforms = torch.rand(scale.batch, 10, device=device)
     made = torch.compile(augment, dynamic=False) if device.type == "cuda" else augment
     rate = step_rate(
-        lambda: made(video, chances, crop_size=CROP, augmentation=Augmentation()), scale, scale.batch
+        lambda: made(video, uniforms, crop_size=CROP, augmentation=Augmentation()), scale, scale.batch
     )
     return 1e3 * scale.batch / rate
 

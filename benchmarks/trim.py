@@ -27,14 +27,14 @@ import numpy as np
 from rich.console import Console
 from rich.table import Table
 
+from asl.codecs import video
+from asl.codecs.frame_collector import KeepFrames
+from asl.contract.frame_store import FrameSpec, frames_path, open_frames, origin
+from asl.datasets.segment import segment_span
 from asl.demo.frame_number import read_frame_number
-from asl.frame_store import FrameSpec, frames_path, open_frames, origin
 from asl.machine import available_cores
-from asl.preprocess import video
-from asl.preprocess.dali_frames import GROUP, FrameJob, decode_batch, frame_numbers, warm_up
-from asl.preprocess.frame_keeper import KeepFrames
-from asl.preprocess.gpu_frames import BATCH, PROCESSES
-from asl.preprocess.segment import segment_span
+from asl.preprocess.gpu.dali_frames import GROUP, FrameJob, decode_batch, frame_numbers, warm_up
+from asl.preprocess.gpu.frame_jobs import BATCH, PROCESSES
 from asl.workers import Failed, Workers, run_each
 from benchmarks.made_videos import GRAIN, make_set
 from benchmarks.preprocess import run_plain_loop

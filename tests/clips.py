@@ -9,7 +9,7 @@ from pathlib import Path
 import av
 import numpy as np
 
-from asl.manifest import Clip, write_manifest
+from asl.contract.manifest import Clip, write_manifest
 
 GLOSSES = ("book", "drink", "go")
 

@@ -1,4 +1,4 @@
-"""Findings made by hand: a run that never was, with as many instances and as odd names as a test wants."""
+"""RunResult made by hand: a run that never was, with as many instances and as odd names as a test wants."""
 
 from __future__ import annotations
 
@@ -10,18 +10,18 @@ from typing import Any
 from clips import write_clip
 
 from asl.config import DatasetConfig, PathsConfig, PreprocessConfig, TrimConfig
-from asl.manifest import Clip
-from asl.preprocess.audit import Audit, Kind, Pair, audit, make_pair
-from asl.preprocess.clip_frames import FramesOutcome
-from asl.preprocess.cutting import Outcome
-from asl.preprocess.findings import Findings
-from asl.preprocess.matching import Match, Unmatched, UrlNameErrors
-from asl.preprocess.metadata import Instance, Metadata
-from asl.preprocess.problems import find_problems
-from asl.preprocess.raw_files import RawVideo
+from asl.contract.manifest import Clip
+from asl.datasets.wlasl import Instance, Metadata
+from asl.preprocess.audit.audit import Audit, Kind, Pair, audit, make_pair
+from asl.preprocess.audit.problems import find_problems
+from asl.preprocess.clips.backend import Choice
+from asl.preprocess.clips.cutting import CutResults
+from asl.preprocess.clips.frames import FramesOutcome
+from asl.preprocess.clips.trim import Proof
 from asl.preprocess.report.pictures import Pictures, take_pictures
-from asl.preprocess.trim import Proof
-from asl.preprocess.trim_choice import Choice
+from asl.preprocess.run_result import RunResult
+from asl.preprocess.sources.matching import Match, Unmatched, UrlNameErrors
+from asl.preprocess.sources.raw_files import RawVideo
 from asl.workers import Workers
 
 NUM_FRAMES = 9
@@ -45,7 +45,7 @@ def make_findings(
     dropped: dict[str, str] | None = None,
     seconds_of: dict[str, float] | None = None,
     **more: Any,
-) -> Findings:
+) -> RunResult:
     """What a run would have found of these instances; no file is read or written.
 
     Args:
@@ -56,7 +56,7 @@ def make_findings(
         pairs: that the audit is to have found.
         dropped: why the audit took a clip out, by video_id.
         seconds_of: durations by video_id, otherwise 2 s.
-        more: other fields of :class:`Findings`.
+        more: other fields of :class:`RunResult`.
     """
     doubts, dropped, seconds_of = doubts or {}, dropped or {}, seconds_of or {}
     by_id = {one.video_id: one for one in instances}
@@ -80,7 +80,7 @@ def make_findings(
         audit(instances, clips, {}, fps=25, min_per_class=5), pairs=tuple(found), dropped=tuple(dropped)
     )
     raw = {f"{video_id}.mp4": RawVideo(2.0, 320, 240, 29.97, "h264", "yuv420p") for video_id in proofs}
-    return Findings(
+    return RunResult(
         **{
             "config": _config(folder),
             "choice": Choice("cpu", "as asked"),
@@ -89,7 +89,7 @@ def make_findings(
             "raw_files": sorted(raw),
             "raw_videos": raw,
             "matches": matches,
-            "outcome": Outcome(proofs, {}, 0, FramesOutcome(host=len(proofs))),
+            "outcome": CutResults(proofs, {}, 0, FramesOutcome(host=len(proofs))),
             "clips": clips,
             "problems": find_problems(metadata, matches, {}, dropped),
             "audit": audited,
@@ -102,7 +102,7 @@ def make_findings(
     )
 
 
-def write_clips(findings: Findings, grey: Sequence[int] = range(0, 90, 10)) -> None:
+def write_clips(findings: RunResult, grey: Sequence[int] = range(0, 90, 10)) -> None:
     """Files for all clips of the manifest, evenly grey frame by frame."""
     assert len(grey) == NUM_FRAMES
     for clip in findings.clips:
@@ -157,7 +157,7 @@ def _clip(one: Instance, label: int, duration_s: float) -> Clip:
     )
 
 
-def pictures_of(findings: Findings) -> Pictures:
+def pictures_of(findings: RunResult) -> Pictures:
     """The pictures of a run, taken by a worker of their own."""
     with Workers(1) as workers:
         return take_pictures(findings, workers)

@@ -9,10 +9,10 @@ from typing import Any
 import av
 import numpy as np
 
+from asl.codecs.video import probe
 from asl.demo.frame_number import read_frame_number
 from asl.demo.raw_files import Format, RawFile, write_raw_file
 from asl.demo.signer import make_signer
-from asl.preprocess.video import probe
 
 RATES = {
     "film": Fraction(24000, 1001),

@@ -16,7 +16,7 @@ class Draw(NamedTuple):
 
     clip: int  # its place in the data set
     entropy: tuple[int, ...] | None = None  # seeds its jitter and augmentation; None: evaluation
-    counted: bool = True  # False: only there so that all ranks make the same number of steps
+    valid: bool = True  # False: only there so that all ranks make the same number of steps
 
 
 def class_weights(labels: Sequence[int]) -> npt.NDArray[np.float64]:
@@ -69,7 +69,7 @@ class EvaluationSampler(Sampler[Draw]):
     """Every clip once over all ranks, in order.
 
     All ranks must make the same number of steps, so the shorter ones repeat a clip that is marked as
-    not counted.
+    not valid.
     """
 
     def __init__(self, num_clips: int, *, rank: int = 0, num_ranks: int = 1) -> None:
@@ -80,4 +80,4 @@ class EvaluationSampler(Sampler[Draw]):
 
     def __iter__(self) -> Iterator[Draw]:
         for place in range(self._rank, len(self) * self._num_ranks, self._num_ranks):
-            yield Draw(place % self._num_clips, counted=place < self._num_clips)
+            yield Draw(place % self._num_clips, valid=place < self._num_clips)

@@ -11,16 +11,16 @@ import torch
 from torch import Tensor
 from torch.utils.data import Dataset, get_worker_info
 
+from asl.contract.manifest import Clip
 from asl.data.class_sampler import Draw
-from asl.data.frame_sampling import Sampling, draw_frames
 from asl.data.frames_on_device import FramesOnDevice
 from asl.data.reader import ClipError, read_clip
+from asl.data.sampling import Sampling, draw_frames
 from asl.data.stored_frames import FrameStore, read_stored_clip
-from asl.data.transforms import NUM_CHANCES
-from asl.manifest import Clip
+from asl.data.transforms import NUM_UNIFORMS
 
 Batch = dict[str, Tensor]
-_NAMED = 5  # clips named in a message; the rest is counted
+_NAMED = 5  # clips named in a message; the rest is valid
 
 
 def clip_paths(clips: Sequence[Clip], data_dir: Path) -> list[Path]:
@@ -81,9 +81,9 @@ class ClipDataset(Dataset[Batch]):
         return len(self.clips)
 
     def __getitem__(self, draw: Draw) -> Batch:
-        """One clip: ``video`` (T, H, W, C) uint8, ``label``, ``chances`` (NUM_CHANCES,), ``counted``."""
+        """One clip: ``video`` (T, H, W, C) uint8, ``label``, ``uniforms`` (NUM_UNIFORMS,), ``valid``."""
         clip = self.clips[draw.clip]
-        chances, rng = _chances(draw)
+        uniforms, rng = _uniforms(draw)
         worker = get_worker_info()
         slot = worker.id if worker else 0
         self._reading[slot] = draw.clip
@@ -99,8 +99,8 @@ class ClipDataset(Dataset[Batch]):
         return {
             "video": torch.from_numpy(frames),
             "label": torch.tensor(clip.label),
-            "chances": torch.from_numpy(chances).float(),
-            "counted": torch.tensor(draw.counted),
+            "uniforms": torch.from_numpy(uniforms).float(),
+            "valid": torch.tensor(draw.valid),
         }
 
     def being_read(self) -> list[str]:
@@ -141,17 +141,17 @@ class DrawnFrames(Dataset[Batch]):
     def __getitems__(self, draws: Sequence[Draw]) -> Batch:
         """One batch: ``frames`` (B, T) int64, places in the device's tensor, and the rest as elsewhere."""
         frames = np.empty((len(draws), self._sampling.clip_len), np.int64)
-        chances = np.empty((len(draws), NUM_CHANCES), np.float32)
+        uniforms = np.empty((len(draws), NUM_UNIFORMS), np.float32)
         for row, draw in enumerate(draws):
-            chances[row], rng = _chances(draw)
+            uniforms[row], rng = _uniforms(draw)
             times_s, duration_s = self._times_s[draw.clip], self._durations_s[draw.clip]
             frames[row] = draw_frames(times_s, duration_s, self._sampling, rng, speed=self._speed)
             frames[row] += self._offsets[draw.clip]
         return {
             "frames": torch.from_numpy(frames),
             "label": torch.from_numpy(self._labels[[draw.clip for draw in draws]]),
-            "chances": torch.from_numpy(chances),
-            "counted": torch.tensor([draw.counted for draw in draws]),
+            "uniforms": torch.from_numpy(uniforms),
+            "valid": torch.tensor([draw.valid for draw in draws]),
         }
 
 
@@ -160,9 +160,9 @@ def as_it_is(batch: Batch) -> Batch:
     return batch
 
 
-def _chances(draw: Draw) -> tuple[npt.NDArray[np.float64], np.random.Generator | None]:
+def _uniforms(draw: Draw) -> tuple[npt.NDArray[np.float64], np.random.Generator | None]:
     """A draw's numbers for augmentation, and what jitters its frames; zeros and None in evaluation."""
     if draw.entropy is None:
-        return np.zeros(NUM_CHANCES), None
+        return np.zeros(NUM_UNIFORMS), None
     rng = np.random.default_rng(draw.entropy)
-    return rng.random(NUM_CHANCES), rng
+    return rng.random(NUM_UNIFORMS), rng

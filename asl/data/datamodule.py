@@ -12,17 +12,17 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, Sampler
 
+from asl.contract.manifest import SPLITS, Clip, ManifestError
 from asl.data.class_sampler import Draw, EvaluationSampler, TrainSampler
 from asl.data.clip_dataset import Batch, ClipDataset, DrawnFrames, as_it_is
-from asl.data.frame_sampling import Sampling
 from asl.data.frames_on_device import FramesOnDevice
 from asl.data.missing_frames import find_missing, make_missing
 from asl.data.placement import AUTO, DEVICE, Placement, choose_placement, frames_bytes, free_memory
 from asl.data.reader import ClipError
+from asl.data.sampling import Sampling
 from asl.data.stored_frames import FrameStore
 from asl.data.transforms import Augmentation, augment, centre_crop, mix_clips
 from asl.machine import available_cores
-from asl.manifest import SPLITS, Clip, ManifestError
 
 MAX_WORKERS = 16  # reader processes, where data.num_workers does not say
 
@@ -37,7 +37,7 @@ class ClipDataModule(pl.LightningDataModule):
     """Train, val and test batches of a manifest.
 
     A batch on the device: ``video`` (B, C, T, H, W) float32 normalised, ``label`` (B,) int64,
-    ``counted`` (B,) bool, False for clips that only fill a rank's last step up. Under mixup also
+    ``valid`` (B,) bool, False for clips that only fill a rank's last step up. Under mixup also
     ``mixed_label`` (B,) and ``mix`` (), the share of ``label``.
 
     With a store, :meth:`prepare_data` makes the frames that are missing and :meth:`setup` loads them all
@@ -214,13 +214,13 @@ class ClipDataModule(pl.LightningDataModule):
     def on_after_batch_transfer(self, batch: Batch, dataloader_idx: int) -> Batch:
         """Runs on the device: uint8 frames travel or lie there, four times fewer bytes than floats."""
         video = self.video(batch)
-        chances, label = batch["chances"], batch["label"]
-        ready = {"label": label, "counted": batch["counted"]}
+        uniforms, label = batch["uniforms"], batch["label"]
+        ready = {"label": label, "valid": batch["valid"]}
         if self.trainer is None or not self.trainer.training:
             return {**ready, "video": centre_crop(video, crop_size=self.crop_size)}
-        video = self._augment(video, chances, crop_size=self.crop_size, augmentation=self._augmentation)
+        video = self._augment(video, uniforms, crop_size=self.crop_size, augmentation=self._augmentation)
         if self._augmentation.mixup:
-            video, mix = mix_clips(video, chances, alpha=self._augmentation.mixup)
+            video, mix = mix_clips(video, uniforms, alpha=self._augmentation.mixup)
             ready |= {"mixed_label": label.flip(0), "mix": mix}
         return {**ready, "video": video}
 

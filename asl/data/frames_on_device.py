@@ -12,9 +12,9 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
+from asl.contract.manifest import Clip
 from asl.data.stored_frames import open_stored, scaled
 from asl.machine import available_cores
-from asl.manifest import Clip
 
 _THREADS = 16  # more do not read faster
 

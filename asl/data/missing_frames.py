@@ -11,9 +11,7 @@ import numpy as np
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-from asl.data.reader import read_all_frames, scalable, unreadable
-from asl.errors import UserError
-from asl.frame_store import (
+from asl.contract.frame_store import (
     VERSION,
     FrameSpec,
     Origin,
@@ -25,7 +23,9 @@ from asl.frame_store import (
     store_bytes,
     write_frames,
 )
-from asl.manifest import Clip
+from asl.contract.manifest import Clip
+from asl.data.reader import read_all_frames, scalable, unreadable
+from asl.errors import UserError
 from asl.workers import Failed, run_each
 
 _ROUNDING_S = 1e-3  # the manifest's times have six decimals, containers' three

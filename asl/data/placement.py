@@ -7,9 +7,9 @@ from dataclasses import dataclass
 
 import torch
 
-from asl.frame_store import FrameSpec
+from asl.contract.frame_store import FrameSpec
+from asl.contract.manifest import Clip
 from asl.machine import available_memory
-from asl.manifest import Clip
 from asl.settings import ConfigError
 
 DEVICE, HOST, AUTO = "device", "host", "auto"

@@ -10,11 +10,11 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from asl.data.frame_sampling import Sampling, draw_frames
+from asl.contract.frame_store import Frames
+from asl.contract.manifest import Clip
+from asl.contract.time_grid import frames_on_display, grid_length
+from asl.data.sampling import Sampling, draw_frames
 from asl.errors import UserError
-from asl.frame_store import Frames
-from asl.manifest import Clip
-from asl.time_grid import frames_on_display, grid_length
 
 
 class ClipError(UserError):

@@ -11,10 +11,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from asl.data.frame_sampling import Sampling, draw_frames
+from asl.contract.frame_store import Frames, FrameSpec, frames_path, open_frames
+from asl.contract.manifest import Clip
 from asl.data.reader import unreadable
-from asl.frame_store import Frames, FrameSpec, frames_path, open_frames
-from asl.manifest import Clip
+from asl.data.sampling import Sampling, draw_frames
 
 
 @dataclass(frozen=True, kw_only=True)

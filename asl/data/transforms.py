@@ -23,7 +23,7 @@ _LUMA = (0.299, 0.587, 0.114)  # ITU-R BT.601, as in torchvision's rgb_to_graysc
 
 # One number each: crop area, crop aspect, crop top, crop left, flip, brightness, contrast, saturation,
 # rotation, mixing.
-NUM_CHANCES = 10
+NUM_UNIFORMS = 10
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -41,14 +41,14 @@ class Augmentation:
     speed: tuple[float, float] = (0.9, 1.1)  # see frame_sampling.py, where it is done
 
 
-def augment(video: Tensor, chances: Tensor, *, crop_size: int, augmentation: Augmentation) -> Tensor:
+def augment(video: Tensor, uniforms: Tensor, *, crop_size: int, augmentation: Augmentation) -> Tensor:
     """Random resized crop and colour jitter and, if asked for, rotation and flip.
 
     One choice for all frames of a clip. Mixing is :func:`mix_clips`.
 
     Args:
         video: ``(B, T, H, W, C)`` uint8.
-        chances: ``(B, NUM_CHANCES)`` float in [0, 1).
+        uniforms: ``(B, NUM_UNIFORMS)`` float in [0, 1).
         crop_size: height and width of the result in pixels.
         augmentation: how strongly.
 
@@ -56,10 +56,10 @@ def augment(video: Tensor, chances: Tensor, *, crop_size: int, augmentation: Aug
         ``(B, C, T, crop_size, crop_size)`` float32, normalised, channels last in memory.
     """
     size, num_frames, height, width, channels = video.shape
-    chances = chances.to(video.device)
-    boxes = crop_boxes(chances[:, :4], height=height, width=width, augmentation=augmentation)
-    flipped = (chances[:, 4] < 0.5) & augmentation.hflip
-    angles = (2 * chances[:, 8] - 1) * math.radians(augmentation.rotation)
+    uniforms = uniforms.to(video.device)
+    boxes = crop_boxes(uniforms[:, :4], height=height, width=width, augmentation=augmentation)
+    flipped = (uniforms[:, 4] < 0.5) & augmentation.hflip
+    angles = (2 * uniforms[:, 8] - 1) * math.radians(augmentation.rotation)
     # All frames of a clip are sampled at the same points: time and colour are channels of one picture.
     planes = video.permute(0, 1, 4, 2, 3).reshape(size, num_frames * channels, height, width).float()
     planes = F.grid_sample(
@@ -70,7 +70,7 @@ def augment(video: Tensor, chances: Tensor, *, crop_size: int, augmentation: Aug
         align_corners=False,
     )
     clips = planes.view(size, num_frames, channels, crop_size, crop_size).transpose(1, 2) / 255
-    clips = normalise(_jitter_colour(clips, chances[:, 5:8], augmentation))
+    clips = normalise(_jitter_colour(clips, uniforms[:, 5:8], augmentation))
     return clips.contiguous(memory_format=torch.channels_last_3d)
 
 
@@ -97,14 +97,14 @@ def normalise(clips: Tensor) -> Tensor:
     return (clips - mean) / std
 
 
-def crop_boxes(chances: Tensor, *, height: int, width: int, augmentation: Augmentation) -> Tensor:
+def crop_boxes(uniforms: Tensor, *, height: int, width: int, augmentation: Augmentation) -> Tensor:
     """Random crop boxes: area uniform in ``scale``, aspect ratio log-uniform in ``ratio``.
 
     A box that sticks out is cut to the picture, where torchvision draws again: that would need an
     unknown number of random numbers.
 
     Args:
-        chances: ``(B, 4)`` in [0, 1).
+        uniforms: ``(B, 4)`` in [0, 1).
         height: of the picture in pixels.
         width: of the picture in pixels.
         augmentation: ``scale`` and ``ratio`` (width / height).
@@ -113,11 +113,11 @@ def crop_boxes(chances: Tensor, *, height: int, width: int, augmentation: Augmen
         ``(B, 4)`` float: top, left, height, width in pixels, inside the picture.
     """
     (least, most), (narrow, wide) = augmentation.scale, augmentation.ratio
-    area = height * width * (least + (most - least) * chances[:, 0])
-    ratio = torch.exp(math.log(narrow) + (math.log(wide) - math.log(narrow)) * chances[:, 1])
+    area = height * width * (least + (most - least) * uniforms[:, 0])
+    ratio = torch.exp(math.log(narrow) + (math.log(wide) - math.log(narrow)) * uniforms[:, 1])
     box_height = torch.sqrt(area / ratio).clamp(max=height)
     box_width = torch.sqrt(area * ratio).clamp(max=width)
-    top, left = (height - box_height) * chances[:, 2], (width - box_width) * chances[:, 3]
+    top, left = (height - box_height) * uniforms[:, 2], (width - box_width) * uniforms[:, 3]
     return torch.stack([top, left, box_height, box_width], dim=1)
 
 
@@ -138,19 +138,19 @@ def _sampling_points(
     return F.affine_grid(theta, [len(boxes), 1, crop_size, crop_size], align_corners=False)
 
 
-def mix_clips(clips: Tensor, chances: Tensor, *, alpha: float) -> tuple[Tensor, Tensor]:
+def mix_clips(clips: Tensor, uniforms: Tensor, *, alpha: float) -> tuple[Tensor, Tensor]:
     """Mixup (Zhang et al., ICLR 2018): each clip mixed with the one as far from the batch's other end.
 
     Args:
         clips: ``(B, C, T, H, W)`` float, normalised.
-        chances: ``(B, NUM_CHANCES)`` in [0, 1); the first clip's decides for the batch.
+        uniforms: ``(B, NUM_UNIFORMS)`` in [0, 1); the first clip's decides for the batch.
         alpha: of the Beta distribution from which the share is drawn.
 
     Returns:
         The mixed clips, and the share ``()`` of the clip itself; the rest is that of ``clips.flip(0)``.
     """
     quantiles = _beta_quantiles(alpha, clips.device)
-    place = chances[:1, 9].to(clips.device) * (len(quantiles) - 1)  # (1,): to index with () waits for a GPU
+    place = uniforms[:1, 9].to(clips.device) * (len(quantiles) - 1)  # (1,): to index with () waits for a GPU
     below = place.floor().long().clamp(max=len(quantiles) - 2)
     mix = torch.lerp(quantiles[below], quantiles[below + 1], place - below).squeeze(0)
     return torch.lerp(clips.flip(0), clips, mix), mix
@@ -167,18 +167,18 @@ def _beta_quantiles(alpha: float, device: torch.device) -> Tensor:
     return torch.tensor([float(betaincinv(alpha, alpha, step / 1024)) for step in range(1025)], device=device)
 
 
-def _jitter_colour(clips: Tensor, chances: Tensor, augmentation: Augmentation) -> Tensor:
+def _jitter_colour(clips: Tensor, uniforms: Tensor, augmentation: Augmentation) -> Tensor:
     """Brightness, contrast, saturation, in that order, by a factor in ``1 ± strength``.
 
     Args:
         clips: ``(B, C, T, H, W)`` in [0, 1].
-        chances: ``(B, 3)`` in [0, 1).
+        uniforms: ``(B, 3)`` in [0, 1).
         augmentation: the strengths.
     """
     strength = (augmentation.brightness, augmentation.contrast, augmentation.saturation)
     if not any(strength):
         return clips
-    factors = 1 + (2 * chances - 1) * chances.new_tensor(strength)
+    factors = 1 + (2 * uniforms - 1) * uniforms.new_tensor(strength)
     brightness, contrast, saturation = factors.view(-1, 3, 1, 1, 1, 1).unbind(dim=1)
     luma = clips.new_tensor(_LUMA).view(1, 3, 1, 1, 1)
     clips = (clips * brightness).clamp(0, 1)

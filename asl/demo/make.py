@@ -21,7 +21,7 @@ from asl.demo.oddities import add_doubtful_rows, add_formats, add_shared_sources
 from asl.demo.plan import Planner
 from asl.demo.raw_files import RawFile, read_times, write_raw_file
 from asl.errors import UserError
-from asl.files import write_beside
+from asl.files import atomic_write_text
 
 #: In the raw folder: tells a demo's folder from one with other people's videos, and what it was made from.
 _MARK = "made_by_asl_demo.json"
@@ -110,7 +110,7 @@ def make_demo(
     shutil.rmtree(part, ignore_errors=True)
     times = dict(_write_all(part, plan.files.values(), workers))
     _write_other_files(part)
-    write_beside(part / _MARK, json.dumps(asdict(recipe), indent=1))
+    atomic_write_text(part / _MARK, json.dumps(asdict(recipe), indent=1))
 
     truth_path = metadata_dir / "demo_truth.json"
     truth_path.unlink(missing_ok=True)  # from here to the end there is no finished demo
@@ -123,7 +123,7 @@ def make_demo(
         ("demo_lengths.json", metadata.lengths(plan.rows, seed)),
         (truth_path.name, metadata.truth(plan.rows, plan.files, times)),
     ):
-        write_beside(metadata_dir / name, json.dumps(content, indent=1))
+        atomic_write_text(metadata_dir / name, json.dumps(content, indent=1))
     return demo
 
 

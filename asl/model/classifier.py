@@ -116,7 +116,7 @@ class SignClassifier(pl.LightningModule):
         self._measure(batch, "test", self.test_metrics)
 
     def _measure(self, batch: Batch, split: str, metrics: SplitMetrics) -> None:
-        logits, label = self(batch["video"]).float()[batch["counted"]], batch["label"][batch["counted"]]
+        logits, label = self(batch["video"]).float()[batch["valid"]], batch["label"][batch["valid"]]
         if len(label):
             metrics.update(logits, label, self.loss(logits, label))
         self.log(f"{split}_top1", metrics.top1, on_epoch=True)

@@ -17,20 +17,28 @@ from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from asl.config import PreprocessConfig
+from asl.contract.frame_store import check_space
+from asl.contract.manifest import SPLITS, Clip, write_manifest
+from asl.data.split import signer_folds
+from asl.datasets.wlasl import Metadata, load_metadata, load_or_make_label_map
 from asl.errors import UserError
-from asl.files import write_beside
-from asl.frame_store import check_space
-from asl.manifest import SPLITS, Clip, write_manifest
-from asl.preprocess import summary
-from asl.preprocess.audit import Audit, audit, flagged, leaking_train_clips
-from asl.preprocess.capabilities import Capabilities
-from asl.preprocess.clip_frames import space_needed
-from asl.preprocess.cutting import Outcome, clip_path, cut_all, only_run, plan_cuts
-from asl.preprocess.decord_probe import probe_with_decord
-from asl.preprocess.evidence import find_lengths, load_lengths
-from asl.preprocess.findings import Findings
-from asl.preprocess.gpu_frames import Gpu, start_gpu
-from asl.preprocess.matching import (
+from asl.files import atomic_write_text
+from asl.preprocess.audit.audit import Audit, audit, flagged, leaking_train_clips
+from asl.preprocess.audit.problems import FAILURES, find_problems, write_problems
+from asl.preprocess.clips.backend import Choice, decide, encoder_for, workers_for
+from asl.preprocess.clips.cutting import CutResults, clip_path, cut_all, only_run, plan_cuts
+from asl.preprocess.clips.decord_probe import probe_with_decord
+from asl.preprocess.clips.frames import space_needed
+from asl.preprocess.clips.proof_log import ProofLog
+from asl.preprocess.clips.trim import Cut
+from asl.preprocess.gpu.capabilities import Capabilities
+from asl.preprocess.gpu.frame_jobs import Gpu, start_gpu
+from asl.preprocess.report import summary
+from asl.preprocess.report.page import write_report
+from asl.preprocess.report.pictures import Pictures, take_pictures
+from asl.preprocess.run_result import RunResult
+from asl.preprocess.sources.evidence import find_lengths, load_lengths
+from asl.preprocess.sources.matching import (
     Evidence,
     Match,
     Unmatched,
@@ -40,15 +48,7 @@ from asl.preprocess.matching import (
     match_by_url_name,
     url_name_errors,
 )
-from asl.preprocess.metadata import Metadata, load_metadata, load_or_make_label_map
-from asl.preprocess.problems import FAILURES, find_problems, write_problems
-from asl.preprocess.proof_log import ProofLog
-from asl.preprocess.raw_files import RawVideo, RawVideos, scan_raw
-from asl.preprocess.report.page import write_report
-from asl.preprocess.report.pictures import Pictures, take_pictures
-from asl.preprocess.splits import signer_folds
-from asl.preprocess.trim import Cut
-from asl.preprocess.trim_choice import Choice, decide, encoder_for, workers_for
+from asl.preprocess.sources.raw_files import RawVideo, RawVideos, scan_raw
 from asl.workers import Failed, Workers
 
 _NICE = 5  # of the host's workers beside a GPU's
@@ -106,7 +106,7 @@ def _preprocess(
         probe = _Probe(config, clips, workers)
         clips, found, dropped = _audit(config, resplit, clips, sources.matches, outcome)
         clock.stop("auditing")
-        findings = Findings(
+        findings = RunResult(
             config=config,
             choice=choice,
             capabilities=capabilities,
@@ -223,7 +223,7 @@ def _clips(
     resplit: Metadata,
     matches: Mapping[str, Match | Unmatched],
     label_of: Mapping[str, int],
-    outcome: Outcome,
+    outcome: CutResults,
 ) -> list[Clip]:
     """The manifest's rows, from this run's proofs alone, by split, label and video_id."""
     clips = []
@@ -258,7 +258,7 @@ def _audit(
     metadata: Metadata,
     clips: Sequence[Clip],
     matches: Mapping[str, Match | Unmatched],
-    outcome: Outcome,
+    outcome: CutResults,
 ) -> tuple[list[Clip], Audit, dict[str, str]]:
     """The clips that stay, flagged; what was found; and what was dropped, with the reason."""
     instances = metadata.instances
@@ -306,7 +306,7 @@ def _stale(videos_dir: Path, owned: Iterable[Path]) -> list[str]:
 # ---------------------------------------------------------------- telling
 
 
-def _write(findings: Findings, told: summary.Summary, pictures: Pictures) -> dict[str, Path]:
+def _write(findings: RunResult, told: summary.Summary, pictures: Pictures) -> dict[str, Path]:
     """Every file of the run; the manifest last, so that where it is new the others are."""
     folder = Path(findings.config.paths.metadata_dir)
     paths = {
@@ -317,8 +317,8 @@ def _write(findings: Findings, told: summary.Summary, pictures: Pictures) -> dic
         "manifest": folder / f"{findings.config.dataset.name}_manifest.csv",
     }
     write_problems(paths["errors"], findings.problems)
-    write_beside(paths["audit"], json.dumps(findings.audit.as_dict(), indent=1, ensure_ascii=False))
-    write_beside(paths["summary"], json.dumps(told, indent=1, ensure_ascii=False))
+    atomic_write_text(paths["audit"], json.dumps(findings.audit.as_dict(), indent=1, ensure_ascii=False))
+    atomic_write_text(paths["summary"], json.dumps(told, indent=1, ensure_ascii=False))
     write_report(paths["report"], findings, pictures)
     write_manifest(paths["manifest"], findings.clips)
     return paths

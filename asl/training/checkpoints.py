@@ -11,7 +11,7 @@ from lightning_fabric.plugins.io.torch_io import TorchCheckpointIO
 from pytorch_lightning.callbacks import Checkpoint
 
 from asl.errors import UserError
-from asl.files import copy_beside, link_beside, written_beside
+from asl.files import atomic_copy, atomic_link, atomic_write
 from asl.model.weights import read_tensors
 
 LAST, BEST = "last.pt", "best.pt"
@@ -30,7 +30,7 @@ class WholeFiles(TorchCheckpointIO):
     """
 
     def save_checkpoint(self, checkpoint: dict[str, Any], path: Any, storage_options: Any = None) -> None:
-        with written_beside(Path(path)) as file:
+        with atomic_write(Path(path)) as file:
             torch.save(checkpoint, file)
 
     def load_checkpoint(
@@ -49,7 +49,7 @@ class LastAndBest(Checkpoint):
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         self.best_score = float("-inf")
-        self.best_epoch = 0  # counted from 1; 0: none yet
+        self.best_epoch = 0  # valid from 1; 0: none yet
 
     def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         score = float(trainer.callback_metrics[MONITOR])  # the same on all ranks, so all save or none
@@ -57,7 +57,7 @@ class LastAndBest(Checkpoint):
             self.best_score, self.best_epoch = score, trainer.current_epoch + 1
             trainer.save_checkpoint(self.folder / BEST, weights_only=False)  # optimiser and all
             if trainer.is_global_zero:
-                link_beside(self.folder / BEST, self.folder / LAST)
+                atomic_link(self.folder / BEST, self.folder / LAST)
         else:
             trainer.save_checkpoint(self.folder / LAST, weights_only=False)
 
@@ -190,4 +190,4 @@ def adopt_best(resume_from: Path, folder: Path, *, epoch: int) -> None:
             f"weights: model.weights={resume_from}"
         )
     if theirs.resolve() != ours.resolve():
-        copy_beside(theirs, ours)
+        atomic_copy(theirs, ours)

@@ -21,16 +21,16 @@ from hydra.types import RunMode
 from pytorch_lightning.loggers import CSVLogger, Logger, TensorBoardLogger
 
 from asl.config import TrainConfig
+from asl.contract.frame_store import FrameSpec
+from asl.contract.manifest import read_manifest
 from asl.data.datamodule import ClipDataModule
-from asl.data.frame_sampling import Sampling
 from asl.data.placement import DEVICE, training_reserve
 from asl.data.reader import scalable
+from asl.data.sampling import Sampling
 from asl.data.stored_frames import FrameStore
 from asl.data.transforms import KINETICS_MEAN, KINETICS_STD, Augmentation
 from asl.errors import UserError
-from asl.files import remove_parts, write_beside
-from asl.frame_store import FrameSpec
-from asl.manifest import read_manifest
+from asl.files import atomic_write_text, remove_temp_files
 from asl.model.classifier import SignClassifier
 from asl.model.losses import build_loss
 from asl.model.padding import pad_planes
@@ -49,7 +49,7 @@ from asl.training.checkpoints import (
     checkpoint_to_resume,
     read_checkpoint,
 )
-from asl.training.summary import Bar, EpochLine, FirstStepLine, print_result, print_start
+from asl.training.console import Bar, EpochLine, FirstStepLine, print_result, print_start
 
 METRICS = "metrics.json"
 
@@ -89,7 +89,7 @@ def train(config: TrainConfig, *, callbacks: Sequence[pl.Callback] = ()) -> dict
             datamodule.compile_augmentation()
         datamodule.place(trainer.strategy.root_device, processes=trainer.num_devices)
         if trainer.is_global_zero:
-            remove_parts(folder)
+            remove_temp_files(folder)
             if resume_from is not None:
                 adopt_best(resume_from, folder, epoch=epoch)
             print_start(
@@ -109,7 +109,7 @@ def train(config: TrainConfig, *, callbacks: Sequence[pl.Callback] = ()) -> dict
             raise UserError(f"stopped; go on with: resume=auto ({folder / LAST} has the last whole epoch)")
         metrics = measure(trainer, module, datamodule, folder)
     if trainer.is_global_zero:
-        write_beside(folder / METRICS, json.dumps(metrics, indent=2) + "\n")
+        atomic_write_text(folder / METRICS, json.dumps(metrics, indent=2) + "\n")
         print_result(metrics, folder)
     return metrics
 

@@ -7,7 +7,7 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from asl.manifest import SPLITS, Clip
+from asl.contract.manifest import SPLITS, Clip
 
 #: Height of a chart in its own units; a bar is 1 unit wide.
 HEIGHT = 100

@@ -6,12 +6,12 @@ import dataclasses
 from collections.abc import Iterator
 from typing import Any
 
-from asl.preprocess.findings import Findings
 from asl.preprocess.report import coverage, troubles
 from asl.preprocess.report.tables import Cell, Column, Table
+from asl.preprocess.run_result import RunResult
 
 
-def tables(findings: Findings) -> dict[str, Table]:
+def tables(findings: RunResult) -> dict[str, Table]:
     """Every table, by the name under which the page asks for it."""
     return {
         "reasons": troubles.reasons(findings),
@@ -39,7 +39,7 @@ def tables(findings: Findings) -> dict[str, Table]:
     }
 
 
-def _steps(findings: Findings) -> Table:
+def _steps(findings: RunResult) -> Table:
     return Table(
         caption="Steps",
         columns=(Column(name="Step"), Column(name="Seconds", kind="decimal")),
@@ -47,7 +47,7 @@ def _steps(findings: Findings) -> Table:
     )
 
 
-def _settings(findings: Findings) -> Table:
+def _settings(findings: RunResult) -> Table:
     return Table(
         caption="Settings",
         columns=(

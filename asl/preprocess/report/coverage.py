@@ -6,10 +6,10 @@ from collections import Counter
 from collections.abc import Iterable
 from pathlib import PurePosixPath
 
-from asl.manifest import SPLITS, Clip
-from asl.preprocess.findings import Findings
-from asl.preprocess.matching import Match
+from asl.contract.manifest import SPLITS, Clip
 from asl.preprocess.report.tables import Cell, Column, Table
+from asl.preprocess.run_result import RunResult
+from asl.preprocess.sources.matching import Match
 
 _COVERAGE = (
     Column(name="Instances", kind="number", about="rows of the metadata"),
@@ -24,7 +24,7 @@ def _coverage(instances: int, clips: int) -> list[Cell]:
     return [instances, clips, instances - clips, clips / instances if instances else None]
 
 
-def splits(findings: Findings) -> Table:
+def splits(findings: RunResult) -> Table:
     """Instances, sources and clips of each split."""
     instances = Counter(instance.split for instance in findings.metadata.instances)
     matched = Counter(
@@ -51,7 +51,7 @@ def splits(findings: Findings) -> Table:
     )
 
 
-def sites(findings: Findings) -> Table:
+def sites(findings: RunResult) -> Table:
     """Coverage of each site, the largest first."""
     site_of = {instance.video_id: instance.site for instance in findings.metadata.instances}
     instances = Counter(site_of.values())
@@ -64,7 +64,7 @@ def sites(findings: Findings) -> Table:
     )
 
 
-def classes(findings: Findings) -> Table:
+def classes(findings: RunResult) -> Table:
     """Coverage of each class, the one with most clips first."""
     instances = Counter(instance.gloss for instance in findings.metadata.instances)
     clips = Counter(clip.gloss for clip in findings.clips)
@@ -80,7 +80,7 @@ def classes(findings: Findings) -> Table:
     )
 
 
-def small(findings: Findings) -> Table:
+def small(findings: RunResult) -> Table:
     """Classes with few training clips or without a clip in a split."""
     count = Counter((clip.gloss, clip.split) for clip in findings.clips)
     without = {
@@ -98,7 +98,7 @@ def small(findings: Findings) -> Table:
     )
 
 
-def signers(findings: Findings) -> Table:
+def signers(findings: RunResult) -> Table:
     """Clips of each signer."""
     clips_of: dict[int, list[Clip]] = {}
     for clip in findings.clips:
@@ -123,7 +123,7 @@ def signers(findings: Findings) -> Table:
     )
 
 
-def durations(findings: Findings) -> Table:
+def durations(findings: RunResult) -> Table:
     """How long clips are, by split."""
 
     def quantile(sorted_s: list[float], share: float) -> float | None:
@@ -144,19 +144,19 @@ def durations(findings: Findings) -> Table:
     )
 
 
-def raw_rates(findings: Findings) -> Table:
+def raw_rates(findings: RunResult) -> Table:
     """Frame rates as the raw files' headers give them."""
     rates = [f"{raw.fps:.2f}".rstrip("0").rstrip(".") for raw in findings.raw_videos.values()]
     return _frequent("Frame rate", "frames a second; 0: the file does not say", rates)
 
 
-def raw_sizes(findings: Findings) -> Table:
+def raw_sizes(findings: RunResult) -> Table:
     """Picture sizes of the raw files."""
     sizes = [f"{raw.width}×{raw.height}" for raw in findings.raw_videos.values()]
     return _frequent("Size", "pixels, upright", sizes)
 
 
-def raw_codecs(findings: Findings) -> Table:
+def raw_codecs(findings: RunResult) -> Table:
     """Codecs, pixel formats and containers of the raw files."""
     codecs = [
         f"{raw.codec or 'unknown'} {raw.pix_fmt} in {PurePosixPath(file).suffix.lower().removeprefix('.')}"

@@ -14,15 +14,15 @@ import av
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from asl import __version__
-from asl.files import write_beside
-from asl.manifest import FLAGS, SPLITS
-from asl.preprocess.findings import Findings
-from asl.preprocess.matching import Match
+from asl.contract.manifest import FLAGS, SPLITS
+from asl.files import atomic_write_text
 from asl.preprocess.report.charts import HEIGHT, class_chart, duration_chart
 from asl.preprocess.report.contents import tables
 from asl.preprocess.report.pictures import Pictures, Strip
 from asl.preprocess.report.tables import as_script_data
 from asl.preprocess.report.troubles import STAGE_WORDS
+from asl.preprocess.run_result import RunResult
+from asl.preprocess.sources.matching import Match
 
 #: Pairs and suspects with pictures that are seen at once; the others are a click away.
 OPEN_PAIRS = 6
@@ -44,14 +44,14 @@ class Side:
     facts: str
 
 
-def write_report(path: Path, findings: Findings, pictures: Pictures) -> None:
+def write_report(path: Path, findings: RunResult, pictures: Pictures) -> None:
     """Write ``report.html`` whole or not at all."""
     page = build_page(findings, pictures, path.parent)
     # A file name need not be text; what UTF-8 cannot hold is shown as "?".
-    write_beside(path, page.encode("utf-8", "replace").decode("utf-8"))
+    atomic_write_text(path, page.encode("utf-8", "replace").decode("utf-8"))
 
 
-def build_page(findings: Findings, pictures: Pictures, folder: Path) -> str:
+def build_page(findings: RunResult, pictures: Pictures, folder: Path) -> str:
     """The page's HTML.
 
     Args:
@@ -114,7 +114,7 @@ def build_page(findings: Findings, pictures: Pictures, folder: Path) -> str:
 class _Sides:
     """Looks up what is to be said of a clip."""
 
-    def __init__(self, findings: Findings, pictures: Pictures, folder: Path) -> None:
+    def __init__(self, findings: RunResult, pictures: Pictures, folder: Path) -> None:
         self.findings, self.pictures, self.folder = findings, pictures, folder
         self.instance_of = {one.video_id: one for one in findings.metadata.instances}
         self.clip_of = {clip.video_id: clip for clip in findings.clips}

@@ -13,14 +13,14 @@ from pathlib import Path
 
 from PIL import Image
 
-from asl.files import written_beside
-from asl.manifest import SPLITS, Clip
-from asl.preprocess import video
-from asl.preprocess.audit import Pair
-from asl.preprocess.cutting import clip_path, strip_path
-from asl.preprocess.findings import Findings
-from asl.preprocess.matching import Match
-from asl.preprocess.strip import SIDE, frames_to_show, to_jpeg
+from asl.codecs import video
+from asl.contract.manifest import SPLITS, Clip
+from asl.files import atomic_write
+from asl.preprocess.audit.audit import Pair
+from asl.preprocess.clips.cutting import clip_path, strip_path
+from asl.preprocess.clips.thumbnails import SIDE, frames_to_show, to_jpeg
+from asl.preprocess.run_result import RunResult
+from asl.preprocess.sources.matching import Match
 from asl.workers import Done, Workers
 
 #: Clips on the contact sheet; pairs and suspects that are shown with pictures. Others are only listed.
@@ -60,7 +60,7 @@ class Pictures:
     strips: Mapping[str, Strip | str]  # by video_id; text: why there is no picture
 
 
-def take_pictures(findings: Findings, workers: Workers) -> Pictures:
+def take_pictures(findings: RunResult, workers: Workers) -> Pictures:
     """Choose what to show, with the pictures taken when it was proven; a lost one is taken again."""
     sample = contact_sample(findings.clips, SAMPLE, seed=findings.config.seed)
     pairs = telling_pairs(findings.audit.pairs, findings.outcome.proofs.keys())[:PAIRS]
@@ -79,7 +79,7 @@ def take_pictures(findings: Findings, workers: Workers) -> Pictures:
     for ended in workers.run_each(take_strip, missing, timeout_s=findings.config.trim.timeout_s):
         if isinstance(ended, Done):
             path = strip_path(findings.config, ended.task.video_id)
-            with written_beside(path) as file:
+            with atomic_write(path) as file:
                 file.write(ended.result)
             strips[ended.task.video_id] = _read(path)
         else:
@@ -138,7 +138,7 @@ def telling_pairs(pairs: Sequence[Pair], with_clip: Collection[str]) -> list[Pai
     return sorted(pairs, key=order)
 
 
-def suspects_beside_others(findings: Findings) -> list[tuple[Clip, Clip | None]]:
+def suspects_beside_others(findings: RunResult) -> list[tuple[Clip, Clip | None]]:
     """Each suspect clip beside an undoubted one of its gloss, of its signer if there is one."""
     doubted = {
         video_id for video_id, match in findings.matches.items() if isinstance(match, Match) and match.doubt
@@ -151,14 +151,14 @@ def suspects_beside_others(findings: Findings) -> list[tuple[Clip, Clip | None]]
         (clip for clip in findings.clips if clip.video_id in doubted), key=lambda clip: clip.video_id
     )
 
-    def beside(clip: Clip) -> Clip | None:
+    def temp_path(clip: Clip) -> Clip | None:
         others = good.get(clip.gloss, [])
         return min(others, key=lambda other: other.signer_id != clip.signer_id, default=None)
 
-    return [(clip, beside(clip)) for clip in suspects]
+    return [(clip, temp_path(clip)) for clip in suspects]
 
 
-def clip_files(findings: Findings, video_ids: set[str]) -> dict[str, Path]:
+def clip_files(findings: RunResult, video_ids: set[str]) -> dict[str, Path]:
     """Where the clips of some instances lie; those without a clip are left out."""
     folder = Path(findings.config.paths.data_dir)
     files = {clip.video_id: folder / clip.path for clip in findings.clips if clip.video_id in video_ids}

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections import Counter
 
-from asl.preprocess.findings import Findings
-from asl.preprocess.matching import RULES, Match
 from asl.preprocess.report.tables import Cell, Column, Table
+from asl.preprocess.run_result import RunResult
+from asl.preprocess.sources.matching import RULES, Match
 
 #: A page with more pairs than this would be slow to open; audit.json has them all.
 MOST_PAIRS = 5000
@@ -28,7 +28,7 @@ RULE_WORDS = {
 _SPLIT = Column(name="Split", kind="split", menu=True)
 
 
-def reasons(findings: Findings) -> Table:
+def reasons(findings: RunResult) -> Table:
     """How many instances have no clip for which reason."""
     count = Counter((problem.stage, problem.reason) for problem in findings.problems)
     ranked = sorted(count.items(), key=lambda item: (-item[1], item[0]))
@@ -43,7 +43,7 @@ def reasons(findings: Findings) -> Table:
     )
 
 
-def problems(findings: Findings) -> Table:
+def problems(findings: RunResult) -> Table:
     """Every instance without a clip."""
     return Table(
         caption="Instances without a clip",
@@ -75,7 +75,7 @@ def _shortened(error: str, reason: str, url: str) -> str:
     return text.replace(url, "its URL") if url else text
 
 
-def matching(findings: Findings) -> Table:
+def matching(findings: RunResult) -> Table:
     """How many sources are known by which rule."""
     count = Counter(match.rule for match in findings.matches.values() if isinstance(match, Match))
     return Table(
@@ -89,7 +89,7 @@ def matching(findings: Findings) -> Table:
     )
 
 
-def pair_kinds(findings: Findings) -> Table:
+def pair_kinds(findings: RunResult) -> Table:
     """How many pairs of each kind there are."""
     about = {
         "same segment": "The metadata names the same piece of the same video twice.",
@@ -112,7 +112,7 @@ def pair_kinds(findings: Findings) -> Table:
     )
 
 
-def pairs(findings: Findings) -> Table:
+def pairs(findings: RunResult) -> Table:
     """The pairs, as many as a page can hold."""
     there = {clip.video_id for clip in findings.clips}
     found = findings.audit.pairs
@@ -148,7 +148,7 @@ def pairs(findings: Findings) -> Table:
     )
 
 
-def suspects(findings: Findings) -> Table:
+def suspects(findings: RunResult) -> Table:
     """Matches that evidence speaks against."""
     rows: list[list[Cell]] = []
     for instance in findings.metadata.instances:

@@ -1,0 +1,133 @@
+"""The raw folder: which videos lie there, and what their headers say."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+from asl.codecs import video
+from asl.errors import UserError
+from asl.files import atomic_write_text
+from asl.workers import Done, Workers
+
+#: File name endings that are taken for videos; the first ones are preferred.
+VIDEO_SUFFIXES = (
+    *(".mp4", ".mkv", ".webm", ".mov", ".m4v", ".avi", ".flv"),
+    *(".wmv", ".mpg", ".mpeg", ".ts", ".3gp", ".ogv", ".swf"),
+)
+
+
+class RawFolderError(UserError):
+    """A raw folder that cannot be used."""
+
+
+@dataclass(frozen=True)
+class RawVideo:
+    """What the header and the first frame of a raw file say."""
+
+    duration_s: float  # 0: unknown
+    width: int  # pixels, upright
+    height: int
+    fps: float = 0.0  # mean rate; 0: unknown
+    codec: str = ""
+    pix_fmt: str = ""
+    turned: bool = False  # a player turns or mirrors the stored picture
+
+
+#: What stands in for what a file does not say, where only a guess is needed.
+USUAL = RawVideo(duration_s=3.0, width=640, height=480, fps=30.0, codec="h264")
+
+_FIELDS = {field.name for field in dataclasses.fields(RawVideo)}
+
+
+def scan_raw(raw_dir: Path) -> list[str]:
+    """Every video file under the raw folder, as sorted POSIX paths relative to it.
+
+    Raises:
+        RawFolderError: there is no such folder.
+    """
+    if not raw_dir.is_dir():
+        raise RawFolderError(f"{raw_dir}: no such folder (paths.raw_dir). Put the raw videos there")
+    return sorted(
+        path.relative_to(raw_dir).as_posix()
+        for path in raw_dir.rglob("*")
+        if path.suffix.lower() in VIDEO_SUFFIXES and not path.name.startswith(".") and path.is_file()
+    )
+
+
+def probe_raw(path: Path) -> RawVideo:
+    """Open a raw file. Call it where it may hang or crash.
+
+    Raises:
+        VideoError: it cannot be opened, or its first frame cannot be decoded.
+    """
+    info = video.probe(path)
+    width, height = info.upright_size
+    return RawVideo(
+        round(info.duration_s, 6),
+        width,
+        height,
+        round(info.fps, 6),
+        info.codec,
+        info.pix_fmt,
+        bool(info.turn),
+    )
+
+
+class RawVideos:
+    """What is known of raw files, kept in a JSON file so that a second run opens only new ones."""
+
+    def __init__(self, raw_dir: Path, path: Path) -> None:
+        self.raw_dir, self.path = raw_dir, path
+        self._known: dict[str, tuple[list[int], RawVideo]] = {}
+        try:
+            for file, (stamp, fields) in json.loads(path.read_text(encoding="utf-8")).items():
+                if fields.keys() == _FIELDS:
+                    self._known[file] = stamp, RawVideo(**fields)
+        except (OSError, ValueError, TypeError, AttributeError):
+            self._known = {}  # not there, or of another version: all are opened again
+
+    def probe(
+        self,
+        files: Iterable[str],
+        workers: Workers,
+        *,
+        timeout_s: float | None = None,
+        on_done: Callable[[], None] = lambda: None,
+    ) -> dict[str, RawVideo]:
+        """The files that can be opened; the others are missing from the result.
+
+        Args:
+            files: relative to the raw folder.
+            workers: who opens them.
+            timeout_s: a file that takes longer counts as one that cannot be opened.
+            on_done: called after each file.
+        """
+        stamps = {file: self._stamp(file) for file in files}
+        known = {
+            file: self._known[file][1]
+            for file, stamp in stamps.items()
+            if file in self._known and self._known[file][0] == stamp
+        }
+        new = {str(self.raw_dir / file): file for file in stamps if file not in known}
+        for _ in known:
+            on_done()
+        for ended in workers.run_each(probe_raw, [Path(path) for path in new], timeout_s=timeout_s):
+            if isinstance(ended, Done):
+                known[new[str(ended.task)]] = ended.result
+            on_done()
+        if new:
+            self._known |= {file: (stamps[file], raw) for file, raw in known.items()}
+            content = {
+                file: [stamp, dataclasses.asdict(raw)] for file, (stamp, raw) in sorted(self._known.items())
+            }
+            atomic_write_text(self.path, json.dumps(content))
+        return known
+
+    def _stamp(self, file: str) -> list[int]:
+        """Size in bytes and time of the last change: another stamp is another file."""
+        stat = (self.raw_dir / file).stat()
+        return [stat.st_size, stat.st_mtime_ns]

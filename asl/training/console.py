@@ -1,0 +1,199 @@
+"""What ``train.py`` prints before, during and after training."""
+
+from __future__ import annotations
+
+import time
+from collections import Counter
+from collections.abc import Collection, Sequence
+from pathlib import Path
+from typing import Any
+
+import pytorch_lightning as pl
+import torch
+from pytorch_lightning.callbacks import Callback, TQDMProgressBar
+from rich.console import Console
+from rich.table import Table
+
+from asl.config import TrainConfig
+from asl.contract.manifest import SPLITS
+from asl.data.datamodule import ClipDataModule
+from asl.model.classifier import SignClassifier
+from asl.model.padding import PaddedConv3d
+from asl.training.checkpoints import MONITOR, LastAndBest
+
+
+class EpochLine(Callback):
+    """One line for each epoch, which stays when the progress bar goes on."""
+
+    def __init__(self, checkpoints: LastAndBest) -> None:
+        self._checkpoints = checkpoints
+        self._begin = time.monotonic()
+
+    def on_train_epoch_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        self._begin = time.monotonic()
+
+    def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        # Checkpoint callbacks run after all others, so best_score is still that of earlier epochs.
+        metrics = {name: float(value) for name, value in trainer.callback_metrics.items()}
+        best = "  best so far" if metrics[MONITOR] > self._checkpoints.best_score else ""
+        pl_module.print(
+            f"epoch {trainer.current_epoch + 1}/{trainer.max_epochs}  "
+            f"{time.monotonic() - self._begin:.1f} s  train loss {metrics['train_loss_epoch']:.3f}  "
+            f"val loss {metrics['val_loss']:.3f}  val top-1 {metrics[MONITOR]:.1%}{best}"
+        )
+
+
+class FirstStepLine(Callback):
+    """Says before the first step that the network is compiled, and after it how long that took."""
+
+    def __init__(self) -> None:
+        self._begin: float | None = None
+        self._said = False
+
+    def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        if getattr(pl_module, "compiled", False):
+            self._begin = time.monotonic()
+            pl_module.print(
+                "compiling the network: the first step takes about a minute, later starts seconds"
+            )
+
+    def on_train_batch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule, *_: Any) -> None:
+        if self._begin is not None and not self._said:
+            self._said = True
+            pl_module.print(f"first step after {time.monotonic() - self._begin:.1f} s")
+
+
+class Bar(TQDMProgressBar):
+    """Steps of the epoch that runs; epochs count from 1 as everywhere.
+
+    Args:
+        every: steps from one look at the training loss to the next.
+    """
+
+    def __init__(self, every: int) -> None:
+        super().__init__()
+        self._every = every
+        self._shown: dict[str, Any] = {}
+
+    def on_train_epoch_start(self, trainer: pl.Trainer, *_: Any) -> None:
+        super().on_train_epoch_start(trainer)
+        self.train_progress_bar.set_description(f"epoch {trainer.current_epoch + 1}/{trainer.max_epochs}")
+
+    def get_metrics(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> dict[str, Any]:
+        # To have the number is to wait for the device: only where the loggers do so, too.
+        if "train_loss" not in self._shown or trainer.global_step % self._every == 0:
+            loss = trainer.callback_metrics.get("train_loss_step")
+            self._shown = {} if loss is None else {"train_loss": f"{float(loss):.3f}"}
+        return self._shown
+
+
+def print_start(
+    config: TrainConfig,
+    datamodule: ClipDataModule,
+    module: SignClassifier,
+    trainer: pl.Trainer,
+    *,
+    folder: Path,
+    resume_from: Path | None,
+    changed: Sequence[str],
+    not_compiled: str | None,
+) -> None:
+    """One table: data, model, device, where the results go, and what a user may not expect.
+
+    ``changed`` is what a resumed run sees otherwise than before; ``not_compiled`` is why training steps are
+    not compiled, None if they are.
+    """
+    counts = {split: len(datamodule.datasets[split]) for split in SPLITS}
+    per_class = Counter(clip.label for clip in datamodule.datasets["train"].clips)
+    absent = [gloss for label, gloss in enumerate(datamodule.glosses) if not per_class[label]]
+    width, layers = config.model.width, ",".join(map(str, config.model.layers))
+    start = f"go on from {resume_from}" if resume_from else f"weights {config.model.weights or 'random'}"
+    device = trainer.strategy.root_device
+    name = (
+        torch.cuda.get_device_name(device) if device.type == "cuda" else f"{torch.get_num_threads()} threads"
+    )
+    rows = {
+        "data": f"{config.dataset.name}: "
+        + ", ".join(f"{n} {split}" for split, n in counts.items())
+        + f" clips, {len(datamodule.glosses)} glosses, {_span(per_class.values())} training clips each",
+        "batches": f"{config.data.batch_size} clips of {config.data.clip_len} frames, "
+        f"{datamodule.crop_size}×{datamodule.crop_size}{_readers(datamodule)}",
+        "frames": _frames(datamodule),
+        "model": f"{config.model.name}, width {width}, layers {layers}, "
+        f"{sum(p.numel() for p in module.model.parameters()):,} parameters, {start}",
+        "device": f"{trainer.world_size} × {device.type} ({name}), {trainer.precision}",
+        "speed": _speed(config, module, not_compiled),
+        "epochs": f"{config.trainer.max_epochs}, {config.loss.name}, AdamW, "
+        f"peak learning rate {config.optim.lr:g}",
+        "results": f"{folder}/",
+    }
+    attention = []
+    if absent:
+        named = ", ".join(gloss or "(no name)" for gloss in absent[:5]) + (" ..." if len(absent) > 5 else "")
+        attention.append(f"{len(absent)} glosses have no training clip and cannot be learnt: {named}")
+    if not counts["test"]:
+        attention.append("no test clips: nothing will be measured on test")
+    if changed:
+        attention.append("not as in the checkpoint: " + ", ".join(changed))
+    if attention:
+        rows["attention"] = "; ".join(attention)
+    _print_table("Training", rows)
+
+
+def _readers(datamodule: ClipDataModule) -> str:
+    """Of the batches, where other processes make them."""
+    return f", {datamodule.num_workers} reader processes" if datamodule.num_workers else ""
+
+
+def _frames(datamodule: ClipDataModule) -> str:
+    """Where frames come from: ``1,780 clips, 8.2 GB, in device memory (...)``."""
+    if datamodule.placement is None:
+        return "decoded whenever a clip is drawn"
+    size = datamodule.frames_bytes()
+    told = f"{size / 1e9:.1f} GB" if size >= 1e9 else f"{size / 1e6:.0f} MB"
+    return f"{len(datamodule.clips):,} clips, {told}, {datamodule.placement.reason}"
+
+
+def print_result(metrics: dict[str, Any], folder: Path) -> None:
+    """One table: the accuracies and the files."""
+    test = (
+        f"top-1 {metrics['test_top1']:.1%}, top-5 {metrics['test_top5']:.1%} of "
+        f"{metrics['clips']['test']} clips"
+        if metrics["test_top1"] is not None
+        else "not measured: the manifest has no test clips"
+    )
+    _print_table(
+        "Result",
+        {
+            "val": f"top-1 {metrics['val_top1']:.1%}, top-5 {metrics['val_top5']:.1%} of "
+            f"{metrics['clips']['val']} clips, best epoch {metrics['best_epoch']} of {metrics['epochs']}",
+            "test": test,
+            "files": f"{folder}/best.pt, last.pt, metrics.json, logs/",
+        },
+    )
+
+
+def _speed(config: TrainConfig, module: SignClassifier, not_compiled: str | None) -> str:
+    """What makes steps quick, as far as it is in effect."""
+    padded = any(isinstance(part, PaddedConv3d) for part in module.modules())
+    parts = [
+        "compiled" if not_compiled is None else f"not compiled ({not_compiled})",
+        "channels last" if config.model.channels_last else "channels first",
+        *([f"planes padded to multiples of {config.model.pad_planes}"] if padded else []),
+    ]
+    return ", ".join(parts)
+
+
+def _span(counts: Collection[int]) -> str:
+    """``'4'`` or ``'4 to 9'``."""
+    least, most = min(counts), max(counts)
+    return f"{least}" if least == most else f"{least} to {most}"
+
+
+def _print_table(title: str, rows: dict[str, str]) -> None:
+    table = Table(title=title, title_justify="left", show_header=False, box=None, pad_edge=False)
+    table.add_column(style="bold")
+    table.add_column(overflow="fold")
+    for name, text in rows.items():
+        table.add_row(name, text.strip())
+    Console().print(table)

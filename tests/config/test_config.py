@@ -1,0 +1,86 @@
+"""Every shipped choice composes, and settings say what they allow."""
+
+import dataclasses
+from pathlib import Path
+
+import pytest
+import yaml
+from hydra import compose, initialize_config_dir
+
+from asl import config
+from asl.settings import ConfigError, checked, setting
+
+CONF = Path(__file__).resolve().parents[2] / "conf"
+SCHEMAS = {"preprocess": config.PreprocessConfig, "train": config.TrainConfig}
+
+config.register()
+
+
+def composed(program, *overrides):
+    with initialize_config_dir(str(CONF), version_base="1.3"):
+        return checked(compose(program, overrides=list(overrides)), SCHEMAS[program])
+
+
+def choices():
+    for program in SCHEMAS:
+        defaults = yaml.safe_load((CONF / f"{program}.yaml").read_text())["defaults"]
+        groups = [name for entry in defaults if isinstance(entry, dict) for name in entry]
+        for group in groups:
+            for path in sorted((CONF / group).glob("*.yaml")):
+                if (program, group) != ("preprocess", "experiment"):  # experiments are recipes of training
+                    yield program, group, path.stem
+
+
+@pytest.mark.parametrize(("program", "group", "choice"), list(choices()))
+def test_every_shipped_choice_composes(program, group, choice):
+    composed(program, f"{group}={choice}")
+
+
+def test_defaults_are_wlasl100s():
+    made = composed("preprocess")
+    assert made.paths.raw_dir == "data/raw"
+    assert made.paths.videos_dir == "data/videos"
+    assert made.paths.metadata_dir == "data/metadata"
+    assert made.dataset.metadata == "data/metadata/WLASL100_flat.json"
+    assert (made.dataset.name, made.dataset.num_glosses, made.dataset.fps) == ("wlasl100", 100, 25)
+    assert composed("train").data.manifest == "data/metadata/wlasl100_manifest.csv"
+
+
+def test_the_demo_lies_in_folders_of_its_own():
+    for program in SCHEMAS:
+        made = composed(program, "dataset=demo")
+        assert made.paths.raw_dir == "data/demo/raw"
+        assert made.paths.checkpoint_dir == "checkpoints/demo"
+
+
+def test_every_key_has_a_meaning_and_a_default_within_its_own_range():
+    def walk(node):
+        for field in dataclasses.fields(node):
+            value = getattr(node, field.name)
+            if dataclasses.is_dataclass(value):
+                walk(value)
+            else:
+                assert field.metadata["help"], field.name
+
+    for program, schema in SCHEMAS.items():
+        walk(schema())
+        composed(program)
+
+
+def test_all_problems_are_told_at_once():
+    with pytest.raises(ConfigError) as raised:
+        composed("preprocess", "trim.crf=99", "trim.cq=0", "trim.workers=0", "trim.timeout_s=-1")
+    lines = str(raised.value).splitlines()
+    assert [line.split("=")[0] for line in lines] == ["trim.workers", "trim.timeout_s", "trim.crf", "trim.cq"]
+
+
+def test_lists_are_checked_item_by_item_and_by_length():
+    with pytest.raises(ConfigError, match=r"augment\.scale=\[0\.0, 1\.0\]: must be greater than 0"):
+        composed("train", "augment.scale=[0.0,1.0]")
+    with pytest.raises(ConfigError, match=r"augment\.scale=\[0\.5\]: needs 2 values"):
+        composed("train", "augment.scale=[0.5]")
+
+
+def test_a_bound_that_does_not_exist_is_a_mistake_of_the_programmer():
+    with pytest.raises(TypeError, match="unknown bounds"):
+        setting(1, "x", atleast=3)

@@ -1,0 +1,144 @@
+"""Decoded frames on disk: whole or not there, and never another clip's."""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from asl.contract import frame_store
+from asl.contract.frame_store import (
+    FrameSpec,
+    FrameStoreError,
+    check_space,
+    forget_frames,
+    frames_path,
+    open_frames,
+    origin,
+    read_origin,
+    read_shape,
+    store_bytes,
+    write_frames,
+)
+
+
+@pytest.fixture
+def source(tmp_path: Path) -> Path:
+    path = tmp_path / "raw.mp4"
+    path.write_bytes(b"video")
+    return path
+
+
+def some_frames(count: int = 5) -> np.ndarray:
+    return np.random.default_rng(0).integers(0, 256, (count, 6, 8, 3), dtype=np.uint8)
+
+
+def test_what_was_written_is_read_back_mapped_and_read_only(tmp_path: Path, source: Path) -> None:
+    path = frames_path(tmp_path / "frames", FrameSpec(), "00001")
+    made_from = origin(FrameSpec(), source, 1.0, None)
+    write_frames(path, some_frames(), np.arange(5) / 25, made_from)
+    frames, times = open_frames(path)
+    assert isinstance(frames, np.memmap)
+    assert not frames.flags.writeable
+    assert np.array_equal(frames, some_frames())
+    assert times.tolist() == (np.arange(5) / 25).tolist()
+    assert read_shape(path) == (5, 6, 8, 3)
+    assert read_origin(path) == made_from
+    assert [file.name for file in path.parent.iterdir()] == ["00001.safetensors"]
+
+
+def test_other_tools_can_read_it(tmp_path: Path, source: Path) -> None:
+    from safetensors.numpy import load_file
+
+    write_frames(
+        tmp_path / "a.safetensors", some_frames(), np.arange(5), origin(FrameSpec(), source, 0, None)
+    )
+    tensors = load_file(tmp_path / "a.safetensors")
+    assert np.array_equal(tensors["frames"], some_frames())
+
+
+@pytest.mark.parametrize("keep", [0, 5, 200, -1])
+def test_a_file_cut_short_is_not_taken_for_whole(tmp_path: Path, source: Path, keep: int) -> None:
+    path = tmp_path / "a.safetensors"
+    write_frames(path, some_frames(), np.arange(5), origin(FrameSpec(), source, 0, None))
+    path.write_bytes(path.read_bytes()[:keep])
+    assert read_shape(path) is None
+
+
+def test_a_file_of_another_kind_is_none_of_ours(tmp_path: Path) -> None:
+    path = tmp_path / "a.safetensors"
+    path.write_bytes(b"\xff" * 100)
+    assert (read_origin(path), read_shape(path)) == (None, None)
+    assert read_origin(tmp_path / "nothing") is None
+
+
+def test_a_write_that_fails_leaves_nothing(
+    tmp_path: Path, source: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(_tensors: object, path: Path, **_: object) -> None:
+        Path(path).write_bytes(b"half")
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("safetensors.numpy.save_file", full)
+    with pytest.raises(OSError, match="No space"):
+        write_frames(
+            tmp_path / "f" / "a.safetensors", some_frames(), [0] * 5, origin(FrameSpec(), source, 0, None)
+        )
+    assert not list((tmp_path / "f").iterdir())
+
+
+def test_the_key_changes_with_all_that_decides_the_frames(
+    tmp_path: Path, source: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    keys = [
+        origin(FrameSpec(), source, 0, None).key,
+        origin(FrameSpec(), source, 1, None).key,
+        origin(FrameSpec(), source, 0, 2).key,
+        origin(FrameSpec(fps=None), source, 0, None).key,
+        origin(FrameSpec(short_side=96), source, 0, None).key,
+    ]
+    monkeypatch.setattr(frame_store, "VERSION", 99)
+    keys.append(origin(FrameSpec(), source, 0, None).key)
+    monkeypatch.undo()
+    source.write_bytes(b"another video")
+    keys.append(origin(FrameSpec(), source, 0, None).key)
+    assert len(set(keys)) == len(keys)
+
+
+def test_kinds_of_frames_lie_in_folders_of_their_own(tmp_path: Path, source: Path) -> None:
+    specs = [FrameSpec(), FrameSpec(fps=None), FrameSpec(short_side=96), FrameSpec(fps=12.5)]
+    for spec in specs:
+        write_frames(
+            frames_path(tmp_path / "f", spec, "1"), some_frames(), [0] * 5, origin(spec, source, 0, None)
+        )
+    names = {path.parent.name for path in (tmp_path / "f").rglob("*.safetensors")}
+    assert names == {"25fps_128px", "native_128px", "25fps_96px", "12.5fps_128px"}
+    forget_frames(tmp_path / "f", "1")
+    assert not list((tmp_path / "f").rglob("*.safetensors"))
+
+
+@pytest.mark.parametrize(
+    ("width", "height", "expected"),
+    [(640, 480, (128, 171)), (480, 640, (171, 128)), (1280, 720, (128, 228)), (144, 108, (108, 144))],
+)
+def test_the_short_side_is_made_small_and_never_larger(
+    width: int, height: int, expected: tuple[int, int]
+) -> None:
+    assert FrameSpec().size(width, height) == expected
+
+
+def test_the_space_is_told_and_refused_if_the_disk_has_not_that_much(tmp_path: Path) -> None:
+    needed = store_bytes(FrameSpec(), [(2.0, 60, 640, 480), (1.0, 30, 1280, 720)])
+    assert needed == 50 * 128 * 171 * 3 + 25 * 128 * 228 * 3
+    assert store_bytes(FrameSpec(fps=None), [(2.0, 60, 640, 480)]) == 60 * 128 * 171 * 3
+    assert check_space(tmp_path, needed, 2).startswith("frames of 2 clips: 5 MB in ")
+    with pytest.raises(FrameStoreError, match=r"frames\.short_side.*frames\.enabled=false.*reader=decord"):
+        check_space(tmp_path, 10**18, 2)
+
+
+def test_an_origin_is_plain_data(source: Path) -> None:
+    made_from = origin(FrameSpec(), source, 0.5, 2.5)
+    fields = dataclasses.asdict(made_from)
+    assert (fields["source"], fields["start_s"], fields["end_s"]) == ("raw.mp4", 0.5, 2.5)

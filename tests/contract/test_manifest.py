@@ -1,0 +1,77 @@
+import csv
+import dataclasses
+
+import pytest
+from clips import make_clip
+
+from asl.contract.manifest import COLUMNS, ManifestError, read_manifest, write_manifest
+
+
+@pytest.fixture
+def path(tmp_path):
+    return tmp_path / "metadata" / "x_manifest.csv"
+
+
+def test_what_is_written_is_read_again(path):
+    clips = [
+        make_clip("train", 0, 1, gloss='thank, "you"'),
+        dataclasses.replace(make_clip("val", 1, 2), path="/abs/é.mp4", fps=29.97003),
+    ]
+    write_manifest(path, clips)
+    assert read_manifest(path) == clips
+    assert path.read_text().splitlines()[0].startswith("split,gloss,label,video_id,path,num_frames,")
+    assert [one.name for one in path.parent.iterdir()] == [path.name]
+
+
+def test_columns_of_a_later_version_are_ignored(path):
+    write_manifest(path, [make_clip("train", 0, 1)])
+    lines = path.read_text().splitlines()
+    path.write_text(f"{lines[0]},more\n{lines[1]},x\n")
+    assert read_manifest(path) == [make_clip("train", 0, 1)]
+
+
+def write_rows(path, *rows):
+    path.parent.mkdir(parents=True)
+    with path.open("w", newline="") as file:
+        writer = csv.DictWriter(file, COLUMNS)
+        writer.writeheader()
+        writer.writerows(rows)
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"label": "x"}, "line 2: label='x' is not of type int"),
+        ({"fps": ""}, "line 2: fps='' is not of type float"),
+        ({"split": "dev"}, "line 2: split='dev' is not one of train, val, test"),
+        ({"label": "-1"}, "line 2: label=-1 is negative"),
+    ],
+)
+def test_a_wrong_value_names_line_column_and_value(path, changes, message):
+    write_rows(path, dataclasses.asdict(make_clip("train", 0, 1)) | changes)
+    with pytest.raises(ManifestError, match=message):
+        read_manifest(path)
+
+
+@pytest.mark.parametrize(
+    ("second", "message"),
+    [
+        ({}, "video_id train001 stands there twice"),
+        ({"video_id": "2", "gloss": "go"}, "label 0 stands for 'book' and 'go'"),
+        ({"video_id": "2", "label": 2}, "gloss 'book' has labels 0 and 2"),
+    ],
+)
+def test_rows_that_contradict_each_other_are_an_error(path, second, message):
+    first = dataclasses.asdict(make_clip("train", 0, 1))
+    write_rows(path, first, first | second)
+    with pytest.raises(ManifestError, match=message):
+        read_manifest(path)
+
+
+def test_a_missing_manifest_or_column_says_how_to_get_it(path):
+    with pytest.raises(ManifestError, match=r"no such manifest.*python preprocess\.py"):
+        read_manifest(path)
+    path.parent.mkdir(parents=True)
+    path.write_text("split,gloss\n")
+    with pytest.raises(ManifestError, match="column label, video_id"):
+        read_manifest(path)

@@ -1,0 +1,167 @@
+"""From the manifest to batches on the device."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from clips import make_clip, write_dataset
+
+from asl.contract.manifest import Clip, ManifestError, read_manifest
+from asl.data import clip_dataset
+from asl.data.class_sampler import Draw
+from asl.data.datamodule import ClipDataModule, label_map
+from asl.data.reader import ClipError
+from asl.data.sampling import Sampling
+from asl.data.transforms import Augmentation, centre_crop
+
+
+def make_module(data_dir: Path, clips: list[Clip] | None = None, **settings: Any) -> ClipDataModule:
+    clips = read_manifest(data_dir / "metadata" / "tiny_manifest.csv") if clips is None else clips
+    defaults: dict[str, Any] = {
+        "data_dir": data_dir,
+        "sampling": Sampling(clip_len=4),
+        "resize": (20, 30),
+        "crop_size": 16,
+        "augmentation": Augmentation(),
+        "batch_size": 4,
+        "num_workers": 0,
+    }
+    return ClipDataModule(clips, **{**defaults, **settings})
+
+
+def test_train_batches_are_bytes_until_the_device_and_then_the_models_layout(tiny_data: Path) -> None:
+    module = make_module(tiny_data)
+    module.trainer = SimpleNamespace(training=True, global_rank=0, world_size=1)  # type: ignore[assignment]
+    batch = next(iter(module.train_dataloader()))
+    assert batch["video"].dtype == torch.uint8
+    assert batch["video"].shape == (4, 4, 20, 30, 3)
+    on_device = module.on_after_batch_transfer(batch, 0)
+    assert on_device["video"].dtype == torch.float32
+    assert on_device["video"].shape == (4, 3, 4, 16, 16)
+
+
+def test_nothing_is_augmented_in_evaluation(tiny_data: Path) -> None:
+    module = make_module(tiny_data, augmentation=Augmentation(hflip=True, rotation=20.0, mixup=0.5))
+    module.trainer = SimpleNamespace(training=False, global_rank=0, world_size=1)  # type: ignore[assignment]
+    batch = next(iter(module.val_dataloader()))
+    batch["uniforms"] = torch.rand_like(batch["uniforms"])
+    seen = module.on_after_batch_transfer(batch, 0)
+    assert torch.equal(seen["video"], centre_crop(batch["video"], crop_size=16))
+    assert set(seen) == {"video", "label", "valid"}
+
+
+def test_evaluation_sees_every_clip_once_in_order_and_always_alike(tiny_data: Path) -> None:
+    module = make_module(tiny_data)
+    first, second = (list(module.val_dataloader()) for _ in range(2))
+    labels = torch.cat([batch["label"] for batch in first]).tolist()
+    assert labels == [clip.label for clip in module.datasets["val"].clips]
+    for a, b in zip(first, second, strict=True):
+        assert torch.equal(a["video"], b["video"])
+        assert a["valid"].all()
+
+
+def test_workers_and_no_workers_give_the_same_training_batches(tiny_data: Path) -> None:
+    def videos(num_workers: int) -> list[torch.Tensor]:
+        module = make_module(tiny_data, num_workers=num_workers, sampling=Sampling(clip_len=3), seed=5)
+        return [torch.cat([b["video"].flatten().float(), b["uniforms"].flatten()])
+                for b in module.train_dataloader()]  # fmt: skip
+
+    alone, parallel = videos(0), videos(2)
+    assert len(alone) == 3
+    assert all(torch.equal(a, b) for a, b in zip(alone, parallel, strict=True))
+
+
+def test_a_draw_decides_jitter_and_augmentation(tiny_data: Path) -> None:
+    dataset = make_module(tiny_data).datasets["train"]
+    again, once = dataset[Draw(0, entropy=(0, 1, 2))], dataset[Draw(0, entropy=(0, 1, 2))]
+    other = dataset[Draw(0, entropy=(0, 2, 2))]
+    assert torch.equal(again["uniforms"], once["uniforms"])
+    assert torch.equal(again["video"], once["video"])
+    assert not torch.equal(again["uniforms"], other["uniforms"])
+
+
+def test_missing_files_are_counted_and_named_before_training(tiny_data: Path) -> None:
+    clips = read_manifest(tiny_data / "metadata" / "tiny_manifest.csv")
+    gone = [make_clip("train", 0, number) for number in range(50, 58)]
+    with pytest.raises(ClipError) as caught:
+        make_module(tiny_data, [*clips, *gone])
+    message = str(caught.value)
+    assert "8 of 20 clips" in message
+    assert "train050" in message
+    assert "and 3 more" in message
+    assert "python preprocess.py" in message
+
+
+@pytest.mark.parametrize("split", ["train", "val"])
+def test_a_split_that_training_needs_must_not_be_empty(tiny_data: Path, split: str) -> None:
+    clips = read_manifest(tiny_data / "metadata" / "tiny_manifest.csv")
+    with pytest.raises(ManifestError, match=f"no {split} clip"):
+        make_module(tiny_data, [clip for clip in clips if clip.split != split])
+
+
+def test_one_gloss_alone_is_refused(tiny_data: Path) -> None:
+    clips = read_manifest(tiny_data / "metadata" / "tiny_manifest.csv")
+    with pytest.raises(ManifestError, match="one gloss"):
+        make_module(tiny_data, [clip for clip in clips if clip.label == 0])
+
+
+def test_a_label_without_clips_keeps_its_place() -> None:
+    clips = [make_clip("train", 0, 0, gloss="book"), make_clip("train", 2, 0, gloss="go")]
+    assert label_map(clips) == ["book", "", "go"]
+
+
+@pytest.mark.parametrize("num_workers", [0, 2])
+def test_a_clip_damaged_after_the_manifest_is_one_error_that_names_it(
+    tmp_path: Path, num_workers: int
+) -> None:
+    clips = write_dataset(tmp_path, {"train": 1, "val": 1}, num_glosses=2)
+    victim = next(clip for clip in clips if clip.split == "val")
+    (tmp_path / victim.path).write_bytes(b"damaged")
+    module = make_module(tmp_path, clips, num_workers=num_workers)
+    with pytest.raises(ClipError) as caught:
+        list(module.val_dataloader())
+    message = str(caught.value)
+    assert message.startswith(f"clip {victim.video_id} ")
+    assert victim.path in message
+    assert "Traceback" not in message
+
+
+def stuck(clip: Clip, *_: object, **__: object) -> np.ndarray:
+    if clip.video_id == "val000":
+        time.sleep(60)
+    return np.zeros((4, 20, 30, 3), np.uint8)
+
+
+def test_a_reader_that_hangs_ends_in_an_error_that_names_the_clip(
+    tiny_data: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(clip_dataset, "read_clip", stuck)
+    module = make_module(tiny_data, num_workers=1, timeout_s=2)
+    loader = module.val_dataloader()
+    with pytest.raises(RuntimeError) as caught:
+        next(iter(loader))
+    explained = module.explain(caught.value)
+    assert explained is not None
+    assert "val000: " in str(explained)
+    assert "reader.timeout_s (2)" in str(explained)
+
+
+def test_other_errors_are_not_explained_away(tiny_data: Path) -> None:
+    assert make_module(tiny_data).explain(RuntimeError("CUDA out of memory")) is None
+
+
+def test_ranks_share_an_epoch_and_count_val_once(tiny_data: Path) -> None:
+    valid: list[int] = []
+    for rank in range(4):
+        module = make_module(tiny_data)
+        module.trainer = SimpleNamespace(global_rank=rank, world_size=4)  # type: ignore[assignment]
+        assert len(module.train_dataloader().sampler) == 3  # type: ignore[arg-type]
+        valid += [int(c) for batch in module.val_dataloader() for c in batch["valid"]]
+    assert len(valid) == 8  # two each
+    assert sum(valid) == 6

@@ -1,0 +1,203 @@
+"""Drawing frames: counts, ranges, order, reach, and the same in evaluation every time."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from asl.contract.time_grid import frames_on_display, grid_length
+from asl.data.sampling import Sampling, draw_frames, draw_speed, grid_positions
+
+samplings = st.builds(
+    Sampling,
+    fps=st.sampled_from([25.0, 12.5, None]),
+    clip_len=st.integers(1, 40),
+    frame_stride=st.integers(1, 5),
+    pad=st.sampled_from(["edge", "loop"]),
+    long=st.sampled_from(["uniform", "window"]),
+)
+lengths = st.integers(1, 300)
+seeds = st.one_of(st.none(), st.integers(0, 2**32))
+
+
+def rng_of(seed: int | None) -> np.random.Generator | None:
+    return None if seed is None else np.random.default_rng(seed)
+
+
+@given(length=lengths, sampling=samplings, seed=seeds)
+def test_right_count_and_in_range(length: int, sampling: Sampling, seed: int | None) -> None:
+    positions = grid_positions(length, sampling, rng_of(seed))
+    assert positions.shape == (sampling.clip_len,)
+    assert positions.min() >= 0
+    assert positions.max() < length
+
+
+@given(length=lengths, sampling=samplings, seed=seeds)
+def test_time_never_runs_backwards_except_where_a_loop_starts_over(
+    length: int, sampling: Sampling, seed: int | None
+) -> None:
+    steps = np.diff(grid_positions(length, sampling, rng_of(seed)))
+    if sampling.pad == "loop" and length < sampling.window:
+        assert all((step == sampling.frame_stride) or (step % length == sampling.frame_stride % length)
+                   for step in steps)  # fmt: skip
+    else:
+        assert (steps >= 0).all()
+
+
+@given(length=lengths, sampling=samplings)
+def test_evaluation_is_deterministic(length: int, sampling: Sampling) -> None:
+    assert np.array_equal(grid_positions(length, sampling), grid_positions(length, sampling))
+
+
+@given(length=lengths, sampling=samplings, seed=st.integers(0, 2**32))
+def test_jitter_is_a_function_of_the_seed(length: int, sampling: Sampling, seed: int) -> None:
+    first = grid_positions(length, sampling, np.random.default_rng(seed))
+    assert np.array_equal(first, grid_positions(length, sampling, np.random.default_rng(seed)))
+
+
+@given(length=st.integers(1, 120), sampling=samplings)
+def test_first_and_last_frame_can_be_drawn_in_training(length: int, sampling: Sampling) -> None:
+    rng = np.random.default_rng(0)
+    drawn = [grid_positions(length, sampling, rng) for _ in range(600)]
+    starts, ends = {int(d[0]) for d in drawn}, {int(d.max()) for d in drawn}
+    if length < sampling.window or sampling.long == "window":
+        assert 0 in starts
+        assert length - 1 in ends
+    else:  # one of each part: the first part holds the first frame, the last part the last one
+        assert min(starts) < -(-length // sampling.clip_len)
+        assert max(ends) >= length - -(-length // sampling.clip_len)
+
+
+@given(extra=st.integers(0, 200), sampling=samplings)
+def test_a_window_in_evaluation_is_in_the_middle(extra: int, sampling: Sampling) -> None:
+    length = sampling.window + extra
+    positions = grid_positions(
+        length, Sampling(**{**vars(sampling), "long": "window"})
+    )  # equally much is left out before and after
+    before, after = int(positions[0]), length - 1 - int(positions[-1])
+    assert 0 <= after - before <= 1
+
+
+@pytest.mark.parametrize(
+    ("length", "choice", "expected"),
+    [
+        (5, {"pad": "edge"}, [0, 2, 4, 4]),
+        (5, {"pad": "loop"}, [0, 2, 4, 1]),
+        (12, {"long": "uniform"}, [1, 4, 7, 10]),
+        (12, {"long": "window"}, [2, 4, 6, 8]),
+        (7, {}, [0, 2, 4, 6]),
+        (1, {"pad": "loop"}, [0, 0, 0, 0]),
+    ],
+)
+def test_worked_examples(length: int, choice: dict[str, str], expected: list[int]) -> None:
+    sampling = Sampling(clip_len=4, frame_stride=2, **choice)  # type: ignore[arg-type]
+    assert grid_positions(length, sampling).tolist() == expected
+
+
+def test_a_clip_without_frames_is_refused() -> None:
+    with pytest.raises(ValueError, match="length=0"):
+        grid_positions(0, Sampling())
+
+
+def test_the_default_window_spans_63_grid_points() -> None:
+    assert Sampling().window == 63
+
+
+@pytest.mark.parametrize(
+    ("frames", "fps", "expected"), [(50, 25.0, 50), (60, 29.97, 51), (60, 30.0, 50), (48, 23.976, 51)]
+)
+def test_grid_length_counts_25_points_a_second(frames: int, fps: float, expected: int) -> None:
+    assert grid_length(frames / fps, 25.0) == expected
+
+
+@given(num_frames=st.integers(1, 200))
+def test_at_25_fps_the_grid_is_the_frames(num_frames: int) -> None:
+    starts = np.arange(num_frames, dtype=np.float32) / np.float32(25)  # float32, as decord gives them
+    shown = frames_on_display(np.arange(num_frames) / 25, starts)
+    assert shown.tolist() == list(range(num_frames))
+
+
+def test_a_frame_stays_on_display_until_the_next_one() -> None:
+    assert frames_on_display([0, 0.08, 0.16, 0.24], [0, 0.04, 0.20]).tolist() == [0, 1, 1, 2]
+
+
+def test_time_stamps_need_not_start_at_zero() -> None:
+    assert frames_on_display([0, 0.04, 0.08], [1.5, 1.54, 1.58]).tolist() == [0, 1, 2]
+
+
+@pytest.mark.parametrize("fps", [15.0, 23.976, 25.0, 29.97, 30.0, 50.0, 59.94])
+def test_every_frame_rate_shows_the_same_moments(fps: float) -> None:
+    duration_s = 3.0
+    starts = np.arange(int(duration_s * fps)) / fps
+    indices = draw_frames(starts, duration_s, Sampling())
+    reference = draw_frames(np.arange(75) / 25, duration_s, Sampling())
+    assert np.abs(starts[indices] - reference / 25).max() <= 1 / fps + 1e-6
+
+
+def test_a_varying_frame_rate_shows_the_same_moments() -> None:
+    gaps = np.random.default_rng(1).uniform(0.01, 0.08, size=60)
+    starts = np.concatenate([[0.0], np.cumsum(gaps)])
+    duration_s = float(starts[-1]) + 0.04
+    indices = draw_frames(starts, duration_s, Sampling(clip_len=8, frame_stride=1))
+    times = grid_positions(grid_length(duration_s, 25.0), Sampling(clip_len=8, frame_stride=1)) / 25
+    ends = np.append(starts[1:], duration_s)
+    assert (starts[indices] <= times + 1e-3).all()
+    assert (times < ends[indices]).all()
+
+
+def test_native_frames_ignore_time() -> None:
+    uneven = [0.0, 1.0, 1.01, 5.0]
+    assert draw_frames(uneven, 9.0, Sampling(fps=None, clip_len=4, frame_stride=1)).tolist() == [0, 1, 2, 3]
+
+
+speeds = st.floats(0.5, 2.0)
+
+
+@given(length=lengths, sampling=samplings, seed=seeds, speed=speeds)
+def test_at_any_speed_frames_are_inside_and_in_order(
+    length: int, sampling: Sampling, seed: int | None, speed: float
+) -> None:
+    positions = grid_positions(length, sampling, rng_of(seed), speed=speed)
+    assert positions.shape == (sampling.clip_len,)
+    assert positions.min() >= 0
+    assert positions.max() < length
+    if sampling.pad == "edge":
+        assert (np.diff(positions) >= 0).all()
+
+
+@given(length=lengths, sampling=samplings, seed=st.integers(0, 2**32), speed=speeds)
+def test_what_is_covered_grows_with_the_speed(
+    length: int, sampling: Sampling, seed: int, speed: float
+) -> None:
+    positions = grid_positions(length, sampling, rng_of(seed), speed=speed)
+    usual = length if length >= sampling.window and sampling.long == "uniform" else sampling.window
+    assert positions.max() - positions.min() <= usual * speed + 1
+    if sampling.pad == "edge" and sampling.clip_len > 1 and length >= usual * speed + sampling.frame_stride:
+        step = usual * speed / sampling.clip_len  # by which jitter may shorten it at both ends
+        assert positions[-1] - positions[0] >= usual * speed - 2 * step - 2
+
+
+@given(length=lengths, sampling=samplings, seed=seeds)
+def test_speed_one_takes_no_chance_and_changes_nothing(
+    length: int, sampling: Sampling, seed: int | None
+) -> None:
+    starts = np.arange(length) / 25
+    usual = draw_frames(starts, length / 25, sampling, rng_of(seed))
+    assert np.array_equal(draw_frames(starts, length / 25, sampling, rng_of(seed), speed=(1.0, 1.0)), usual)
+
+
+@given(low=st.floats(0.5, 1.0), high=st.floats(1.0, 2.0), seed=st.integers(0, 2**32))
+def test_speeds_lie_between_least_and_most_and_evaluation_has_its_own(
+    low: float, high: float, seed: int
+) -> None:
+    speed = draw_speed((low, high), np.random.default_rng(seed))
+    assert low - 1e-9 <= speed <= high + 1e-9
+    assert draw_speed((low, high), None) == 1.0
+
+
+def test_the_speeds_of_the_documentation() -> None:
+    sampling = Sampling(clip_len=4, frame_stride=2)
+    assert grid_positions(12, sampling, speed=0.5).tolist() == [3, 5, 6, 8]
+    assert grid_positions(12, sampling, speed=1.5).tolist() == [2, 6, 11, 11]

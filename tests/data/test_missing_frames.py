@@ -1,0 +1,171 @@
+"""Frames that are missing or of something else are made again; the right ones are left alone."""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+from collections import namedtuple
+from pathlib import Path
+
+import numpy as np
+import pytest
+from clips import make_clip, write_clip
+
+from asl.contract import frame_store
+from asl.contract.frame_store import (
+    FrameSpec,
+    FrameStoreError,
+    frames_path,
+    open_frames,
+    origin,
+    write_frames,
+)
+from asl.contract.manifest import Clip
+from asl.data import missing_frames
+from asl.data.missing_frames import MissingFrames, find_missing, make_frames, make_missing
+from asl.data.reader import ClipError
+from asl.errors import UserError
+
+SPEC = FrameSpec(short_side=32)
+GREY = list(range(20, 140, 10))
+
+
+@pytest.fixture
+def clip(tmp_path: Path) -> Clip:
+    made = dataclasses.replace(make_clip("train", 0, 0), source="folder/raw.mkv", start_s=2.0, end_s=2.48)
+    write_clip(tmp_path / made.path, grey=GREY)
+    return made
+
+
+def missing(folder: Path, *clips: Clip, spec: FrameSpec = SPEC) -> list[MissingFrames]:
+    files = [folder / clip.path for clip in clips]
+    return find_missing(clips, files, folder=folder / "frames", spec=spec)
+
+
+def make(folder: Path, *clips: Clip, spec: FrameSpec = SPEC) -> None:
+    make_missing(missing(folder, *clips, spec=spec), folder=folder / "frames", timeout_s=60)
+
+
+def keep(folder: Path, clip: Clip, *, count: int = 12, source: str = "raw.mkv", **span: float | None) -> None:
+    """Frames as preprocessing leaves them."""
+    raw = folder / source
+    raw.write_bytes(b"raw")
+    where = {"start_s": 2.0, "end_s": 2.48, **span}
+    made_from = origin(SPEC, raw, float(where["start_s"] or 0), where["end_s"])
+    raw.unlink()
+    frames = np.zeros((count, 32, 43, 3), np.uint8)
+    write_frames(
+        frames_path(folder / "frames", SPEC, clip.video_id), frames, np.arange(count) / 25, made_from
+    )
+
+
+def test_what_is_missing_is_made_once(tmp_path: Path, clip: Clip, capsys: pytest.CaptureFixture[str]) -> None:
+    assert [one.clip for one in missing(tmp_path, clip)] == [clip]
+    make(tmp_path, clip)
+    assert "frames of 1 clips" in capsys.readouterr().out
+    frames, times_s = open_frames(frames_path(tmp_path / "frames", SPEC, clip.video_id))
+    assert frames.shape == (12, 32, 43, 3)
+    assert frames.mean(axis=(1, 2, 3)) == pytest.approx(GREY, abs=3)
+    assert times_s == pytest.approx(np.arange(12) / 25)
+    assert missing(tmp_path, clip) == []
+    make(tmp_path, clip)
+    assert capsys.readouterr().out == ""
+
+
+@pytest.mark.parametrize("end_s", [2.48, 2.5, None], ids=["end", "past the end", "to the end"])
+def test_frames_of_the_right_segment_fit_though_the_raw_file_is_gone(
+    tmp_path: Path, clip: Clip, end_s: float | None
+) -> None:
+    keep(tmp_path, clip, end_s=end_s)
+    assert missing(tmp_path, clip) == []
+
+
+@pytest.mark.parametrize(
+    "other", [{"source": "other.mkv"}, {"start_s": 2.04}, {"end_s": 2.44}, {"count": 11}], ids=str
+)
+def test_frames_of_something_else_do_not_fit(tmp_path: Path, clip: Clip, other: dict[str, object]) -> None:
+    keep(tmp_path, clip, **other)  # type: ignore[arg-type]
+    assert [one.clip for one in missing(tmp_path, clip)] == [clip]
+
+
+def test_a_clip_that_was_cut_again_needs_new_frames(tmp_path: Path, clip: Clip) -> None:
+    make(tmp_path, clip)
+    os.utime(tmp_path / clip.path, ns=(1, 1))
+    assert len(missing(tmp_path, clip)) == 1
+
+
+def test_other_settings_and_versions_and_half_files_do_not_fit(
+    tmp_path: Path, clip: Clip, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    make(tmp_path, clip)
+    assert len(missing(tmp_path, clip, spec=FrameSpec(short_side=24))) == 1
+    assert len(missing(tmp_path, clip, spec=FrameSpec(fps=None, short_side=32))) == 1
+    with monkeypatch.context() as patch:
+        patch.setattr(missing_frames, "VERSION", frame_store.VERSION + 1)
+        assert len(missing(tmp_path, clip)) == 1
+    path = frames_path(tmp_path / "frames", SPEC, clip.video_id)
+    path.write_bytes(path.read_bytes()[:-1])
+    assert len(missing(tmp_path, clip)) == 1
+
+
+@pytest.mark.parametrize("short_side", [48, 36, 18], ids=lambda side: f"{side * 4 // 3} wide")
+def test_widths_that_decord_cannot_scale_to_are_made_all_the_same(
+    tmp_path: Path, clip: Clip, short_side: int
+) -> None:
+    spec = FrameSpec(short_side=short_side)  # 24 pixels wide is one of them
+    make(tmp_path, clip, spec=spec)
+    frames, _ = open_frames(frames_path(tmp_path / "frames", spec, clip.video_id))
+    assert frames.shape == (12, *spec.size(64, 48), 3)
+    assert frames.mean(axis=(1, 2, 3)) == pytest.approx(GREY, abs=3)
+
+
+def test_a_clip_that_cannot_be_read_is_one_error_that_names_it(tmp_path: Path, clip: Clip) -> None:
+    (tmp_path / clip.path).write_bytes(b"damaged")
+    with pytest.raises(ClipError) as caught:
+        make(tmp_path, clip)
+    message = str(caught.value)
+    assert message.startswith(f"clip {clip.video_id} ('book', train) cannot be read: ")
+    assert clip.path in message
+    assert "python preprocess.py" in message
+    assert "Traceback" not in message
+
+
+def hang(one: MissingFrames) -> None:
+    import time
+
+    time.sleep(60)
+
+
+def test_a_clip_that_hangs_the_decoder_is_named_too(
+    tmp_path: Path, clip: Clip, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(missing_frames, "make_frames", hang)
+    with pytest.raises(ClipError, match=rf"clip {clip.video_id} .*took longer than 2 s"):
+        make_missing(missing(tmp_path, clip), folder=tmp_path / "frames", timeout_s=2)
+
+
+def test_a_full_disk_is_told_before_any_work(
+    tmp_path: Path, clip: Clip, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    usage = namedtuple("usage", "total used free")
+    monkeypatch.setattr(frame_store.shutil, "disk_usage", lambda _: usage(10, 10, 1000))
+    with pytest.raises(FrameStoreError, match="reader=decord"):
+        make(tmp_path, clip)
+
+
+def test_a_folder_that_cannot_be_written_to_is_no_fault_of_the_clip(tmp_path: Path, clip: Clip) -> None:
+    (tmp_path / "frames").mkdir()
+    (tmp_path / "frames" / SPEC.name).write_text("a file where the folder should be")
+    with pytest.raises(UserError, match=r"paths\.frames_dir") as caught:
+        make(tmp_path, clip)
+    assert not isinstance(caught.value, ClipError)
+
+
+def test_frames_are_made_without_importing_torch(tmp_path: Path, clip: Clip) -> None:
+    import subprocess
+    import sys
+
+    code = "import sys, asl.data.missing_frames; sys.exit('torch' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+    make_frames(missing(tmp_path, clip)[0])
+    assert missing(tmp_path, clip) == []

@@ -1,0 +1,88 @@
+"""Reading clips with decord: the right frames, the right shape, and errors that name the clip."""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+
+import numpy as np
+import pytest
+from clips import make_clip, write_clip
+
+from asl.data.reader import ClipError, read_clip, scalable
+from asl.data.sampling import Sampling
+
+EVERY = Sampling(clip_len=12, frame_stride=1)
+
+
+def levels(frames: np.ndarray) -> list[int]:
+    return [round(float(frame.mean())) for frame in frames]
+
+
+def test_frames_are_scaled_rgb_bytes_in_order(tmp_path: Path) -> None:
+    grey = list(range(20, 140, 10))
+    write_clip(tmp_path / "a.mp4", grey=grey)
+    frames = read_clip(make_clip("train", 0, 0), tmp_path / "a.mp4", sampling=EVERY, resize=(20, 30))
+    assert frames.shape == (12, 20, 30, 3)
+    assert frames.dtype == np.uint8
+    assert levels(frames) == pytest.approx(grey, abs=3)
+
+
+def test_a_varying_frame_rate_is_read_by_time(tmp_path: Path) -> None:
+    # The third frame stays on display from 0.08 to 0.32 s: six points of the 25 fps grid.
+    starts = [0.0, 0.04, 0.08, 0.32, 0.36, 0.40]
+    write_clip(tmp_path / "a.mp4", grey=[20, 60, 100, 140, 180, 220], starts_s=starts)
+    clip = dataclasses.replace(make_clip("train", 0, 0, num_frames=6), duration_s=0.44)
+    sampling = Sampling(clip_len=11, frame_stride=1)
+    frames = read_clip(clip, tmp_path / "a.mp4", sampling=sampling, resize=(24, 30))
+    assert levels(frames) == pytest.approx([20, 60, 100, 100, 100, 100, 100, 100, 140, 180, 220], abs=3)
+
+
+def test_fifty_frames_a_second_are_thinned_out(tmp_path: Path) -> None:
+    write_clip(tmp_path / "a.mp4", grey=list(range(20, 140, 10)), fps=50)
+    clip = make_clip("train", 0, 0, fps=50)
+    frames = read_clip(
+        clip, tmp_path / "a.mp4", sampling=Sampling(clip_len=6, frame_stride=1), resize=(24, 30)
+    )
+    assert levels(frames) == pytest.approx([20, 40, 60, 80, 100, 120], abs=3)
+
+
+def test_widths_that_decord_cannot_scale_to_are_known(tmp_path: Path) -> None:
+    write_clip(tmp_path / "a.mp4", grey=list(range(20, 140, 10)))
+    for width in range(8, 200, 4):
+        if scalable(width):
+            frames = read_clip(
+                make_clip("train", 0, 0), tmp_path / "a.mp4", sampling=EVERY, resize=(16, width)
+            )
+            assert levels(frames) == pytest.approx(list(range(20, 140, 10)), abs=3)
+    assert all(scalable(width) for width in (64, 112, 128, 171, 224, 256))
+    assert not scalable(24)
+
+
+def broken(path: Path, how: str) -> None:
+    write_clip(path, grey=list(range(20, 140, 10)))
+    content = path.read_bytes()
+    if how == "empty":
+        path.write_bytes(b"")
+    elif how == "cut short":
+        path.write_bytes(content[: len(content) // 2])
+    elif how == "text":
+        path.write_bytes(b"<html>404</html>" * 100)
+    elif how == "other clip":
+        write_clip(path, grey=[20, 30])
+    elif how == "missing":
+        path.unlink()
+
+
+@pytest.mark.parametrize("how", ["empty", "cut short", "text", "other clip", "missing"])
+def test_an_unreadable_clip_is_one_error_with_clip_file_and_way_out(tmp_path: Path, how: str) -> None:
+    path = tmp_path / "a.mp4"
+    broken(path, how)
+    with pytest.raises(ClipError) as caught:
+        read_clip(make_clip("train", 1, 7), path, sampling=EVERY, resize=(24, 30))
+    message = str(caught.value)
+    assert "train107" in message
+    assert "'drink'" in message
+    assert str(path) in message
+    assert "python preprocess.py" in message
+    assert "Traceback" not in message

@@ -1,0 +1,151 @@
+import json
+
+import pytest
+
+from asl.datasets.wlasl import MetadataError, load_metadata, load_or_make_label_map
+
+
+def row(video_id="1", gloss="book", **changes):
+    return {
+        "bbox": [1, 2, 30, 40],
+        "fps": 25,
+        "frame_end": -1,
+        "frame_start": 1,
+        "instance_id": 0,
+        "signer_id": 7,
+        "source": "site",
+        "split": "train",
+        "url": f"http://site.example/{video_id}.mp4",
+        "variation_id": 0,
+        "video_id": video_id,
+        "gloss": gloss,
+    } | changes
+
+
+@pytest.fixture
+def load(tmp_path):
+    def load(content, **options):
+        path = tmp_path / "metadata.json"
+        path.write_text(content if isinstance(content, str) else json.dumps(content))
+        return load_metadata(path, **options)
+
+    return load
+
+
+def nested(rows):
+    glosses = dict.fromkeys(one["gloss"] for one in rows)
+    without = [{k: v for k, v in one.items() if k != "gloss"} | {"of": one["gloss"]} for one in rows]
+    return [{"gloss": g, "instances": [one for one in without if one["of"] == g]} for g in glosses]
+
+
+def test_flat_and_nested_forms_say_the_same(load):
+    rows = [row("1", "book"), row("2", "book", split="val"), row("3", "drink", frame_start=5, frame_end=60)]
+    assert load(rows) == load(nested(rows))
+    assert load(rows).glosses == ("book", "drink")
+    assert [one.is_whole for one in load(rows).instances] == [True, True, False]
+
+
+@pytest.mark.parametrize("form", [list, nested])
+def test_first_glosses_are_kept_in_the_metadatas_order(load, form):
+    rows = [row("1", "zebra"), row("2", "apple"), row("3", "zebra"), row("4", "mango")]
+    metadata = load(form(rows), num_glosses=2)
+    assert metadata.glosses == ("zebra", "apple")
+    assert sorted(one.video_id for one in metadata.instances) == ["1", "2", "3"]
+
+
+def test_more_glosses_than_there_are_is_an_error(load):
+    with pytest.raises(MetadataError, match=r"has 1 glosses, fewer than dataset\.num_glosses=100"):
+        load([row()], num_glosses=100)
+
+
+@pytest.mark.parametrize("key", ["gloss", "split", "video_id"])
+@pytest.mark.parametrize(
+    "name",
+    ["../x", "/etc", "a/b", "a\\b", "..", ".", "a\x00b", "a\nb", "\x1b[2J", "", " a", 5, None, "x" * 300],
+)
+def test_names_that_could_leave_the_folder_are_refused_with_their_row(load, key, name):
+    metadata = load([row("1"), row("2", **{key: name}) if key != "video_id" else row(name), row("3")])
+    assert [one.video_id for one in metadata.instances] == ["1", "3"]
+    (refused,) = metadata.refused
+    assert refused.error.startswith("row 2: ")
+    assert key in refused.error
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"split": "dev"},
+        {"frame_start": 0},
+        {"frame_start": "1"},
+        {"frame_start": 10, "frame_end": 9},
+        {"frame_end": 0},
+        {"frame_end": True},
+        {"fps": 30},
+        {"bbox": [1, 2, 3]},
+        {"signer_id": "x"},
+        {"url": None},
+    ],
+)
+def test_rows_that_make_no_sense_are_refused_and_the_others_go_on(load, changes):
+    metadata = load([row("1"), row("2", **changes)])
+    assert [one.video_id for one in metadata.instances] == ["1"]
+    key = list(changes)[-1]
+    assert f"{key}=" in metadata.refused[0].error
+
+
+def test_a_nested_row_is_named_by_its_place(load):
+    rows = nested([row("1"), row("2", "drink"), row("3", "drink", frame_start=0)])
+    assert load(rows).refused[0].error.startswith("entry 2, instance 2: frame_start=0")
+
+
+def test_different_rows_of_one_video_id_are_all_refused_and_equal_ones_count_once(load):
+    metadata = load([row("1"), row("2"), row("2", "drink"), row("3"), row("3")])
+    assert [one.video_id for one in metadata.instances] == ["1", "3"]
+    assert "row 2 and row 3: video_id='2'" in metadata.refused[0].error
+
+
+@pytest.mark.parametrize(
+    "content", ["", "{", "[]", "{}", "[1]", '[{"instances": 3}]', '[{"instances": [3]}]']
+)
+def test_what_is_no_metadata_is_one_clear_error(load, content):
+    with pytest.raises(MetadataError, match=r"metadata\.json"):
+        load(content)
+
+
+def test_a_missing_file_says_how_to_get_it(tmp_path):
+    with pytest.raises(MetadataError, match=r"no such metadata file.*\nask the authors"):
+        load_metadata(tmp_path / "x.json", how_to_get="ask the authors")
+
+
+# ---------------------------------------------------------------- label map
+
+
+def test_label_map_is_made_in_order_written_and_read_again(tmp_path):
+    path = tmp_path / "deep" / "map.json"
+    assert load_or_make_label_map(path, ["book", "drink"]) == {"book": 0, "drink": 1}
+    content = json.loads(path.read_text())
+    assert content == {"gloss2idx": {"book": 0, "drink": 1}, "idx2gloss": {"0": "book", "1": "drink"}}
+    assert load_or_make_label_map(path, ["drink", "book"]) == {"book": 0, "drink": 1}
+
+
+def test_an_existing_label_map_decides(tmp_path):
+    path = tmp_path / "map.json"
+    path.write_text(json.dumps({"gloss2idx": {"a": 1, "b": 0}, "idx2gloss": {"1": "a", "0": "b"}}))
+    assert load_or_make_label_map(path, ["a", "b"]) == {"a": 1, "b": 0}
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        ("x", "not a label map"),
+        ('{"gloss2idx": {}}', "not a label map"),
+        ('{"gloss2idx": {"a": 0}, "idx2gloss": {"0": "b"}}', "not each other's inverse"),
+        ('{"gloss2idx": {"a": 1}, "idx2gloss": {"1": "a"}}', "not each other's inverse"),
+        ('{"gloss2idx": {"b": 0}, "idx2gloss": {"0": "b"}}', "no label for 'a'"),
+    ],
+)
+def test_a_label_map_that_is_wrong_is_an_error_that_names_the_file(tmp_path, content, message):
+    path = tmp_path / "map.json"
+    path.write_text(content)
+    with pytest.raises(MetadataError, match=rf"map\.json.*{message}"):
+        load_or_make_label_map(path, ["a"])

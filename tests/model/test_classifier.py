@@ -1,0 +1,145 @@
+"""What is measured, and how the optimiser is set up."""
+
+from __future__ import annotations
+
+import sys
+from types import SimpleNamespace
+
+import pytest
+import pytorch_lightning as pl
+import torch
+from torch import nn
+from torch.optim import SGD, AdamW
+from torch.utils.data import DataLoader
+
+from asl.evaluation.metrics import SplitMetrics
+from asl.model.classifier import SignClassifier, _decay_groups, _own_kernel, warmup_cosine
+from asl.model.video_resnet import VideoResNet
+
+
+def test_top1_and_top5_count_clips() -> None:
+    metrics = SplitMetrics(num_classes=7)
+    logits = torch.arange(7.0).repeat(4, 1)  # label 6 is first, 2 is fifth, 1 is sixth
+    metrics.update(logits[:3], torch.tensor([6, 2, 1]), torch.tensor(1.0))
+    metrics.update(logits[3:], torch.tensor([6]), torch.tensor(5.0))
+    assert float(metrics.top1.compute()) == pytest.approx(2 / 4)
+    assert float(metrics.top5.compute()) == pytest.approx(3 / 4)
+    assert float(metrics.loss.compute()) == pytest.approx(2.0)  # three clips at 1, one at 5
+
+
+@pytest.mark.parametrize("num_classes", [2, 3, 4, 5])
+def test_top5_of_few_glosses_is_top_all(num_classes: int) -> None:
+    metrics = SplitMetrics(num_classes)
+    metrics.update(torch.randn(6, num_classes), torch.arange(6) % num_classes, torch.tensor(0.0))
+    assert float(metrics.top5.compute()) == 1.0
+
+
+def test_learning_rate_warms_up_linearly_and_falls_to_zero() -> None:
+    optimizer = SGD([nn.Parameter(torch.zeros(1))], lr=2.0)
+    schedule = warmup_cosine(optimizer, warmup=4, steps=12)
+    rates = []
+    for _ in range(12):
+        rates.append(schedule.get_last_lr()[0])
+        optimizer.step()
+        schedule.step()
+    assert rates[:5] == pytest.approx([0.5, 1.0, 1.5, 2.0, 2.0])
+    assert rates[4:] == sorted(rates[4:], reverse=True)
+    assert schedule.get_last_lr()[0] == pytest.approx(0.0, abs=1e-9)
+
+
+def test_a_schedule_without_warmup_starts_at_the_peak() -> None:
+    optimizer = SGD([nn.Parameter(torch.zeros(1))], lr=2.0)
+    assert warmup_cosine(optimizer, warmup=0, steps=10).get_last_lr() == [2.0]
+
+
+def test_biases_and_norms_do_not_decay() -> None:
+    model = VideoResNet("r2plus1d", num_classes=3, width=2, layers=[1, 1])
+    decayed, kept = _decay_groups(model, 0.1)
+    assert decayed["weight_decay"] == 0.1
+    assert kept["weight_decay"] == 0.0
+    norms = {id(p) for m in model.modules() if isinstance(m, nn.BatchNorm3d) for p in m.parameters()}
+    assert norms | {id(model.fc.bias)} == {id(p) for p in kept["params"]}
+    assert len(decayed["params"]) + len(kept["params"]) == len(list(model.parameters()))
+
+
+def test_a_resumed_optimiser_keeps_to_its_own_kernel() -> None:
+    def optimiser(fused: bool) -> AdamW:
+        made = AdamW([weight], lr=0.1, fused=fused)
+        made.register_load_state_dict_pre_hook(_own_kernel)
+        return made
+
+    weight = nn.Parameter(torch.ones(2))
+    written = optimiser(fused=True)
+    weight.sum().backward()
+    written.step()
+    read = optimiser(fused=False)
+    read.param_groups[0]["lr"] = 0.5
+    read.load_state_dict(written.state_dict())
+    assert read.param_groups[0]["fused"] is False
+    assert read.param_groups[0]["lr"] == 0.1
+    assert torch.equal(read.state[weight]["exp_avg"], written.state[weight]["exp_avg"])
+    assert written.param_groups[0]["fused"] is True
+    read.step()
+
+
+class Scores(nn.Module):
+    """A network whose logits are its input's first two numbers."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.scale = nn.Parameter(torch.ones(1))
+
+    def forward(self, video: torch.Tensor) -> torch.Tensor:
+        return self.scale * video.flatten(1)[:, :2]
+
+
+def classifier() -> SignClassifier:
+    return SignClassifier(
+        Scores(), nn.CrossEntropyLoss(), num_classes=2, lr=0.1, weight_decay=0.0, warmup_epochs=0.0
+    )
+
+
+def test_a_mixed_clip_counts_for_both_its_glosses_by_their_shares(monkeypatch: pytest.MonkeyPatch) -> None:
+    module = classifier()
+    monkeypatch.setattr(SignClassifier, "log", lambda *_, **__: None)
+    monkeypatch.setattr(SignClassifier, "lr_schedulers", lambda _: SimpleNamespace(get_last_lr=lambda: [0.1]))
+    video, label = torch.randn(4, 3, 1, 2, 2), torch.tensor([0, 0, 1, 0])
+    mixed = {"video": video, "label": label, "mixed_label": label.flip(0), "mix": torch.tensor(0.8)}
+    logits = module(video)
+    own, other = (nn.functional.cross_entropy(logits, one) for one in (label, label.flip(0)))
+    assert float(module.training_step(mixed, 0)) == pytest.approx(float(0.8 * own + 0.2 * other))
+    plain = {"video": video, "label": label}
+    assert float(module.training_step(plain, 0)) == pytest.approx(float(own))
+
+
+def test_no_training_step_waits_for_a_number_of_the_device(monkeypatch: pytest.MonkeyPatch) -> None:
+    """``Tensor.item`` waits until a GPU has done all that it was given."""
+    asked: list[int] = []
+    item = torch.Tensor.item
+
+    def valid(tensor: torch.Tensor) -> object:
+        caller = sys._getframe(1).f_globals["__name__"]
+        if not caller.startswith(("torch.optim", "torch.utils.data")):  # numbers of the host
+            asked.append(trainer.global_step)
+        return item(tensor)
+
+    batch = {
+        "video": torch.randn(2, 3, 1, 2, 2),
+        "label": torch.tensor([0, 1]),
+        "valid": torch.tensor([True, True]),
+    }
+    trainer = pl.Trainer(
+        max_epochs=1,
+        log_every_n_steps=50,
+        accelerator="cpu",
+        logger=False,
+        enable_checkpointing=False,
+        enable_progress_bar=False,
+        enable_model_summary=False,
+    )
+    loader = DataLoader([batch] * 8, batch_size=None)  # type: ignore[arg-type]
+    monkeypatch.setattr(torch.Tensor, "item", valid)
+    trainer.fit(classifier(), loader)
+    assert trainer.global_step == 8
+    assert [step for step in asked if step < 8] == []
+    assert set(trainer.callback_metrics) == {"train_loss_step", "train_loss_epoch", "lr"}

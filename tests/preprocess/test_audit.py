@@ -1,0 +1,271 @@
+from pathlib import Path
+
+import av
+import numpy as np
+import pytest
+from clips import make_clip
+from hypothesis import given
+from hypothesis import strategies as st
+
+from asl.codecs import video
+from asl.data.split import signer_folds
+from asl.datasets.wlasl import Instance, MetadataError
+from asl.preprocess.audit import fingerprint
+from asl.preprocess.audit.audit import (
+    audit,
+    flagged,
+    leaking_train_clips,
+    make_pair,
+    missing_glosses,
+    shared_segments,
+    signer_overlap,
+    small_classes,
+)
+
+GLOSSES = ("book", "drink", "go", "help")
+URL = "http://a.example/x.mp4"
+
+
+def instance(video_id, url=URL, **changes):
+    fields = {"gloss": "book", "split": "train", "site": "s", "frame_start": 1, "frame_end": -1}
+    return Instance(**fields | {"bbox": None, "signer_id": -1, "video_id": video_id, "url": url} | changes)
+
+
+def kinds(instances):
+    return {(pair.first, pair.second): pair.kind for pair in shared_segments(instances, 25)}
+
+
+# ---------------------------------------------------------------- what the metadata says
+
+
+def test_the_same_segment_of_a_video_is_found_whatever_its_urls_form():
+    watch, short = "https://www.youtube.com/watch?v=0UzEF7ru0sQ", "https://youtu.be/0UzEF7ru0sQ"
+    instances = [
+        instance("2", watch, frame_start=5, frame_end=60),
+        instance("1", short, frame_start=5, frame_end=60),
+        instance("3", watch, frame_start=61, frame_end=99),
+    ]
+    assert kinds(instances) == {("1", "2"): "same segment"}
+
+
+def test_segments_that_overlap_are_found_and_those_that_touch_are_not():
+    instances = [
+        instance("1", frame_start=1, frame_end=10),
+        instance("2", frame_start=10, frame_end=20),
+        instance("3", frame_start=21, frame_end=30),
+        instance("4", frame_start=25, frame_end=-1),
+    ]
+    found = kinds(instances)
+    assert set(found) == {("1", "2"), ("3", "4")}
+    assert set(found.values()) == {"overlapping segments"}
+
+
+@given(
+    st.lists(st.tuples(st.integers(1, 12), st.integers(0, 6)), max_size=8), st.randoms(use_true_random=False)
+)
+def test_pairs_are_those_that_share_a_frame_in_any_order(spans, order):
+    instances = [
+        instance(str(i), frame_start=start, frame_end=start + more) for i, (start, more) in enumerate(spans)
+    ]
+    frames = {one.video_id: set(range(one.frame_start, one.frame_end + 1)) for one in instances}
+    meant = {(a, b) for a in frames for b in frames if a < b and frames[a] & frames[b]}
+    found = list(shared_segments(instances, 25))
+    assert {(pair.first, pair.second) for pair in found} == meant
+    order.shuffle(instances)
+    assert list(shared_segments(instances, 25)) == found
+
+
+def test_a_pair_says_whether_it_leaks_or_contradicts():
+    def flags(**changes):
+        return make_pair("same segment", instance("1"), instance("2", **changes)).flags
+
+    assert flags(split="test") == ("leakage",)
+    assert flags(gloss="last") == ("conflict",)
+    assert flags(split="val", gloss="last") == ("leakage", "conflict")
+    assert flags() == ("duplicate",)
+
+
+def test_signers_of_test_that_training_has_seen():
+    rows = [("train", 1, "a"), ("train", -1, "a"), ("test", 1, "a"), ("test", 1, "b"), ("test", 2, "a")]
+    assert signer_overlap([*rows, ("test", -1, "a")]) == {
+        "test": 4,
+        "signer_in_train": 2,
+        "signer_and_gloss_in_train": 1,
+    }
+
+
+def test_classes_that_are_small_or_missing():
+    clips = [
+        make_clip("train", 0, 1),
+        make_clip("train", 0, 2),
+        make_clip("train", 1, 3),
+        make_clip("val", 0, 4),
+    ]
+    glosses = ["book", "drink", "go"]
+    assert small_classes(clips, glosses, 2) == [("go", 0), ("drink", 1)]
+    assert missing_glosses(clips, glosses) == {"train": ["go"], "val": ["drink", "go"], "test": glosses}
+
+
+# ---------------------------------------------------------------- flags and what is taken out
+
+
+def test_only_pairs_of_two_clips_are_flagged_and_only_train_copies_leak():
+    clips = [
+        make_clip("train", 0, 1),
+        make_clip("test", 0, 2),
+        make_clip("train", 0, 3),
+        make_clip("val", 0, 4),
+    ]
+    of = {clip.video_id: instance(clip.video_id, split=clip.split) for clip in clips}
+    absent = instance("absent", split="test")
+    pairs = [
+        make_pair("same segment", of["train001"], of["test002"]),
+        make_pair("same segment", of["train003"], absent),
+        make_pair("same content", of["val004"], of["test002"]),
+    ]
+    assert leaking_train_clips(pairs, clips) == ["train001"]
+    flags = {clip.video_id: clip.flags for clip in flagged(clips, pairs, ["train003"])}
+    assert flags == {"train001": "leakage", "test002": "leakage", "train003": "suspect", "val004": "leakage"}
+
+
+# ---------------------------------------------------------------- content
+
+
+def shrink(source: Path, target: Path) -> Path:
+    """The same at half the size, another frame type pattern and a low quality."""
+    with av.open(str(source)) as reading, av.open(str(target), "w") as writing:
+        shown = reading.streams.video[0]
+        stream = writing.add_stream("libx264", rate=shown.average_rate, options={"crf": "30"})
+        stream.codec_context.time_base = shown.time_base
+        stream.width, stream.height, stream.pix_fmt = shown.width // 4 * 2, shown.height // 4 * 2, "yuv420p"
+        for frame in reading.decode(shown):
+            small = frame.reformat(width=stream.width, height=stream.height)
+            small.pict_type = 0
+            writing.mux(stream.encode(small))
+        writing.mux(stream.encode())
+    return target
+
+
+def taken(path: Path) -> tuple[str, float]:
+    count = len(video.decode(path).timeline.times)
+    decoded = video.decode(path, keep=fingerprint.frames_to_keep(count), side=fingerprint.SIDE)
+    return fingerprint.to_text(decoded.thumbnails), float(decoded.timeline.duration)
+
+
+@pytest.fixture(scope="module")
+def signed(demo_dir, tmp_path_factory):
+    """Fingerprints of a few whole demo clips, each also at half the size."""
+    import json
+
+    truth = json.loads((demo_dir / "metadata" / "demo_truth.json").read_text())["instances"]
+    folder, prints = tmp_path_factory.mktemp("small"), {}
+    sources = sorted(
+        {one["raw"] for one in truth.values() if one["outcome"] == "clip" and one["can_be_copied"]}
+    )
+    for raw in sources[:12]:
+        path = demo_dir / "raw" / raw
+        prints[f"{raw} large"] = taken(path)
+        prints[f"{raw} small"] = taken(shrink(path, folder / "small.mp4"))
+    return prints
+
+
+def test_the_same_content_is_found_under_another_name_and_size_and_nothing_else(signed):
+    found = {(pair.first, pair.second) for pair in fingerprint.same_content(signed)}
+    names = {name.rsplit(" ", 1)[0] for name in signed}
+    assert found == {(f"{name} large", f"{name} small") for name in names}
+
+
+def test_two_clips_without_movement_are_not_called_the_same():
+    """One wall, some noise, nobody in front of it: nothing tells one sign from another."""
+    wall = np.random.default_rng(0).integers(50, 200, (fingerprint.SIDE, fingerprint.SIDE))
+    noise = np.random.default_rng(1).integers(0, 2, (fingerprint.FRAMES, fingerprint.SIDE, fingerprint.SIDE))
+    still = {name: (fingerprint.to_text((wall + noise).astype(np.uint8)), 2.0) for name in "ab"}
+    assert list(fingerprint.same_content(still)) == []
+    moving = {name: (fingerprint.to_text((wall + 20 * noise).astype(np.uint8)), 2.0) for name in "ab"}
+    assert len(list(fingerprint.same_content(moving))) == 1
+
+
+def test_other_lengths_are_other_contents(signed):
+    name, (text, duration_s) = next(iter(signed.items()))
+    assert list(fingerprint.same_content({name: (text, duration_s), "x": (text, duration_s + 0.2)})) == []
+    assert (
+        len(list(fingerprint.same_content({name: (text, duration_s), "x": (text, duration_s + 0.05)}))) == 1
+    )
+
+
+def test_a_fingerprint_survives_as_text(signed):
+    text = next(iter(signed.values()))[0]
+    assert fingerprint.to_text(fingerprint.from_text(text)) == text
+    for wrong in ("", "AAAA", text[:-4], "é"):
+        with pytest.raises(ValueError):  # noqa: PT011  numpy's or base64's words
+            fingerprint.from_text(wrong)
+
+
+@given(st.integers(1, 500))
+def test_kept_frames_are_in_range_and_rise(count):
+    kept = fingerprint.frames_to_keep(count)
+    assert len(kept) == fingerprint.FRAMES
+    assert kept == sorted(kept)
+    assert kept[0] >= 0
+    assert kept[-1] < count
+
+
+def test_content_pairs_are_added_to_those_of_the_metadata(signed):
+    large, small = sorted(signed)[:2]
+    instances = [
+        instance(large, "http://a.example/1.mp4"),
+        instance(small, "http://b.example/2.mp4", split="test"),
+    ]
+    found = audit(instances, [], {name: signed[name] for name in (large, small)}, fps=25, min_per_class=1)
+    (pair,) = found.pairs
+    assert (pair.kind, pair.is_leakage) == ("same content", True)
+    assert found.counts()["same content"] == {"pairs": 1, "across_splits": 1, "two_glosses": 0}
+    same_url = [instance(large), instance(small)]
+    again = audit(same_url, [], {name: signed[name] for name in (large, small)}, fps=25, min_per_class=1)
+    assert [pair.kind for pair in again.pairs] == ["same segment"]  # told once
+
+
+# ---------------------------------------------------------------- splits by signer
+
+
+def many():
+    return [
+        instance(f"{gloss}-{signer}-{take}", gloss=gloss, signer_id=signer)
+        for gloss in GLOSSES
+        for signer in range(20)
+        for take in range(1 + signer % 2)
+    ]
+
+
+def parts(instances, **options):
+    folds = signer_folds(instances, **{"folds": 5, "fold": 0, "seed": 0} | options)
+    return {one.video_id: one.split for one in folds}
+
+
+def test_no_signer_is_in_two_splits_and_every_class_in_all():
+    instances = many()
+    split_of = parts(instances)
+    for signer in range(20):
+        assert len({split_of[one.video_id] for one in instances if one.signer_id == signer}) == 1
+    for gloss in GLOSSES:
+        assert {split_of[one.video_id] for one in instances if one.gloss == gloss} == {"train", "val", "test"}
+
+
+def test_every_instance_is_in_test_in_exactly_one_fold():
+    instances = many()
+    tested = [v for fold in range(5) for v, split in parts(instances, fold=fold).items() if split == "test"]
+    assert sorted(tested) == sorted(one.video_id for one in instances)
+
+
+def test_folds_depend_on_the_seed_and_not_on_the_order():
+    instances = many()
+    assert parts(instances) == parts(instances[::-1])
+    assert parts(instances) != parts(instances, seed=1)
+
+
+def test_unknown_signers_train_and_too_few_are_an_error():
+    assert parts([*many(), instance("unknown")])["unknown"] == "train"
+    with pytest.raises(MetadataError, match="2 known signers are too few"):
+        parts([instance("1", signer_id=1), instance("2", signer_id=2)])
+    with pytest.raises(MetadataError, match=r"dataset\.fold=5: must be below dataset\.folds=5"):
+        parts(many(), fold=5)

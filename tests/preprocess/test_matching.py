@@ -1,0 +1,397 @@
+import random
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from raw_videos import write_raw
+
+from asl.datasets.wlasl import Instance, MetadataError
+from asl.preprocess.sources.evidence import (
+    LARGEST_DOWNSCALE,
+    OWN_EXCESS,
+    POSSIBLE_EXCESS,
+    Verdict,
+    box_scale,
+    box_verdict,
+    find_lengths,
+    length_verdict,
+    load_lengths,
+)
+from asl.preprocess.sources.matching import (
+    Evidence,
+    Match,
+    Unmatched,
+    claims,
+    folded,
+    match_by_url_name,
+    url_name,
+    url_name_errors,
+    youtube_id,
+)
+from asl.preprocess.sources.matching import match as match_claims
+from asl.preprocess.sources.raw_files import RawFolderError, RawVideo, RawVideos, scan_raw
+from asl.workers import Workers
+
+ID = "0UzEF7ru0sQ"
+
+
+def instance(video_id, url, **changes):
+    fields = {"gloss": "book", "split": "train", "site": "s", "frame_start": 1, "frame_end": -1}
+    return Instance(**fields | {"bbox": None, "signer_id": -1, "video_id": video_id, "url": url} | changes)
+
+
+def match(instances, files, *, lengths=None, ends=None, size=(640, 480), **options):
+    """Match by names, and by ``lengths`` (seconds by file) and published ``ends`` (frames by video_id)."""
+    raw_videos = {file: RawVideo(seconds, *size) for file, seconds in (lengths or {}).items()}
+    return match_claims(instances, claims(instances, files), Evidence(raw_videos, ends or {}), **options)
+
+
+def rules(instances, files, **evidence):
+    return {
+        video_id: (found.rule, found.source) if isinstance(found, Match) else found.reason
+        for video_id, found in match(instances, files, **evidence).items()
+    }
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        f"https://www.youtube.com/watch?v={ID}",
+        f"https://youtube.com/watch?t=3&v={ID}#x",
+        f"https://m.youtube.com/watch?v={ID}",
+        f"https://youtu.be/{ID}",
+        f"https://youtu.be/{ID}?t=5",
+        f"https://www.youtube.com/embed/{ID}?rel=0",
+        f"https://www.youtube-nocookie.com/embed/{ID}",
+    ],
+)
+def test_youtube_ids_are_found_in_every_form_of_url(url):
+    assert youtube_id(url) == ID
+    assert url_name(url) is None
+
+
+@pytest.mark.parametrize(
+    "url",
+    ["https://youtu.be/short", f"https://vimeo.com/{ID}", f"https://notyoutube.com/watch?v={ID}", "", ID],
+)
+def test_other_urls_have_no_youtube_id(url):
+    assert youtube_id(url) is None
+
+
+def test_names_are_compared_without_case_and_encoding():
+    assert folded("SignSchool%20Caf%C3%A9.MP4") == folded("signschool CAFÉ.mp4")
+    assert url_name("https://x.example/a/Sign%20School.MP4?x=1") == "sign school.mp4"
+    assert url_name("https://x.example/watch") is None
+
+
+def test_each_rule_finds_its_file():
+    instances = [
+        instance("00001", "http://a.example/book.mp4"),
+        instance("00002", f"https://youtu.be/{ID}"),
+        instance("00003", f"https://www.youtube.com/watch?v={ID}", frame_start=5, frame_end=9),
+        instance("00004", "http://a.example/Sign%20School.mp4"),
+        instance("00005", "http://a.example/gone.mp4"),
+    ]
+    files = ["raw/00001.mkv", f"yt/{ID}.webm", "SIGN school.MP4", "other.mp4"]
+    assert rules(instances, files) == {
+        "00001": ("video_id", "raw/00001.mkv"),
+        "00002": ("youtube_id", f"yt/{ID}.webm"),
+        "00003": ("youtube_id", f"yt/{ID}.webm"),
+        "00004": ("url_name", "SIGN school.MP4"),
+        "00005": "no file",
+    }
+
+
+def test_a_name_with_the_id_in_brackets_is_known_and_case_matters():
+    instances = [instance("1", f"https://youtu.be/{ID}")]
+    assert rules(instances, [f"Some title [{ID}].mkv"]) == {"1": ("youtube_id", f"Some title [{ID}].mkv")}
+    assert rules(instances, [f"{ID.lower()}.mp4"]) == {"1": "no file"}
+
+
+def test_the_strongest_rule_wins_and_the_preferred_format():
+    instances = [instance("1", "http://a.example/book.mp4"), instance("2", f"https://youtu.be/{ID}")]
+    files = ["book.mp4", "1.webm", "1.mp4", f"{ID}.webm", f"{ID}.mkv"]
+    assert rules(instances, files) == {"1": ("video_id", "1.mp4"), "2": ("youtube_id", f"{ID}.mkv")}
+
+
+def test_a_name_that_two_urls_share_is_left_out_with_its_rivals():
+    instances = [
+        instance("1", "http://a.example/apple.mp4"),
+        instance("2", "http://b.example/apple.mp4"),
+        instance("3", "http://b.example/Apple.mp4"),
+    ]
+    found = match(instances, ["apple.mp4"])
+    assert {one.reason for one in found.values()} == {"shared name"}
+    assert found["1"].rivals == ("2", "3")
+    assert "name it 1.mp4" in found["1"].detail
+
+
+def test_instances_of_one_url_share_its_file():
+    instances = [
+        instance("1", "http://a.example/x.mp4"),
+        instance("2", "http://a.example/x.mp4", frame_end=9),
+    ]
+    assert rules(instances, ["x.mp4"]) == {"1": ("url_name", "x.mp4"), "2": ("url_name", "x.mp4")}
+
+
+def test_a_number_can_be_a_video_id_and_another_ones_url_name():
+    """As 14885.mp4 of WLASL100: signingsavvy's file name, and the video_id of another instance."""
+    instances = [instance("14885", "http://a.example/x.mp4"), instance("2", "http://b.example/14885.mp4")]
+    assert rules(instances, ["14885.mp4"]) == {"14885": "shared name", "2": "shared name"}
+    assert rules(instances, ["14885.mp4", "2.mp4"])["2"] == ("video_id", "2.mp4")
+
+
+def test_one_url_name_in_two_folders_is_not_guessed():
+    found = match([instance("1", "http://a.example/x.mp4")], ["a/x.mp4", "b/x.mp4"])["1"]
+    assert isinstance(found, Unmatched)
+    assert found.candidates == ("a/x.mp4", "b/x.mp4")
+
+
+# ---------------------------------------------------------------- evidence
+
+
+def apples():
+    """Two videos of one name."""
+    return [instance("1", "http://a.example/apple.mp4"), instance("2", "http://b.example/apple.mp4")]
+
+
+@pytest.mark.parametrize("excess", [0, 1.5, 3])
+def test_a_shared_name_goes_to_whom_the_length_belongs(excess):
+    ends = {"1": 60, "2": 90}
+    for owner, other in (("1", "2"), ("2", "1")):
+        lengths = {"apple.mp4": (ends[owner] - excess) / 25}
+        found = rules(apples(), ["apple.mp4"], ends=ends, lengths=lengths)
+        assert found == {owner: ("evidence", "apple.mp4"), other: "shared name"}
+
+
+@pytest.mark.parametrize(
+    ("ends", "seconds"),
+    [
+        ({"1": 60, "2": 64}, 60 / 25),  # both possible
+        ({"1": 60, "2": 90}, 75 / 25),  # neither's
+        ({"1": 60}, 60 / 25),  # of the other nothing is known
+        ({}, 60 / 25),
+        ({"1": 60, "2": 90}, 0),  # the file's length is unknown
+    ],
+)
+def test_otherwise_nobody_gets_it(ends, seconds):
+    found = rules(apples(), ["apple.mp4"], ends=ends, lengths={"apple.mp4": seconds})
+    assert found == {"1": "shared name", "2": "shared name"}
+    assert rules(apples(), ["apple.mp4"], ends={"1": 60, "2": 90}) == found  # the file cannot be opened
+
+
+def test_a_segment_is_never_ruled_out_by_the_length_of_its_file():
+    instances = [
+        instance("1", "http://a.example/apple.mp4"),
+        instance("2", "http://b.example/apple.mp4", frame_start=20, frame_end=60),
+    ]
+    found = rules(instances, ["apple.mp4"], ends={"1": 60, "2": 60}, lengths={"apple.mp4": 2.4})
+    assert found == {"1": "shared name", "2": "shared name"}
+
+
+def test_a_box_is_compared_up_to_a_common_scale():
+    assert box_scale((0, 0, 500, 720), 1280, 720) == 1
+    assert box_verdict((0, 0, 500, 720), 1280, 720) is Verdict.OWN
+    assert box_verdict((0, 0, 500, 720), 640, 360) is Verdict.POSSIBLE  # downloaded at half the size
+    assert box_verdict((0, 0, 500, 1080), 320, 1080 / LARGEST_DOWNSCALE - 1) is Verdict.FOREIGN
+    assert box_verdict(None, 640, 360) is box_verdict((0, 0, 0, 0), 640, 360) is Verdict.UNKNOWN
+
+
+@pytest.mark.parametrize(
+    ("size", "owner"),
+    [
+        ((80, 60), "1"),  # the other's box would need fifteen times the size
+        ((500, 400), None),  # both are possible
+        ((8, 6), None),  # neither fits: a thumbnail, of whatever
+    ],
+)
+def test_where_lengths_leave_two_a_box_that_cannot_lie_in_the_picture_decides(size, owner):
+    instances = [
+        instance("1", "http://a.example/apple.mp4", bbox=(0, 0, 50, 60)),
+        instance("2", "http://b.example/apple.mp4", bbox=(0, 0, 500, 900)),
+    ]
+    evidence = {"ends": {"1": 60, "2": 60}, "lengths": {"apple.mp4": 2.4}, "size": size}
+    found = rules(instances, ["apple.mp4"], **evidence)
+    assert {video_id for video_id, rule in found.items() if rule != "shared name"} == ({owner} - {None})
+
+
+def test_a_box_never_overrules_the_length():
+    instances = [
+        instance("1", "http://a.example/apple.mp4", bbox=(0, 0, 500, 900)),
+        instance("2", "http://b.example/apple.mp4", bbox=(0, 0, 50, 60)),
+    ]
+    evidence = {"ends": {"1": 60, "2": 90}, "lengths": {"apple.mp4": 2.4}, "size": (80, 60)}
+    assert rules(instances, ["apple.mp4"], **evidence) == {"1": ("evidence", "apple.mp4"), "2": "shared name"}
+
+
+def test_lengths_as_measured_on_real_clips_are_their_own():
+    for excess in (-0.5, 0, 2.9):  # the extremes of 57 clips
+        assert length_verdict(60, (60 - excess) / 25) is Verdict.OWN
+    assert OWN_EXCESS[0] - POSSIBLE_EXCESS[0] >= 1 <= POSSIBLE_EXCESS[1] - OWN_EXCESS[1]
+    assert length_verdict(60, (60 - 4.5) / 25) is Verdict.POSSIBLE
+    assert length_verdict(60, 3) is Verdict.FOREIGN
+    assert length_verdict(None, 3) is length_verdict(60, 0) is Verdict.UNKNOWN
+
+
+def test_a_file_of_the_wrong_length_is_kept_as_suspect_or_dropped():
+    instances = [instance("1", "http://a.example/x.mp4")]
+    evidence = {"ends": {"1": 60}, "lengths": {"x.mp4": 10}}
+    kept = match(instances, ["x.mp4"], **evidence)["1"]
+    assert kept.doubt == "is 10.00 s long, but 2.40 s were published for it (-190 frames)"
+    dropped = match(instances, ["x.mp4"], suspect="drop", **evidence)["1"]
+    assert (dropped.reason, dropped.candidates) == ("suspect", ("x.mp4",))
+    assert match(instances, ["x.mp4"], ends={"1": 60}, lengths={"x.mp4": 2.0})["1"].doubt is None
+
+
+def test_a_file_without_a_doubt_goes_before_a_stronger_rule_with_one():
+    instances = [instance("1", "http://a.example/x.mp4")]
+    lengths = {"1.mp4": 10.0, "x.mp4": 2.4}
+    assert rules(instances, list(lengths), ends={"1": 60}, lengths=lengths) == {"1": ("url_name", "x.mp4")}
+
+
+def test_of_two_files_of_a_name_the_one_of_the_right_length_is_taken():
+    instances = [instance("1", "http://a.example/x.mp4")]
+    lengths = {"a/x.mp4": 10.0, "b/x.mp4": 2.4}
+    assert rules(instances, list(lengths), ends={"1": 60}, lengths=lengths) == {"1": ("url_name", "b/x.mp4")}
+
+
+def test_published_lengths_are_read_or_one_clear_error(tmp_path):
+    path = tmp_path / "nslt.json"
+    with pytest.raises(MetadataError, match=r"no such file \(dataset\.lengths\)"):
+        load_lengths(path)
+    path.write_text('{"05237": {"subset": "train", "action": [77, 1, 55]}}')
+    assert load_lengths(path) == {"05237": 55}
+    for content in ("[]", '{"1": 3}', '{"1": {"action": [1]}}', "x"):
+        path.write_text(content)
+        with pytest.raises(MetadataError, match=r"nslt\.json: not of the form"):
+            load_lengths(path)
+
+
+def test_published_lengths_beside_the_metadata_are_found(tmp_path):
+    metadata = tmp_path / "WLASL100_flat.json"
+    assert find_lengths("auto", metadata, 100) is None
+    (tmp_path / "nslt_100.json").write_text("{}")
+    assert find_lengths("auto", metadata, 100) == tmp_path / "nslt_100.json"
+    assert find_lengths("auto", metadata, 300) is None
+    assert find_lengths(None, metadata, 100) is None
+    assert find_lengths("else.json", metadata, 100) == Path("else.json")  # must be there: it was named
+
+
+def test_the_usual_rule_is_there_to_compare_and_its_errors_are_counted():
+    instances = [
+        instance("1", "http://a.example/Apple.mp4"),
+        instance("2", "http://b.example/apple.mp4", split="test"),
+        instance("3", "http://b.example/apple.mp4"),
+        instance("4", "http://b.example/pear.mp4"),
+        instance("5", "http://b.example/plum%20x.mp4"),
+    ]
+    files = ["apple.mp4", "pear.mp4", "plum x.mp4"]
+    old = match_by_url_name(instances, files)
+    assert [isinstance(old[video_id], Match) for video_id in "12345"] == [True, True, True, True, False]
+    claimed = claims(instances, files)
+    errors = url_name_errors(instances, files, claimed, Evidence())
+    assert (errors.rows, errors.shared_rows, errors.wrong_at_least, errors.across_splits) == (4, 3, 1, 3)
+    assert errors.wrong_by_evidence == 0
+    evidence = Evidence({"apple.mp4": RawVideo(2.4, 640, 480)}, {"1": 60, "2": 99, "3": 99})
+    assert url_name_errors(instances, files, claimed, evidence).wrong_by_evidence == 2
+
+
+# ---------------------------------------------------------------- whatever the folder
+
+
+@st.composite
+def folders(draw):
+    """Instances and files whose names collide often, with lengths that tell some of them apart."""
+    sites, names = ["a.example", "b.example"], ["1", "2", "3", "x", "y"]
+    urls = st.builds("http://{}/{}.mp4".format, st.sampled_from(sites), st.sampled_from(names))
+    youtube = st.sampled_from([f"https://youtu.be/{ID}", f"https://www.youtube.com/watch?v={ID}"])
+    ids = draw(st.lists(st.sampled_from(["1", "2", "3", "4", "5", "6"]), unique=True, min_size=1))
+    instances = [instance(video_id, draw(urls | youtube)) for video_id in ids]
+    stems = [*names, "4", "5", ID]
+    files = draw(
+        st.lists(st.sampled_from([f"{stem}.{end}" for stem in stems for end in ("mp4", "MKV")]), unique=True)
+    )
+    frames = st.sampled_from([50, 53, 60, 90])
+    ends = {video_id: draw(frames) for video_id in ids if draw(st.booleans())}
+    lengths = {file: draw(frames) / 25 for file in files if draw(st.booleans())}
+    return instances, files, {"ends": ends, "lengths": lengths}
+
+
+@given(folders(), st.randoms(use_true_random=False))
+def test_the_order_of_the_input_does_not_matter(folder, order: random.Random):
+    instances, files, evidence = folder
+    shuffled, mixed = instances[:], files[:]
+    order.shuffle(shuffled)
+    order.shuffle(mixed)
+    assert match(instances, files, **evidence) == match(shuffled, mixed, **evidence)
+
+
+@given(folders())
+def test_no_file_ever_serves_two_different_videos(folder):
+    instances, files, evidence = folder
+    url_of = {one.video_id: youtube_id(one.url) or one.url for one in instances}
+    urls_of: dict[str, set[str]] = {}
+    for video_id, found in match(instances, files, **evidence).items():
+        if isinstance(found, Match):
+            urls_of.setdefault(found.source, set()).add(url_of[video_id])
+    assert all(len(urls) == 1 for urls in urls_of.values())
+
+
+@given(st.data())
+def test_no_file_ever_goes_to_whom_it_does_not_belong(data):
+    """Files named by URL, one for each name, each truly of one of the videos of that name."""
+    names = data.draw(st.lists(st.sampled_from("abcde"), unique=True, min_size=1))
+    instances, ends, lengths, owner = [], {}, {}, {}
+    for name in names:
+        rows = [
+            instance(f"{name}{k}", f"http://{k}.example/{name}.mp4")
+            for k in range(data.draw(st.integers(1, 4)))
+        ]
+        for row in rows:
+            ends[row.video_id] = data.draw(st.integers(30, 45))
+        owner[f"{name}.mp4"] = data.draw(st.sampled_from(rows))
+        lengths[f"{name}.mp4"] = (ends[owner[f"{name}.mp4"].video_id] - data.draw(st.floats(0, 3))) / 25
+        instances += rows
+    for video_id, found in match(instances, list(owner), ends=ends, lengths=lengths).items():
+        if isinstance(found, Match):
+            assert owner[found.source].video_id == video_id
+
+
+# ---------------------------------------------------------------- the raw folder
+
+
+def test_only_videos_are_scanned_in_every_folder(tmp_path):
+    for name in ("b.mp4", "deep/er/A.MKV", ".hidden.mp4", "x.mp4.part", "notes.txt", "dir.mp4/x.txt"):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_bytes(b"")
+    assert scan_raw(tmp_path) == ["b.mp4", "deep/er/A.MKV"]
+    with pytest.raises(RawFolderError, match=r"no such folder \(paths\.raw_dir\)"):
+        scan_raw(tmp_path / "nowhere")
+
+
+def test_raw_videos_are_opened_once_and_again_only_if_they_change(tmp_path, monkeypatch):
+    write_raw(tmp_path / "raw" / "a.mp4", rotation=90, size=(144, 108))
+    (tmp_path / "raw" / "b.mp4").write_bytes(b"no video")
+    cache = tmp_path / "raw_videos.json"
+
+    def probe():
+        opened = []
+        with Workers(1) as workers:
+            known = RawVideos(tmp_path / "raw", cache).probe(
+                ["a.mp4", "b.mp4"], workers, on_done=lambda: opened.append(1)
+            )
+        assert len(opened) == 2
+        return known
+
+    first = probe()
+    assert list(first) == ["a.mp4"]
+    assert (first["a.mp4"].width, first["a.mp4"].height, first["a.mp4"].codec) == (144, 108, "h264")
+    assert first["a.mp4"].duration_s == pytest.approx(2)
+    stamp = cache.read_text()
+    assert probe() == first
+    assert cache.read_text() == stamp
+    write_raw(tmp_path / "raw" / "a.mp4", duration_s=3)
+    assert probe()["a.mp4"].duration_s == pytest.approx(3)
+    cache.write_text("[1]")
+    assert probe()["a.mp4"].duration_s == pytest.approx(3)

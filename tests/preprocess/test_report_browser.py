@@ -1,0 +1,284 @@
+"""The page in a real browser: it opens without complaint, can be sorted and filtered, and can be read.
+
+Needs Chromium or Chrome (``ASL_BROWSER`` names one elsewhere). Without one these tests are skipped,
+but fail where ``CI`` or ``ASL_NEED_BROWSER`` is set.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+from dataclasses import dataclass, field
+
+import pytest
+from made_findings import instance, make_findings, pictures_of, write_clips
+from playwright.sync_api import sync_playwright
+
+from asl.contract.manifest import SPLITS
+from asl.preprocess.report.page import write_report
+
+BROWSERS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
+ARGUMENTS = (
+    *("--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-sync"),
+    *("--disable-background-networking", "--disable-component-update"),
+)
+HOSTILE = "</script><img src=x onerror=document.title='broken'>"
+
+
+def find_browser() -> str | None:
+    named = os.environ.get("ASL_BROWSER")
+    return named or next((found for found in map(shutil.which, BROWSERS) if found), None)
+
+
+@pytest.fixture(scope="module")
+def browser():
+    path = find_browser()
+    if path is None:
+        message = "no Chromium or Chrome: apt-get install chromium, or name one with ASL_BROWSER"
+        if os.environ.get("CI") == "true" or os.environ.get("ASL_NEED_BROWSER") == "1":
+            pytest.fail(message)
+        pytest.skip(message)
+    with sync_playwright() as playwright:
+        started = playwright.chromium.launch(executable_path=path, args=list(ARGUMENTS))
+        yield started
+        started.close()
+
+
+@pytest.fixture(scope="module")
+def report(tmp_path_factory):
+    """The page of a made run: 120 instances of 12 glosses, with everything that can be wrong."""
+    folder = tmp_path_factory.mktemp("report")
+    glosses = [f"gloss {i}" for i in range(11)] + [HOSTILE.replace("/", "\u2215")]
+    instances = [
+        instance(
+            f"{i:05}",
+            glosses[i % 12],
+            SPLITS[i // 12 % 3],
+            signer_id=i % 7,
+            url={0: "javascript:document.title='broken'", 1: "ftp://x.example/"}.get(
+                i, f"https://x.example/{i}"
+            ),
+            site=HOSTILE if i % 5 == 0 else "signs with a name that does not end soon " * (i % 9 == 0),
+        )
+        for i in range(120)
+    ]
+    pairs = [("same content", f"{i:05}", f"{i + 13:05}") for i in range(40, 52)]
+    findings = make_findings(
+        folder,
+        instances,
+        missing=[f"{i:05}" for i in range(40)],
+        doubts={"00060": HOSTILE, "00061": "is " + "long" * 60},
+        pairs=[("same segment", "00001", "00014"), *pairs],
+        seconds_of={f"{i:05}": 1 + i / 40 for i in range(120)},
+        stale=[HOSTILE],
+    )
+    write_clips(findings)
+    path = folder / "metadata" / "report.html"
+    write_report(path, findings, pictures_of(findings))
+    return path
+
+
+@dataclass
+class Opened:
+    """The page in a tab, and what the browser said and asked for meanwhile."""
+
+    page: object
+    said: list[str] = field(default_factory=list)
+    asked_for: list[str] = field(default_factory=list)
+
+
+@pytest.fixture
+def open_report(browser, report):
+    contexts = []
+
+    def open_it(*, width=1280, colours="light"):
+        context = browser.new_context(viewport={"width": width, "height": 800}, color_scheme=colours)
+        contexts.append(context)
+        opened = Opened(context.new_page())
+        opened.page.set_default_timeout(5000)
+        opened.page.on("console", lambda message: opened.said.append(message.text))
+        opened.page.on("pageerror", lambda error: opened.said.append(str(error)))
+        opened.page.on("request", lambda request: opened.asked_for.append(request.url))
+        opened.page.goto(report.as_uri())
+        return opened
+
+    yield open_it
+    for context in contexts:
+        context.close()
+
+
+def column(page, table, heading):
+    """The cells of a column as far as they are on display."""
+    place = page.locator(f'[data-table="{table}"]')
+    names = place.locator("th").all_inner_texts()
+    (index,) = [i for i, name in enumerate(names) if name.strip() == heading]
+    return [cell.strip() for cell in place.locator(f"tbody td:nth-child({index + 1})").all_inner_texts()]
+
+
+def click(page, table, heading):
+    page.locator(f'[data-table="{table}"] th').get_by_role("button", name=heading, exact=True).click()
+    return page.locator(f'[data-table="{table}"] th[aria-sort$="ending"]').get_attribute("aria-sort")
+
+
+def test_it_opens_without_complaint_and_asks_for_nothing(open_report, report):
+    opened = open_report()
+    page = opened.page
+    page.mouse.wheel(0, 100_000)
+    page.locator("summary").first.click()
+    assert page.evaluate("[...document.images].every((image) => image.complete && image.naturalWidth > 0)")
+    assert page.locator("img").count() > 80
+    assert opened.said == []
+    assert [url for url in opened.asked_for if not url.startswith("data:")] == [report.as_uri()]
+    assert page.title() == "made: what preprocessing found"
+
+
+def test_hostile_names_are_shown_as_what_they_are(open_report):
+    opened = open_report()
+    page = opened.page
+    page.locator('[data-table="classes"] input').fill("onerror")
+    assert column(page, "classes", "Gloss") == [HOSTILE.replace("/", "\u2215")]
+    assert page.locator('[src="x"]').count() == 0
+    assert page.title() == "made: what preprocessing found"
+    assert opened.said == []
+
+
+def test_only_web_addresses_become_links(open_report):
+    page = open_report().page
+    links = [link.get_attribute("href") for link in page.locator('[data-table="problems"] td a').all()]
+    assert len(links) == 13  # of the 15 rows of a page
+    assert all(link.startswith("https://x.example/") for link in links)
+    assert column(page, "problems", "URL")[:2] == ["javascript:document.title='broken'", "ftp://x.example/"]
+
+
+def test_a_click_sorts_numbers_and_another_click_turns_them_round(open_report):
+    page = open_report().page
+    assert click(page, "signers", "train") == "descending"
+    falling = [int(cell) for cell in column(page, "signers", "train")]
+    assert falling == sorted(falling, reverse=True)
+    assert len(set(falling)) > 1
+    assert click(page, "signers", "train") == "ascending"
+    assert [int(cell) for cell in column(page, "signers", "train")] == sorted(falling)
+
+
+def test_a_click_sorts_words_and_another_click_turns_them_round(open_report):
+    page = open_report().page
+    assert click(page, "classes", "Gloss") == "ascending"
+    rising = column(page, "classes", "Gloss")
+    assert rising == [HOSTILE.replace("/", "\u2215"), *(f"gloss {i}" for i in range(11))]  # 10 after 9
+    assert click(page, "classes", "Gloss") == "descending"
+    assert column(page, "classes", "Gloss") == rising[::-1]
+
+
+def test_sorting_reaches_the_rows_that_are_not_on_display(open_report):
+    page = open_report().page
+    assert column(page, "problems", "Instance")[0] == "00000"
+    click(page, "problems", "Instance")
+    click(page, "problems", "Instance")
+    assert column(page, "problems", "Instance")[0] == "00039"
+    page.locator('[data-table="problems"]').get_by_role("button", name="Next").click()
+    assert column(page, "problems", "Instance")[0] == "00024"
+
+
+def test_typing_into_the_filter_leaves_the_rows_that_have_it_and_clearing_brings_all_back(open_report):
+    page = open_report().page
+    place = page.locator('[data-table="problems"]')
+    before = column(page, "problems", "Instance")
+    place.get_by_label("Filter").fill("GLOSS 10 val")
+    assert column(page, "problems", "Instance") == ["00022"]
+    assert place.locator(".count").inner_text() == "1 of 40 rows"
+    place.get_by_label("Filter").fill("nothing has this")
+    assert "No row" in place.locator("tbody").inner_text()
+    place.get_by_label("Filter").fill("")
+    assert column(page, "problems", "Instance") == before
+    assert place.locator(".count").inner_text() == "40 rows"
+
+
+def test_a_menu_filters_by_one_value(open_report):
+    page = open_report().page
+    place = page.locator('[data-table="problems"]')
+    place.get_by_label("Split").select_option("test")
+    assert set(column(page, "problems", "Split")) == {"test"}
+    place.get_by_label("Split").select_option("all")
+    assert len(set(column(page, "problems", "Split"))) > 1
+
+
+def test_the_contact_sheet_can_be_browsed(open_report):
+    page = open_report().page
+    clips = page.locator(".sheet .clip")
+    assert clips.count() == 60
+    tools = page.locator("#sheet-tools")
+    tools.get_by_label("Gloss").select_option("gloss 3")
+    tools.get_by_label("Split").select_option("val")
+    shown = [clip.get_attribute("data-gloss") for clip in clips.all() if clip.is_visible()]
+    assert 0 < len(shown) < 5
+    assert set(shown) == {"gloss 3"}
+    assert tools.locator(".count").inner_text() == f"{len(shown)} of 60 clips"
+
+
+def test_charts_name_their_bars_to_pointer_and_keyboard(open_report):
+    page = open_report().page
+    chart = page.locator('[data-chart="classes"]')
+    bars, readout = chart.locator("svg"), chart.locator(".readout")
+    bars.hover(position={"x": 3, "y": 50})
+    first = readout.inner_text()
+    assert "clips (" in first
+    bars.focus()
+    bars.press("ArrowRight")
+    assert readout.inner_text() not in ("", first)
+    assert bars.get_attribute("aria-valuetext") == readout.inner_text()
+    bars.press("End")
+    assert bars.get_attribute("aria-valuenow") == "12"
+
+
+@pytest.mark.parametrize("width", [320, 375, 768])
+def test_on_a_phone_only_tables_scroll_sideways(open_report, width):
+    page = open_report(width=width).page
+    for summary in page.locator("summary").all():
+        summary.click()
+    assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
+    assert page.evaluate(
+        "[...document.querySelectorAll('main *')].every((one) => one.closest('.scroll') || "
+        "one.getBoundingClientRect().right <= innerWidth + 1)"
+    )
+    wide = page.locator('[data-table="problems"] .scroll')
+    assert (width > 700) or wide.evaluate("(box) => box.scrollWidth > box.clientWidth")
+
+
+# Of every element that holds text: its colour and the first background behind it that is not transparent.
+COLOURS = """
+() => {
+  const hasText = (one) => [...one.childNodes].some((node) => node.nodeType === 3 && node.data.trim());
+  const backgroundOf = (one) => {
+    const own = getComputedStyle(one).backgroundColor;
+    return own === 'rgba(0, 0, 0, 0)' && one.parentElement ? backgroundOf(one.parentElement) : own;
+  };
+  return [...document.querySelectorAll('body *')]
+    .filter((one) => hasText(one) && one.checkVisibility())
+    .filter((one) => !one.closest('button:disabled, script, noscript'))
+    .map((one) => [one.className + ' ' + one.tagName, getComputedStyle(one).color, backgroundOf(one)]);
+}
+"""
+
+
+def luminance(colour: str) -> float:
+    """Relative luminance as WCAG 2 defines it."""
+    channels = [int(channel) / 255 for channel in re.findall(r"\d+", colour)[:3]]
+    linear = [c / 12.92 if c <= 0.04045 else ((c + 0.055) / 1.055) ** 2.4 for c in channels]
+    return sum(weight * c for weight, c in zip((0.2126, 0.7152, 0.0722), linear, strict=True))
+
+
+def contrast(one: str, other: str) -> float:
+    darker, lighter = sorted((luminance(one), luminance(other)))
+    return (lighter + 0.05) / (darker + 0.05)
+
+
+@pytest.mark.parametrize("colours", ["light", "dark"])
+def test_all_text_can_be_read_by_day_and_by_night(open_report, colours):
+    page = open_report(colours=colours).page
+    background = luminance(page.evaluate("getComputedStyle(document.body).backgroundColor"))
+    assert background < 0.05 if colours == "dark" else background > 0.8
+    seen = page.evaluate(COLOURS)
+    assert len(seen) > 300
+    poor = {(name, text, behind) for name, text, behind in seen if contrast(text, behind) < 4.5}
+    assert not poor

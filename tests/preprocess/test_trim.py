@@ -1,0 +1,164 @@
+import dataclasses
+import pickle
+from fractions import Fraction
+
+import pytest
+from PIL import Image
+from raw_videos import frame_numbers, write_raw
+
+from asl.codecs import video
+from asl.codecs.encoders import nvenc, x264
+from asl.preprocess.clips.proof_log import ProofLog, asked_for
+from asl.preprocess.clips.trim import Cut, TrimError, file_digest, trim
+
+
+def make_cut(source, target, **changes):
+    settings = {"video_id": "7", "start_s": Fraction(0), "end_s": None, "end_tolerance_s": Fraction(1, 25)}
+    settings |= {
+        "encoder": x264(crf=20, preset="ultrafast"),
+        "audio": False,
+        "source": source,
+        "target": target,
+    }
+    settings["strip"] = target.parents[2] / "strips" / "7.jpg"
+    return Cut(**{**settings, **changes})
+
+
+@pytest.fixture
+def target(tmp_path):
+    return tmp_path / "videos" / "train" / "book" / "7.mp4"
+
+
+def files(folder):
+    return [path.name for path in folder.rglob("*") if path.is_file()]
+
+
+def test_the_proof_says_what_is_in_the_file(tmp_path, target):
+    source = write_raw(tmp_path / "raw.mp4", fps=Fraction(30000, 1001), duration_s=3)
+    proof = trim(make_cut(source, target, start_s=Fraction(1), end_s=Fraction(2)))
+    assert frame_numbers(target) == list(range(30, 60))
+    assert (proof.num_frames, proof.width, proof.height, proof.copied) == (30, 144, 108, False)
+    assert proof.fps == pytest.approx(29.97003)
+    assert proof.duration_s == pytest.approx(1.001)
+    assert (proof.start_s, proof.end_s) == (1.0, 2.0)
+    assert (proof.size, proof.digest) == (target.stat().st_size, file_digest(target))
+    assert files(target.parent) == ["7.mp4"]
+    with Image.open(target.parents[2] / "strips" / "7.jpg") as strip:
+        assert strip.size == (3 * 160 + 4, 120)  # first, middle and last frame
+
+
+def test_whole_plain_videos_are_copied_and_others_encoded(tmp_path, target):
+    assert trim(make_cut(write_raw(tmp_path / "a.mp4"), target)).copied
+    assert not trim(make_cut(write_raw(tmp_path / "b.mp4", rotation=90), target)).copied
+    assert not trim(make_cut(tmp_path / "a.mp4", target, start_s=Fraction(1, 25))).copied
+
+
+def test_what_cannot_be_copied_exactly_is_encoded(tmp_path, target, monkeypatch):
+    """A copy that loses a frame is noticed, and the clip is made the other way."""
+    source, copy = write_raw(tmp_path / "a.mp4"), video.copy
+
+    def lossy_copy(*args, **kwargs):
+        timeline = copy(*args, **kwargs)
+        return dataclasses.replace(timeline, times=(*timeline.times, timeline.end))
+
+    monkeypatch.setattr(video, "copy", lossy_copy)
+    proof = trim(make_cut(source, target))
+    assert (proof.copied, proof.num_frames) == (False, 50)
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        lambda t: dataclasses.replace(t, times=t.times[:-1]),
+        lambda t: dataclasses.replace(t, times=(t.times[0], t.times[1] + Fraction(1, 50), *t.times[2:])),
+        lambda t: dataclasses.replace(t, end=t.end + Fraction(1, 25)),
+    ],
+    ids=["a frame too many", "a frame at the wrong time", "too short"],
+)
+def test_a_clip_that_is_not_what_was_meant_never_gets_its_name(tmp_path, target, monkeypatch, wrong):
+    encode = video.encode
+    monkeypatch.setattr(video, "encode", lambda *args, **kwargs: wrong(encode(*args, **kwargs)))
+    source = write_raw(tmp_path / "a.mp4")
+    with pytest.raises(TrimError, match=r"a\.mp4 gave"):
+        trim(make_cut(source, target, end_s=Fraction(1)))
+    assert files(target.parent) == []
+
+
+def test_past_the_end_up_to_a_frame_is_cut_to_the_end_and_more_is_an_error(tmp_path, target):
+    source = write_raw(tmp_path / "a.mp4")  # 2 s
+    proof = trim(make_cut(source, target, start_s=Fraction(1), end_s=Fraction(51, 25)))
+    assert (proof.num_frames, proof.end_s) == (25, 2.0)
+    with pytest.raises(TrimError, match=r"ends at 2\.000 s, but the segment goes to 2\.080 s") as raised:
+        trim(make_cut(source, target, start_s=Fraction(1), end_s=Fraction(52, 25)))
+    assert raised.value.reason == "segment past the end"
+
+
+def test_a_failed_cut_leaves_the_earlier_clip_alone(tmp_path, target):
+    trim(make_cut(write_raw(tmp_path / "a.mp4"), target))
+    before = file_digest(target)
+    with pytest.raises(TrimError):
+        trim(make_cut(write_raw(tmp_path / "b.mp4", damage="bytes"), target))
+    assert (files(target.parent), file_digest(target)) == (["7.mp4"], before)
+
+
+def test_the_error_crosses_processes():
+    error = pickle.loads(pickle.dumps(TrimError("a.mp4 is damaged", "damaged source")))
+    assert (error.message, error.reason) == ("a.mp4 is damaged", "damaged source")
+
+
+# ---------------------------------------------------------------- proof log
+
+
+@pytest.fixture
+def proven(tmp_path, target):
+    """A cut that is done and logged."""
+    cut = make_cut(write_raw(tmp_path / "a.mp4"), target, end_s=Fraction(1))
+    log = ProofLog(tmp_path / "proofs.jsonl")
+    log.add(cut, asked_for(cut), trim(cut))
+    return cut
+
+
+def test_a_clip_that_is_there_and_right_is_trusted_by_a_later_run(tmp_path, proven):
+    assert ProofLog(tmp_path / "proofs.jsonl").is_right(proven).num_frames == 25
+
+
+@pytest.mark.parametrize("harm", ["missing", "shorter", "a bit flipped"])
+def test_a_clip_that_is_missing_or_damaged_is_not(tmp_path, proven, harm):
+    content = bytearray(proven.target.read_bytes())
+    if harm == "missing":
+        proven.target.unlink()
+    elif harm == "shorter":
+        proven.target.write_bytes(content[:-1])
+    else:
+        content[len(content) // 2] ^= 1
+        proven.target.write_bytes(content)
+    assert ProofLog(tmp_path / "proofs.jsonl").is_right(proven) is None
+
+
+def test_a_clip_of_another_source_segment_or_setting_is_not(tmp_path, proven):
+    log = ProofLog(tmp_path / "proofs.jsonl")
+    other = write_raw(tmp_path / "b.mp4")
+    for changes in (
+        {"source": other},
+        {"start_s": Fraction(1, 25)},
+        {"end_s": None},
+        {"encoder": x264(crf=21, preset="ultrafast")},
+        {"encoder": x264(crf=20, preset="fast")},
+        {"encoder": nvenc(cq=20, patience_s=0)},
+        {"audio": True},
+        {"video_id": "8"},
+    ):
+        assert log.is_right(dataclasses.replace(proven, **changes)) is None, changes
+    write_raw(proven.source, duration_s=3)  # replaced under the same name
+    assert log.is_right(proven) is None
+
+
+def test_a_torn_last_line_costs_that_line_only(tmp_path, proven, target):
+    path = tmp_path / "proofs.jsonl"
+    other = dataclasses.replace(proven, video_id="8", target=target.with_name("8.mp4"))
+    with path.open("a") as file:
+        file.write('{"video_id": "8", "asked": {"sou')
+    log = ProofLog(path)
+    assert log.is_right(proven) is not None
+    log.add(other, asked_for(other), trim(other))
+    assert ProofLog(path).is_right(other) is not None

@@ -1,0 +1,192 @@
+"""last.pt after every epoch, best.pt at the best one, whole files, and which run may go on."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Any
+
+import pytest
+import pytorch_lightning as pl
+import torch
+from torch.utils.data import DataLoader, TensorDataset
+
+from asl.training.checkpoints import (
+    CheckpointError,
+    LastAndBest,
+    WholeFiles,
+    adopt_best,
+    check_same_run,
+    checkpoint_to_resume,
+    read_checkpoint,
+)
+
+
+class Scripted(pl.LightningModule):
+    """Reaches the accuracies it is told to, one an epoch."""
+
+    def __init__(self, accuracies: list[float]) -> None:
+        super().__init__()
+        self.accuracies = accuracies
+        self.weight = torch.nn.Parameter(torch.zeros(1))
+
+    def training_step(self, batch: Any, batch_idx: int) -> torch.Tensor:
+        return (self.weight - batch[0].mean()).square().sum()
+
+    def validation_step(self, batch: Any, batch_idx: int) -> None:
+        self.log("val_top1", self.accuracies[self.current_epoch])
+
+    def configure_optimizers(self) -> torch.optim.Optimizer:
+        return torch.optim.SGD(self.parameters(), lr=0.1)
+
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        checkpoint["asl"] = {"epoch": self.current_epoch + 1}
+
+
+def run(folder: Path, accuracies: list[float], resume_from: Path | None = None) -> LastAndBest:
+    checkpoints = LastAndBest(folder)
+    trainer = pl.Trainer(
+        accelerator="cpu",
+        max_epochs=len(accuracies),
+        callbacks=[checkpoints],
+        plugins=[WholeFiles()],
+        logger=False,
+        enable_progress_bar=False,
+        enable_model_summary=False,
+        num_sanity_val_steps=0,
+        default_root_dir=folder,
+    )
+    loader = DataLoader(TensorDataset(torch.ones(4, 1)), batch_size=2)
+    trainer.fit(Scripted(accuracies), loader, loader, ckpt_path=resume_from, weights_only=True)
+    return checkpoints
+
+
+def epochs(folder: Path) -> tuple[int, int]:
+    """Epochs, valid from 1, of last.pt and best.pt."""
+    return tuple(read_checkpoint(folder / name)["asl"]["epoch"] for name in ("last.pt", "best.pt"))  # type: ignore[return-value]
+
+
+def test_last_is_the_last_epoch_and_best_the_best_one(tmp_path: Path) -> None:
+    checkpoints = run(tmp_path, [0.1, 0.5, 0.3, 0.2])
+    assert epochs(tmp_path) == (4, 2)
+    assert (checkpoints.best_epoch, checkpoints.best_score) == (2, 0.5)
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["best.pt", "last.pt"]
+
+
+def test_a_worse_epoch_after_a_resume_does_not_become_best(tmp_path: Path) -> None:
+    run(tmp_path, [0.1, 0.5])
+    run(tmp_path, [0.1, 0.5, 0.4, 0.3], resume_from=tmp_path / "last.pt")
+    assert epochs(tmp_path) == (4, 2)
+
+
+def test_a_better_epoch_after_a_resume_becomes_best(tmp_path: Path) -> None:
+    run(tmp_path, [0.1, 0.5])
+    run(tmp_path, [0.1, 0.5, 0.6], resume_from=tmp_path / "last.pt")
+    assert epochs(tmp_path) == (3, 3)
+
+
+def test_the_first_of_equal_epochs_stays_best(tmp_path: Path) -> None:
+    run(tmp_path, [0.5, 0.5, 0.5])
+    assert epochs(tmp_path) == (3, 1)
+
+
+def test_a_moved_folder_keeps_its_best(tmp_path: Path) -> None:
+    run(tmp_path / "a", [0.1, 0.5])
+    (tmp_path / "a").rename(tmp_path / "b")
+    run(tmp_path / "b", [0.1, 0.5, 0.4], resume_from=tmp_path / "b" / "last.pt")
+    assert epochs(tmp_path / "b") == (3, 2)
+
+
+def test_a_run_that_goes_on_elsewhere_takes_its_best_along(tmp_path: Path) -> None:
+    run(tmp_path / "a", [0.1, 0.5])
+    adopt_best(tmp_path / "a" / "last.pt", tmp_path / "b", epoch=2)
+    run(tmp_path / "b", [0.1, 0.5, 0.4], resume_from=tmp_path / "a" / "last.pt")
+    assert epochs(tmp_path / "b") == (3, 2)
+    assert epochs(tmp_path / "a") == (2, 2)
+
+
+def test_an_older_checkpoint_beside_a_later_best_is_refused(tmp_path: Path) -> None:
+    run(tmp_path / "a", [0.1])
+    (tmp_path / "a" / "last.pt").rename(tmp_path / "old.pt")
+    run(tmp_path / "a", [0.1, 0.2, 0.5])
+    old = (tmp_path / "old.pt").rename(tmp_path / "a" / "old.pt")
+    for folder in (tmp_path / "a", tmp_path / "b"):
+        with pytest.raises(CheckpointError, match=r"old\.pt is of epoch 1, and .*best\.pt .* is of epoch 3"):
+            adopt_best(old, folder, epoch=1)
+
+
+def test_a_damaged_best_is_told_with_the_way_out(tmp_path: Path) -> None:
+    run(tmp_path, [0.1])
+    (tmp_path / "best.pt").unlink()
+    (tmp_path / "best.pt").write_bytes(b"damaged")
+    with pytest.raises(
+        CheckpointError, match=r"best\.pt, the best epoch so far, is of no use .*Move it away"
+    ):
+        adopt_best(tmp_path / "last.pt", tmp_path, epoch=1)
+
+
+def test_the_name_changes_hands_within_the_folder_after_the_bytes_are_on_disk(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    order: list[str] = []
+    fsync, replace = os.fsync, Path.replace
+
+    def noted_fsync(fd: int) -> None:
+        order.append("fsync")
+        fsync(fd)
+
+    def noted_replace(self: Path, target: Any) -> Path:
+        order.append("replace")
+        assert self.parent == Path(target).parent
+        return replace(self, target)
+
+    monkeypatch.setattr(os, "fsync", noted_fsync)
+    monkeypatch.setattr(Path, "replace", noted_replace)
+    WholeFiles().save_checkpoint({"asl": {"epoch": 1}}, tmp_path / "last.pt")
+    assert order == ["fsync", "replace"]
+    assert read_checkpoint(tmp_path / "last.pt") == {"asl": {"epoch": 1}}
+
+
+def test_which_checkpoint_to_go_on_from(tmp_path: Path) -> None:
+    assert checkpoint_to_resume(None, tmp_path) is None
+    assert checkpoint_to_resume("auto", tmp_path) is None
+    with pytest.raises(CheckpointError, match=r"resume=nowhere\.pt: no such checkpoint"):
+        checkpoint_to_resume("nowhere.pt", tmp_path)
+    last = tmp_path / "last.pt"
+    last.touch()
+    assert checkpoint_to_resume("auto", tmp_path) == last
+    assert checkpoint_to_resume(str(last), tmp_path) == last
+    assert checkpoint_to_resume(str(last), tmp_path / "other") == last
+
+
+@pytest.mark.parametrize("resume", [None, "elsewhere"])
+def test_an_earlier_run_is_not_overwritten(tmp_path: Path, resume: str | None) -> None:
+    (tmp_path / "last.pt").touch()
+    if resume:
+        (tmp_path / "other").mkdir()
+        resume = str(tmp_path / "other" / "last.pt")
+        Path(resume).touch()
+    with pytest.raises(CheckpointError) as caught:
+        checkpoint_to_resume(resume, tmp_path)
+    assert "resume=auto" in str(caught.value)
+    assert "paths.checkpoint_dir=" in str(caught.value)
+
+
+SETTINGS = {"glosses": ["book", "drink"], "model": {"name": "r3d", "width": 2}}
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        ({"glosses": ["book", "go"]}, "label 1 is 'drink' there, 'go' in the manifest"),
+        ({"glosses": ["book", "drink", "go"]}, "2 glosses there, 3 in the manifest"),
+        ({"model": {"name": "r3d", "width": 4}}, "model.width=2 there, 4 now"),
+    ],
+)
+def test_another_label_map_or_network_is_refused(change: dict[str, Any], said: str) -> None:
+    with pytest.raises(CheckpointError, match=said):
+        check_same_run({"asl": SETTINGS}, Path("last.pt"), {**SETTINGS, **change})
+
+
+def test_the_same_run_may_go_on() -> None:
+    check_same_run({"asl": {**SETTINGS, "epoch": 3}}, Path("last.pt"), SETTINGS)

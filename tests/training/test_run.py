@@ -1,0 +1,451 @@
+"""A whole training run on tiny clips: what it leaves behind, and what a resume changes (nothing)."""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+import json
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from hydra import compose, initialize_config_dir
+from torch._dynamo.testing import CompileCounter
+
+from asl import config
+from asl.config import TrainConfig
+from asl.contract.manifest import read_manifest, write_manifest
+from asl.data.transforms import KINETICS_MEAN
+from asl.errors import UserError
+from asl.model.video_resnet import VideoResNet
+from asl.settings import ConfigError, checked
+from asl.training import run as run_module
+from asl.training.checkpoints import CheckpointError, LastAndBest, read_checkpoint
+from asl.training.run import check_config, job_name, resolve_precision, train, why_not_compiled
+
+CONF = Path(__file__).resolve().parents[2] / "conf"
+TINY = [
+    "dataset.name=tiny",
+    "model.weights=null",
+    "model.width=2",
+    "model.layers=[1,1]",
+    "model.dropout=0.3",
+    "data.resize=[20,30]",
+    "data.crop_size=16",
+    "data.clip_len=4",
+    "data.batch_size=4",
+    "data.num_workers=0",
+    "optim.lr=0.01",
+    "optim.warmup_epochs=1",
+    "trainer=cpu",
+    "trainer.max_epochs=2",
+    "trainer.log_every_n_steps=1",
+]
+
+
+def configure(*overrides: str) -> TrainConfig:
+    config.register()
+    with initialize_config_dir(str(CONF), version_base="1.3"):
+        return checked(compose("train", overrides=list(overrides)), TrainConfig)
+
+
+def tiny(data_dir: Path, folder: Path, *overrides: str) -> TrainConfig:
+    return configure(*TINY, f"paths.data_dir={data_dir}", f"paths.checkpoint_dir={folder}", *overrides)
+
+
+def states_equal(a: dict[str, Any], b: dict[str, Any]) -> bool:
+    return a.keys() == b.keys() and all(torch.equal(a[k], b[k]) for k in a)
+
+
+def test_a_run_leaves_checkpoints_metrics_and_logs(
+    tiny_data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    metrics = train(tiny(tiny_data, tmp_path))
+    assert json.loads((tmp_path / "metrics.json").read_text()) == metrics
+    assert {"val_top1", "test_top1", "test_top5", "epochs", "best_epoch"} <= metrics.keys()
+    assert metrics["epochs"] == 2
+    assert metrics["test_top5"] == 1.0  # of three glosses
+    assert metrics["clips"] == {"train": 12, "val": 6, "test": 6}
+    best = read_checkpoint(tmp_path / "best.pt")
+    assert best["asl"]["epoch"] == metrics["best_epoch"]
+    assert best["asl"]["metrics"]["val_top1"] == metrics["val_top1"]
+    assert read_checkpoint(tmp_path / "last.pt")["asl"]["epoch"] == 2
+    assert list((tmp_path / "logs" / "tensorboard").glob("events*"))
+    rows = (tmp_path / "logs" / "csv" / "version_0" / "metrics.csv").read_text().splitlines()
+    assert "val_top1" in rows[0]
+    printed = capsys.readouterr().out
+    assert "12 train, 6 val, 6 test clips, 3 glosses, 4 training clips each" in printed
+    assert "epoch 2/2" in printed
+
+
+def test_a_checkpoint_can_be_used_alone(tiny_data: Path, tmp_path: Path) -> None:
+    train(tiny(tiny_data, tmp_path, "trainer.max_epochs=1"))
+    checkpoint = torch.load(tmp_path / "best.pt", weights_only=True)
+    settings = checkpoint["asl"]
+    model = VideoResNet(num_classes=len(settings["glosses"]), **settings["model"])
+    model.load_state_dict({k.removeprefix("model."): v for k, v in checkpoint["state_dict"].items()})
+    assert settings["glosses"] == ["book", "drink", "go"]
+    assert settings["sampling"] == {
+        "fps": 25.0,
+        "clip_len": 4,
+        "frame_stride": 2,
+        "pad": "edge",
+        "long": "uniform",
+    }
+    assert (settings["resize"], settings["crop_size"]) == ([20, 30], 16)
+    assert settings["mean"] == list(KINETICS_MEAN)
+
+
+class Killed(BaseException):
+    pass
+
+
+def test_a_resumed_run_equals_an_uninterrupted_one(
+    tiny_data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    through, broken = tmp_path / "through", tmp_path / "broken"
+    epochs = "trainer.max_epochs=4"
+    whole = train(tiny(tiny_data, through, epochs))
+
+    on_train_epoch_end = LastAndBest.on_train_epoch_end
+
+    def die_after_second(self: LastAndBest, trainer: Any, module: Any) -> None:
+        on_train_epoch_end(self, trainer, module)
+        if trainer.current_epoch == 1:
+            raise Killed
+
+    with monkeypatch.context() as patch:
+        patch.setattr(LastAndBest, "on_train_epoch_end", die_after_second)
+        with pytest.raises(Killed):
+            train(tiny(tiny_data, broken, epochs))
+    assert read_checkpoint(broken / "last.pt")["asl"]["epoch"] == 2
+    torch.manual_seed(99)  # what the new process happens to start with does not matter
+    assert train(tiny(tiny_data, broken, epochs, "resume=auto")) == whole
+
+    for name in ("last.pt", "best.pt"):
+        a, b = read_checkpoint(through / name), read_checkpoint(broken / name)
+        assert a["asl"] == b["asl"]
+        assert states_equal(a["state_dict"], b["state_dict"])
+    # The first rows of the log are still there, beside those of the second start.
+    assert len(list((broken / "logs" / "csv").glob("version_*/metrics.csv"))) == 2
+
+
+def test_the_first_epoch_after_a_resume_draws_its_own_clips(
+    tiny_data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen: list[Any] = []
+    original = run_module.ClipDataModule.on_after_batch_transfer
+
+    def note(self: Any, batch: Any, dataloader_idx: int) -> Any:
+        if self.trainer.training:
+            seen.append(batch["uniforms"])
+        return original(self, batch, dataloader_idx)
+
+    monkeypatch.setattr(run_module.ClipDataModule, "on_after_batch_transfer", note)
+    train(tiny(tiny_data, tmp_path, "trainer.max_epochs=1"))
+    first = torch.cat(seen)
+    seen.clear()
+    train(tiny(tiny_data, tmp_path, "trainer.max_epochs=2", "resume=auto"))
+    assert first.shape == torch.cat(seen).shape
+    assert not torch.equal(first, torch.cat(seen))
+
+
+def test_a_finished_run_goes_straight_to_the_test(
+    tiny_data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    first = train(tiny(tiny_data, tmp_path))
+    (tmp_path / "metrics.json").unlink()
+    written = (tmp_path / "last.pt").stat().st_mtime_ns
+    capsys.readouterr()
+    assert train(tiny(tiny_data, tmp_path, "resume=auto")) == first
+    assert (tmp_path / "metrics.json").is_file()
+    assert (tmp_path / "last.pt").stat().st_mtime_ns == written
+    assert "epoch 1/" not in capsys.readouterr().out
+
+
+def test_the_same_seed_gives_the_same_model_and_another_seed_another(tiny_data: Path, tmp_path: Path) -> None:
+    states = []
+    for number, seed in enumerate((3, 3, 4)):
+        folder = tmp_path / str(number)
+        train(tiny(tiny_data, folder, "trainer.max_epochs=1", f"seed={seed}", "logger=[]"))
+        states.append(read_checkpoint(tmp_path / str(number) / "last.pt")["state_dict"])
+    assert states_equal(states[0], states[1])
+    assert not states_equal(states[0], states[2])
+
+
+def test_another_label_map_is_refused_on_resume(tiny_data: Path, tmp_path: Path) -> None:
+    train(tiny(tiny_data, tmp_path, "trainer.max_epochs=1"))
+    clips = read_manifest(tiny_data / "metadata" / "tiny_manifest.csv")
+    renamed = [dataclasses.replace(c, gloss="eat" if c.gloss == "drink" else c.gloss) for c in clips]
+    write_manifest(tmp_path / "other.csv", renamed)
+    with pytest.raises(CheckpointError, match="label 1 is 'drink' there, 'eat' in the manifest"):
+        train(tiny(tiny_data, tmp_path, f"data.manifest={tmp_path / 'other.csv'}", "resume=auto"))
+
+
+def test_a_resumed_run_that_sees_other_frames_says_so(
+    tiny_data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    train(tiny(tiny_data, tmp_path, "trainer.max_epochs=1"))
+    assert "not as in the checkpoint" not in capsys.readouterr().out
+    train(tiny(tiny_data, tmp_path, "trainer.max_epochs=2", "resume=auto"))
+    assert "not as in the checkpoint" not in capsys.readouterr().out
+    train(tiny(tiny_data, tmp_path, "trainer.max_epochs=3", "resume=auto", "data.frame_stride=1", "seed=5"))
+    said = " ".join(capsys.readouterr().out.split())
+    assert "not as in the checkpoint: data.frame_stride=2 there, 1 now, seed=0 there, 5 now" in said
+
+
+def test_without_a_test_split_there_is_no_test_accuracy_and_it_is_said(
+    tiny_data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    clips = [c for c in read_manifest(tiny_data / "metadata" / "tiny_manifest.csv") if c.split != "test"]
+    write_manifest(tmp_path / "no_test.csv", clips)
+    metrics = train(
+        tiny(tiny_data, tmp_path, f"data.manifest={tmp_path / 'no_test.csv'}", "trainer.max_epochs=1")
+    )
+    assert metrics["test_top1"] is None
+    assert metrics["test_top5"] is None
+    assert "not measured: the manifest has no test clips" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("model", "loss"), [("r2plus1d", "focal"), ("r3d", "cross_entropy"), ("mc3", "cross_entropy")]
+)
+def test_every_model_and_loss_trains(tiny_data: Path, tmp_path: Path, model: str, loss: str) -> None:
+    choice = [f"model={model}", f"loss={loss}", "trainer.max_epochs=1", "logger=[]"]
+    assert train(tiny(tiny_data, tmp_path, *choice))["epochs"] == 1
+    assert not (tmp_path / "logs").exists()
+
+
+@pytest.mark.parametrize(
+    "choice",
+    [
+        [
+            "data.fps=null",
+            "frames.fps=null",
+            "data.pad=loop",
+            "data.long=window",
+            "data.balance=false",
+            "augment.hflip=true",
+        ],
+        ["data.num_workers=2", "trainer.gradient_clip_val=0", "trainer.accumulate_grad_batches=2"],
+        ["reader=decord", "data.fps=null", "data.num_workers=2"],
+        ["reader.placement=host", "data.num_workers=2"],
+        ["augment.mixup=0.4", "augment.rotation=10", "augment.speed=[0.8,1.25]"],
+        ["logger=[csv]", "data.batch_size=64"],
+        ["model.channels_last=false", "optim.fused=false", "trainer.compile=off"],
+    ],
+    ids=str,
+)
+def test_other_choices_train(tiny_data: Path, tmp_path: Path, choice: list[str]) -> None:
+    assert train(tiny(tiny_data, tmp_path, "trainer.max_epochs=1", *choice))["epochs"] == 1
+
+
+@pytest.mark.parametrize("experiment", sorted(path.stem for path in (CONF / "experiment").glob("*.yaml")))
+def test_every_shipped_experiment_composes_and_is_in_range(experiment: str) -> None:
+    check_config(configure(f"experiment={experiment}"))
+
+
+def test_the_demo_experiment_keeps_to_its_own_folders() -> None:
+    demo = configure("experiment=demo")
+    assert (demo.paths.data_dir, demo.paths.checkpoint_dir) == ("data/demo", "checkpoints/demo")
+    assert demo.model.weights is None
+
+
+@pytest.mark.parametrize(
+    ("overrides", "said"),
+    [
+        (["data.crop_size=129"], r"data\.crop_size=129.*data\.resize=\[128, 171\]"),
+        (
+            ["reader=decord", "data.resize=[20,24]", "data.crop_size=16"],
+            r"data\.resize=\[20, 24\].*width of 24",
+        ),
+        (["augment.scale=[0.9,0.5]"], r"augment\.scale=\[0\.9, 0\.5\]"),
+        (["augment.ratio=[1.5,0.5]"], r"augment\.ratio=\[1\.5, 0\.5\]"),
+        (["augment.speed=[1.5,0.5]"], r"augment\.speed=\[1\.5, 0\.5\]"),
+        (["data.fps=null"], r"data\.fps=null.*frames\.fps=25.*frames\.fps=null.*reader=decord"),
+        (["data.fps=30"], r"data\.fps=30.*frames\.fps=25.*frames\.fps=30.*reader=decord"),
+        (["frames.enabled=false"], r"frames\.enabled=false.*reader=decord"),
+        (["model.width=12"], r"model\.weights=kinetics400.*model\.width=12"),
+        (["model.layers=[1,1]"], r"model\.weights=kinetics400.*model\.layers=\[1, 1\]"),
+        (["model.layers=[1,1,1,1,1]", "model.weights=null"], r"model\.layers=\[1, 1, 1, 1, 1\]"),
+        (["trainer.devices=none"], r"trainer\.devices=none"),
+    ],
+)
+def test_keys_that_do_not_go_together_are_named(overrides: list[str], said: str) -> None:
+    with pytest.raises(ConfigError, match=said):
+        check_config(configure(*overrides))
+
+
+def test_a_gpu_whose_memory_runs_out_says_what_to_do(
+    tiny_data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def step(*_: Any) -> None:
+        raise torch.cuda.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB.\nmore")
+
+    monkeypatch.setattr(run_module.SignClassifier, "training_step", step)
+    with pytest.raises(UserError) as raised:
+        train(tiny(tiny_data, tmp_path, "data.batch_size=6"))
+    first, second = str(raised.value).splitlines()
+    assert first == "CUDA out of memory. Tried to allocate 2.00 GiB."
+    assert "data.batch_size=3 trainer.accumulate_grad_batches=2" in second
+    assert "reader.placement=host" in second  # where they were
+    with pytest.raises(UserError) as raised:
+        train(tiny(tiny_data, tmp_path, "data.batch_size=1", "reader.placement=host", "data.num_workers=0"))
+    assert "batch_size" not in str(raised.value)
+    assert "placement" not in str(raised.value)
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU")
+def test_a_gpu_that_is_not_there_is_said() -> None:
+    with pytest.raises(ConfigError, match="no CUDA device"):
+        check_config(configure("trainer=gpu"))
+
+
+def test_all_problems_are_said_at_once() -> None:
+    with pytest.raises(ConfigError) as caught:
+        check_config(configure("data.crop_size=129", "model.width=12"))
+    assert "data.crop_size" in str(caught.value)
+    assert "model.width" in str(caught.value)
+
+
+def test_precision_auto_is_full_on_a_cpu() -> None:
+    assert resolve_precision("auto", "cpu") == "32-true"
+    assert resolve_precision("bf16-mixed", "cpu") == "bf16-mixed"
+
+
+def on_a_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What a run does on GPUs besides using them."""
+    monkeypatch.setattr(run_module, "on_gpu", lambda accelerator: True)
+
+
+def test_a_padded_run_leaves_torchvisions_layout_and_goes_on_without_padding(
+    tiny_data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    precision = "trainer.precision=32-true"  # as it is on CPUs; sums of more terms may be rounded otherwise
+    train(tiny(tiny_data, tmp_path / "plain", precision, "trainer.max_epochs=1"))
+    assert "planes padded" not in capsys.readouterr().out
+    with monkeypatch.context() as patch:
+        on_a_gpu(patch)
+        train(tiny(tiny_data, tmp_path / "padded", precision, "trainer.max_epochs=1"))
+    assert "planes padded to multiples of 8" in " ".join(capsys.readouterr().out.split())
+    plain, padded = (read_checkpoint(tmp_path / name / "last.pt") for name in ("plain", "padded"))
+    assert padded["asl"]["model"] == plain["asl"]["model"]
+    for name, tensor in plain["state_dict"].items():
+        torch.testing.assert_close(padded["state_dict"][name], tensor, rtol=1e-2, atol=1e-4)
+    moments = [checkpoint["optimizer_states"][0]["state"] for checkpoint in (plain, padded)]
+    assert [m["exp_avg"].shape for m in moments[0].values()] == [
+        m["exp_avg"].shape for m in moments[1].values()
+    ]
+    resumed = tiny(tiny_data, tmp_path / "padded", precision, "trainer.max_epochs=2", "resume=auto")
+    assert train(resumed)["epochs"] == 2
+
+
+def test_a_compiled_run_compiles_network_and_augmentation_once_and_is_the_same_run(
+    tiny_data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    # Six clips of val and test in batches of 4: the last ones are smaller.
+    plain = train(tiny(tiny_data, tmp_path / "plain"))
+    assert "not compiled (GPUs only)" in capsys.readouterr().out
+    counter = CompileCounter()  # runs what it is given as it is
+    monkeypatch.setattr(torch, "compile", functools.partial(torch.compile, backend=counter))
+    monkeypatch.setattr(run_module, "why_not_compiled", lambda choice, device: None)
+    assert train(tiny(tiny_data, tmp_path / "compiled")) == plain
+    assert counter.frame_count == 2  # the network and the augmentation
+    states = [read_checkpoint(tmp_path / name / "last.pt")["state_dict"] for name in ("plain", "compiled")]
+    assert states_equal(*states)
+    printed = capsys.readouterr().out
+    assert printed.count("compiling the network") == printed.count("first step after") == 1
+    assert printed.index("compiling the network") < printed.index("first step after")
+    assert printed.index("first step after") < printed.index("epoch 1/2")
+
+
+def test_where_torch_compile_does_not_work_auto_does_without_and_on_is_refused(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def fail(*_: Any, **__: Any) -> Any:
+        raise RuntimeError("Cannot find a working triton installation.\nMore about it")
+
+    monkeypatch.setattr(torch, "compile", fail)
+    assert why_not_compiled("auto", torch.device("cpu")) == "GPUs only"
+    assert why_not_compiled("off", torch.device("cuda")) == "trainer.compile=off"
+    monkeypatch.setattr(torch, "ones", lambda *_, **__: None)  # there may be no GPU
+    why = why_not_compiled("auto", torch.device("cuda"))
+    assert why == "torch.compile does not work here: Cannot find a working triton installation."
+    with pytest.raises(ConfigError, match=r"trainer\.compile=on.*triton installation\.\)"):
+        why_not_compiled("on", torch.device("cpu"))
+
+
+def test_compiling_works_where_it_is_tried() -> None:
+    with torch.compiler.set_stance("force_eager"):
+        assert why_not_compiled("on", torch.device("cpu")) is None
+
+
+@pytest.mark.parametrize(
+    ("overrides", "name"),
+    [
+        (["seed=1", "optim.lr=0.1"], "optim.lr=0.1,seed=1"),
+        (["optim.lr=0.1", "seed=1", "resume=auto", "paths.checkpoint_dir=x"], "optim.lr=0.1,seed=1"),
+    ],
+)
+def test_a_jobs_folder_is_named_after_its_overrides(overrides: list[str], name: str) -> None:
+    assert job_name(overrides) == name
+
+
+def test_different_jobs_have_different_folders() -> None:
+    jobs = [
+        [],
+        ["a=../.."],
+        ["a=[1,2]"],
+        ["a=1,2"],
+        ["a=/1/2"],
+        ["a=_1_2"],
+        ["a=" + "x" * 400],
+        ["a=" + "x" * 401],
+    ]
+    names = [job_name(job) for job in jobs]
+    assert len(set(names)) == len(names)
+    assert all(0 < len(name) <= 200 and "/" not in name and not name.startswith(".") for name in names)
+
+
+@pytest.mark.gpu
+def test_a_gpu_run_is_mixed_precision(tiny_data: Path, tmp_path: Path) -> None:
+    assert resolve_precision("auto", "gpu") in ("bf16-mixed", "16-mixed")
+    metrics = train(tiny(tiny_data, tmp_path, "trainer=gpu", "data.num_workers=2"))
+    assert metrics["epochs"] == 2
+    assert (
+        train(tiny(tiny_data, tmp_path, "trainer=gpu", "trainer.max_epochs=3", "resume=auto"))["epochs"] == 3
+    )
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")
+@pytest.mark.parametrize("precision", ["bf16-mixed", "16-mixed"])
+def test_a_gpu_run_is_compiled_and_padded_and_goes_on_on_a_cpu(
+    tiny_data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], precision: str
+) -> None:
+    gpu = ["trainer=gpu", f"trainer.precision={precision}", "trainer.compile=on"]
+    train(tiny(tiny_data, tmp_path, *gpu, "trainer.max_epochs=1"))
+    printed = capsys.readouterr().out
+    assert "compiled, channels last, planes padded to multiples of 8" in " ".join(printed.split())
+    assert "first step after" in printed
+    state = read_checkpoint(tmp_path / "last.pt")["state_dict"]
+    VideoResNet("r2plus1d", num_classes=3, width=2, layers=[1, 1]).load_state_dict(
+        {name.removeprefix("model."): tensor for name, tensor in state.items()}
+    )
+    assert train(tiny(tiny_data, tmp_path, "trainer.max_epochs=2", "resume=auto"))["epochs"] == 2
+    metrics = train(tiny(tiny_data, tmp_path, *gpu, "trainer.max_epochs=3", "resume=auto"))
+    assert metrics["epochs"] == 3
+
+
+def test_importing_the_program_does_not_import_torch() -> None:
+    import subprocess
+
+    code = "import sys, train; sys.exit('torch' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], cwd=CONF.parent, check=False).returncode == 0
+
+
+def test_user_errors_are_not_swallowed(tiny_data: Path, tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="no such manifest"):
+        train(tiny(tiny_data, tmp_path, "data.manifest=nowhere.csv"))
