@@ -29,7 +29,7 @@ class EncoderError(Exception):
 
     def __init__(self, message: str, reason: str) -> None:
         super().__init__(message)
-        self.reason = reason  # a few words that can be valid
+        self.reason = reason  # a short cause, the same for all clips that it concerns: reports count by it
 
 
 @dataclass(frozen=True)

@@ -43,7 +43,7 @@ class VideoError(Exception):
 
     def __init__(self, message: str, reason: str = "damaged source") -> None:
         super().__init__(message)
-        self.reason = reason  # a few words that can be valid
+        self.reason = reason  # a short cause, the same for all clips that it concerns: reports count by it
 
 
 @dataclass(frozen=True)

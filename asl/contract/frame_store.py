@@ -27,6 +27,7 @@ import numpy.typing as npt
 from asl.contract.time_grid import grid_length
 from asl.errors import UserError
 from asl.files import temp_path
+from asl.messages import format_bytes
 
 VERSION = 1  # raise it when the same clip and settings give other frames
 
@@ -211,14 +212,10 @@ def check_space(folder: Path, needed: int, clips: int) -> str:
             f"{folder}: {error.strerror or error}. Keep frames elsewhere (paths.frames_dir=...) or not at "
             "all (frames.enabled=false)"
         ) from error
-    told = f"frames of {clips} clips: {_gigabytes(needed)} in {folder} ({_gigabytes(free)} free)"
+    told = f"frames of {clips} clips: {format_bytes(needed)} in {folder} ({format_bytes(free)} free)"
     if needed > free:
         raise FrameStoreError(
             f"{told}. Keep them elsewhere (paths.frames_dir=...), smaller (frames.short_side=96), or not at "
             "all (frames.enabled=false; training then decodes clips whenever they are drawn: reader=decord)"
         )
     return told
-
-
-def _gigabytes(count: int) -> str:
-    return f"{count / 1e9:.1f} GB" if count >= 1e9 else f"{count / 1e6:.0f} MB"

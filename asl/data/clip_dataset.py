@@ -18,9 +18,9 @@ from asl.data.reader import ClipError, read_clip
 from asl.data.sampling import Sampling, draw_frames
 from asl.data.stored_frames import FrameStore, read_stored_clip
 from asl.data.transforms import NUM_UNIFORMS
+from asl.messages import listed_lines
 
 Batch = dict[str, Tensor]
-_NAMED = 5  # clips named in a message; the rest is valid
 
 
 def clip_paths(clips: Sequence[Clip], data_dir: Path) -> list[Path]:
@@ -32,10 +32,9 @@ def clip_paths(clips: Sequence[Clip], data_dir: Path) -> list[Path]:
     paths = [data_dir / clip.path for clip in clips]
     missing = [(clip, path) for clip, path in zip(clips, paths, strict=True) if not path.is_file()]
     if missing:
-        named = "\n".join(f"  {clip.video_id}: {path}" for clip, path in missing[:_NAMED])
-        more = f"\n  and {len(missing) - _NAMED} more" if len(missing) > _NAMED else ""
+        named = listed_lines(f"{clip.video_id}: {path}" for clip, path in missing)
         raise ClipError(
-            f"{len(missing)} of {len(clips)} clips in the manifest have no file:\n{named}{more}\n"
+            f"{len(missing)} of {len(clips)} clips in the manifest have no file:\n{named}\n"
             "Write the clips and the manifest anew with: python preprocess.py "
             "(paths in the manifest are relative to paths.data_dir)"
         )

@@ -10,6 +10,7 @@ import torch
 from asl.contract.frame_store import FrameSpec
 from asl.contract.manifest import Clip
 from asl.machine import available_memory
+from asl.messages import format_bytes
 from asl.settings import ConfigError
 
 DEVICE, HOST, AUTO = "device", "host", "auto"
@@ -93,12 +94,12 @@ def choose_placement(
     reserve = reserve if on_gpu else 0
     needed, limit = (frames + reserve) * processes, free * _USABLE
     fits = needed <= limit
-    room = f"{_gigabytes(frames)} predicted"
+    room = f"{format_bytes(frames)} predicted"
     if on_gpu:
-        room += f" + {_gigabytes(reserve)} for training"
+        room += f" + {format_bytes(reserve)} for training"
     if processes > 1:
         room += f", {processes} times"
-    room += f", {_gigabytes(free)} free"
+    room += f", {format_bytes(free)} free"
     memory = "device memory" if on_gpu else "RAM"
     if asked == DEVICE and not fits:
         raise ConfigError(
@@ -112,7 +113,3 @@ def choose_placement(
     if not fits:
         return Placement(HOST, f"on disk: too large for {memory} ({room})")
     return Placement(DEVICE, f"in {memory} ({room})")
-
-
-def _gigabytes(count: int) -> str:
-    return f"{count / 1e9:.1f} GB" if count < 20e9 else f"{count / 1e9:.0f} GB"

@@ -8,7 +8,7 @@ from fractions import Fraction
 def segment_span(frame_start: int, frame_end: int, fps: float) -> tuple[Fraction, Fraction | None]:
     """The half-open span ``[start_s, end_s)`` in seconds; ``end_s`` is None for "to the end".
 
-    Frames are valid from 1 at ``fps``, whatever the file's own rate, and ``frame_end`` is
+    Frames are counted from 1 at ``fps``, whatever the file's own rate, and ``frame_end`` is
     inclusive. The 72 segments that WLASL takes from one 4,232-frame source tile 1…4232 under this
     reading; ``(frame_end - frame_start) / fps`` would lose each one's last frame.
 

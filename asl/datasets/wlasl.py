@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,6 +16,7 @@ from typing import Any
 from asl.contract.manifest import SPLITS
 from asl.errors import UserError
 from asl.files import atomic_write_text
+from asl.messages import first_few
 
 
 class MetadataError(UserError):
@@ -31,7 +32,7 @@ class Instance:
     split: str  # train, val or test
     url: str
     site: str  # WLASL's "source": the site that it comes from
-    frame_start: int  # valid at the data set's fps, from 1
+    frame_start: int  # counted at the data set's fps, from 1
     frame_end: int  # inclusive; -1: to the end of the file
     bbox: tuple[int, int, int, int] | None  # left, top, right, bottom in pixels of the original
     signer_id: int  # -1: unknown
@@ -68,7 +69,7 @@ def load_metadata(
     Args:
         path: the JSON file.
         num_glosses: keep the first N glosses only; WLASL100 is the first 100 of WLASL2000.
-        fps: the rate in which frames are valid; a row that says another is refused.
+        fps: the rate in which frames are counted; a row that says another is refused.
         how_to_get: added to the message when there is no such file.
 
     Raises:
@@ -238,15 +239,9 @@ def load_or_make_label_map(path: Path, glosses: Sequence[str]) -> dict[str, int]
         raise MetadataError(
             f"{path}: gloss2idx and idx2gloss are not each other's inverse over 0…{len(label_of) - 1}"
         )
-    unknown = _first_few(gloss for gloss in glosses if gloss not in label_of)
+    unknown = first_few(repr(gloss) for gloss in glosses if gloss not in label_of)
     if unknown:
         raise MetadataError(
             f"{path} has no label for {unknown} of the metadata. Use another dataset.name, or delete the file"
         )
     return label_of
-
-
-def _first_few(names: Iterable[str], most: int = 5) -> str:
-    listed = list(names)
-    more = f" and {len(listed) - most} more" if len(listed) > most else ""
-    return ", ".join(map(repr, listed[:most])) + more

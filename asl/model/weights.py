@@ -12,6 +12,7 @@ from torch import Tensor
 from torchvision.models import video as torchvision_video
 
 from asl.errors import UserError
+from asl.messages import listed_lines
 from asl.model.video_resnet import VideoResNet
 
 KINETICS = "kinetics400"
@@ -57,11 +58,9 @@ def load_weights(model: VideoResNet, weights: str, *, name: str) -> list[str]:
         if key in state and state[key].shape != own[key].shape
     ]
     if differences:
-        named = "\n".join(f"  {line}" for line in differences[:_NAMED])
-        more = f"\n  and {len(differences) - _NAMED} more" if len(differences) > _NAMED else ""
         raise WeightsError(
             f"model.weights={weights} does not fit model.name={name} of this width and these layers:\n"
-            f"{named}{more}\n"
+            f"{listed_lines(differences, _NAMED)}\n"
             "Set the model's keys to those of the weights, or model.weights=null for random ones"
         )
     model.load_state_dict(state, strict=False)

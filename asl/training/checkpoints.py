@@ -49,7 +49,7 @@ class LastAndBest(Checkpoint):
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         self.best_score = float("-inf")
-        self.best_epoch = 0  # valid from 1; 0: none yet
+        self.best_epoch = 0  # counted from 1; 0: none yet
 
     def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         score = float(trainer.callback_metrics[MONITOR])  # the same on all ranks, so all save or none

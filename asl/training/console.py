@@ -17,6 +17,7 @@ from rich.table import Table
 from asl.config import TrainConfig
 from asl.contract.manifest import SPLITS
 from asl.data.datamodule import ClipDataModule
+from asl.messages import first_few, format_bytes
 from asl.model.classifier import SignClassifier
 from asl.model.padding import PaddedConv3d
 from asl.training.checkpoints import MONITOR, LastAndBest
@@ -129,7 +130,7 @@ def print_start(
     }
     attention = []
     if absent:
-        named = ", ".join(gloss or "(no name)" for gloss in absent[:5]) + (" ..." if len(absent) > 5 else "")
+        named = first_few(gloss or "(no name)" for gloss in absent)
         attention.append(f"{len(absent)} glosses have no training clip and cannot be learnt: {named}")
     if not counts["test"]:
         attention.append("no test clips: nothing will be measured on test")
@@ -150,8 +151,7 @@ def _frames(datamodule: ClipDataModule) -> str:
     if datamodule.placement is None:
         return "decoded whenever a clip is drawn"
     size = datamodule.frames_bytes()
-    told = f"{size / 1e9:.1f} GB" if size >= 1e9 else f"{size / 1e6:.0f} MB"
-    return f"{len(datamodule.clips):,} clips, {told}, {datamodule.placement.reason}"
+    return f"{len(datamodule.clips):,} clips, {format_bytes(size)}, {datamodule.placement.reason}"
 
 
 def print_result(metrics: dict[str, Any], folder: Path) -> None:

@@ -35,7 +35,7 @@ def test_where_frames_go(asked: str, device: str, frames: int, free: int, expect
 
 def test_the_reason_has_the_numbers() -> None:
     made = choose_placement("auto", device_type="cuda", frames=8_200_000_000, free=79 * GB, reserve=21 * GB)
-    assert made.reason == "in device memory (8.2 GB predicted + 21 GB for training, 79 GB free)"
+    assert made.reason == "in device memory (8.2 GB predicted + 21.0 GB for training, 79.0 GB free)"
     made = choose_placement("auto", device_type="cuda", frames=90 * GB, free=79 * GB, reserve=21 * GB)
     assert made.reason.startswith("on disk: too large for device memory (90 GB")
 

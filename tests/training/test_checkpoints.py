@@ -62,7 +62,7 @@ def run(folder: Path, accuracies: list[float], resume_from: Path | None = None) 
 
 
 def epochs(folder: Path) -> tuple[int, int]:
-    """Epochs, valid from 1, of last.pt and best.pt."""
+    """Epochs, counted from 1, of last.pt and best.pt."""
     return tuple(read_checkpoint(folder / name)["asl"]["epoch"] for name in ("last.pt", "best.pt"))  # type: ignore[return-value]
 
 

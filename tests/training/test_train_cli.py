@@ -100,7 +100,7 @@ def test_two_processes_train_one_model_and_count_val_once(tiny_data: Path, tmp_p
     assert result.returncode == 0, result.stderr
     metrics = json.loads((tmp_path / "metrics.json").read_text())
     assert metrics["epochs"] == 1
-    # Shares of six clips: a clip valid twice would make them shares of eight.
+    # Shares of six clips: a clip counted twice would make them shares of eight.
     for name in ("val_top1", "test_top1"):
         assert metrics[name] * 6 == pytest.approx(round(metrics[name] * 6), abs=1e-4)
     assert metrics["test_top5"] == 1.0

@@ -27,7 +27,7 @@ class Problem:
     video_id: str
     error: str
     stage: str  # one of STAGES
-    reason: str  # a few words that can be valid
+    reason: str  # a short cause, the same for all clips that it concerns: reports count by it
     split: str = ""
     gloss: str = ""
     source: str = ""  # the raw file, or those that bear the instance's name

@@ -38,7 +38,7 @@ class CutFailure:
     """A clip that could not be made."""
 
     error: str
-    reason: str  # a few words that can be valid
+    reason: str  # a short cause, the same for all clips that it concerns: reports count by it
     start_s: float
     end_s: float | None
 

@@ -29,7 +29,7 @@ class TrimError(Exception):
     def __init__(self, message: str, reason: str) -> None:
         super().__init__(message, reason)
         self.message = message  # names the file
-        self.reason = reason  # a few words that can be valid
+        self.reason = reason  # a short cause, the same for all clips that it concerns: reports count by it
 
     def __str__(self) -> str:
         return self.message

@@ -15,6 +15,7 @@ from rich.table import Table
 
 from asl import __version__
 from asl.contract.manifest import SPLITS
+from asl.messages import first_few
 from asl.preprocess.run_result import RunResult
 from asl.preprocess.sources.matching import RULES, Match
 
@@ -140,7 +141,7 @@ def show(told: Summary, console: Console) -> None:
     )
     _show_frames(told["frames"], console)
     if told["stale"]:
-        listed = ", ".join(told["stale"][:3]) + (", …" if len(told["stale"]) > 3 else "")
+        listed = first_few(told["stale"], 3)
         console.print(
             f"[yellow]{len(told['stale'])} files in the clips' folder that no clip of this run owns: {listed}"
         )

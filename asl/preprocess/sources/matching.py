@@ -18,6 +18,7 @@ from pathlib import PurePosixPath
 from urllib.parse import parse_qs, unquote, urlsplit
 
 from asl.datasets.wlasl import Instance
+from asl.messages import first_few
 from asl.preprocess.sources.evidence import Verdict, box_verdict, doubt, length_verdict
 from asl.preprocess.sources.raw_files import VIDEO_SUFFIXES, RawVideo
 
@@ -43,7 +44,7 @@ class Match:
 class Unmatched:
     """Why an instance has no source."""
 
-    reason: str  # a few words that can be valid
+    reason: str  # a short cause, the same for all clips that it concerns: reports count by it
     detail: str  # what to do about it, in words
     candidates: tuple[str, ...] = ()  # raw files that bear its name
     rivals: tuple[str, ...] = ()  # video_ids of other videos that claim the same files
@@ -237,11 +238,10 @@ def _choose(
 
 def _contested(instance: Instance, files: Sequence[str], rivals: set[str]) -> Unmatched:
     others = sorted(rivals)
-    listed = ", ".join(others[:5]) + (", …" if len(others) > 5 else "")
     return Unmatched(
         "shared name",
-        f"{', '.join(sorted(files))} is or could be another video ({listed}); if you know it to be this "
-        f"one, name it {instance.video_id}.mp4",
+        f"{', '.join(sorted(files))} is or could be another video ({first_few(others)}); if you know "
+        f"it to be this one, name it {instance.video_id}.mp4",
         candidates=tuple(sorted(files)),
         rivals=tuple(others),
     )
