@@ -4,7 +4,7 @@ import hydra
 from omegaconf import DictConfig
 
 from asl import config
-from asl.settings import checked, readable_errors, readable_job_errors
+from asl.config.setting import checked, readable_errors, readable_job_errors
 
 config.register()
 

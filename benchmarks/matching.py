@@ -22,7 +22,8 @@ from rich.console import Console
 from rich.table import Table
 
 from asl.contract.manifest import Clip
-from asl.datasets.wlasl import Instance
+from asl.datasets.instance import Instance
+from asl.datasets.wlasl import segment_span
 from asl.preprocess.audit import fingerprint
 from asl.preprocess.audit.audit import audit
 from asl.preprocess.sources.matching import Evidence, Match, claims, match, url_name_errors
@@ -46,6 +47,7 @@ def make_instances(count: int, rng: random.Random) -> list[Instance]:
             word = i // 10 if i % 10 == 1 else i  # one name in ten is another site's too
             site = "abcdef"[i % 6] if i % 10 in (0, 1) else "g"
             url = f"http://{site}.example/videos/sign-{word - word % 10 if i % 10 == 0 else word}.mp4"
+        start_s, end_s = segment_span(start, end, 25)
         instances.append(
             Instance(
                 video_id=f"{i:06d}",
@@ -53,8 +55,8 @@ def make_instances(count: int, rng: random.Random) -> list[Instance]:
                 split=rng.choice(SPLITS),
                 url=url,
                 site="site",
-                frame_start=start,
-                frame_end=end,
+                start_s=start_s,
+                end_s=end_s,
                 bbox=(10, 10, 300, 240),
                 signer_id=i % 120,
             )
@@ -100,7 +102,7 @@ def run(instances_count: int, files_count: int) -> dict[str, float]:
         for clip in clips
     }
     audited = time.perf_counter()
-    audit(instances, clips, prints, fps=25, min_per_class=5)
+    audit(instances, clips, prints, min_per_class=5)
     return {
         "instances": len(instances),
         "files": len(files),

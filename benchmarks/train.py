@@ -35,6 +35,7 @@ from torch.utils.data import DataLoader
 from torchvision.models.video import r2plus1d_18
 
 from asl import config as schemas
+from asl.config.setting import checked
 from asl.contract.frame_store import FrameSpec, frames_path
 from asl.contract.manifest import Clip, read_manifest, write_manifest
 from asl.data.class_sampler import Draw
@@ -44,7 +45,6 @@ from asl.data.transforms import Augmentation, augment, centre_crop
 from asl.machine import available_cores
 from asl.model.padding import pad_planes
 from asl.model.video_resnet import VideoResNet
-from asl.settings import checked
 from asl.training.run import train
 from benchmarks.made_videos import RATES, SIZES, Video, row, write_videos
 

@@ -30,7 +30,7 @@ from rich.table import Table
 from asl.codecs import video
 from asl.codecs.frame_collector import KeepFrames
 from asl.contract.frame_store import FrameSpec, frames_path, open_frames, origin
-from asl.datasets.segment import segment_span
+from asl.datasets.wlasl import segment_span
 from asl.demo.frame_number import read_frame_number
 from asl.machine import available_cores
 from asl.preprocess.gpu.dali_frames import GROUP, FrameJob, decode_batch, frame_numbers, warm_up

@@ -11,7 +11,7 @@ from clips import write_clip
 
 from asl.config import DatasetConfig, PathsConfig, PreprocessConfig, TrimConfig
 from asl.contract.manifest import Clip
-from asl.datasets.wlasl import Instance, Metadata
+from asl.datasets.instance import Instance, Metadata
 from asl.preprocess.audit.audit import Audit, Kind, Pair, audit, make_pair
 from asl.preprocess.audit.problems import find_problems
 from asl.preprocess.clips.backend import Choice
@@ -30,9 +30,7 @@ NUM_FRAMES = 9
 def instance(video_id: str, gloss: str = "book", split: str = "train", **more: Any) -> Instance:
     """A whole clip of its own URL."""
     fields = {"url": f"https://signs.example/{video_id}.mp4", "site": "signs", "signer_id": 1, **more}
-    return Instance(
-        video_id=video_id, gloss=gloss, split=split, frame_start=1, frame_end=-1, bbox=None, **fields
-    )
+    return Instance(video_id=video_id, gloss=gloss, split=split, **fields)
 
 
 def make_findings(
@@ -77,7 +75,7 @@ def make_findings(
     ]
     found: list[Pair] = [make_pair(kind, by_id[first], by_id[second]) for kind, first, second in pairs]
     audited: Audit = dataclasses.replace(
-        audit(instances, clips, {}, fps=25, min_per_class=5), pairs=tuple(found), dropped=tuple(dropped)
+        audit(instances, clips, {}, min_per_class=5), pairs=tuple(found), dropped=tuple(dropped)
     )
     raw = {f"{video_id}.mp4": RawVideo(2.0, 320, 240, 29.97, "h264", "yuv420p") for video_id in proofs}
     return RunResult(

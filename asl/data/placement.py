@@ -7,11 +7,11 @@ from dataclasses import dataclass
 
 import torch
 
+from asl.config.setting import ConfigError
 from asl.contract.frame_store import FrameSpec
 from asl.contract.manifest import Clip
 from asl.machine import available_memory
 from asl.messages import format_bytes
-from asl.settings import ConfigError
 
 DEVICE, HOST, AUTO = "device", "host", "auto"
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Sequence
 
-from asl.datasets.wlasl import Instance, MetadataError
+from asl.datasets.instance import Instance, MetadataError
 
 
 def signer_folds(instances: Sequence[Instance], *, folds: int, fold: int, seed: int) -> tuple[Instance, ...]:

@@ -1,64 +1,65 @@
-"""WLASL JSON, flat or nested, to :class:`Instance`; and the label map.
+"""WLASL (Li et al., WACV 2020): its JSON files, flat or nested, and the published lengths of its clips.
 
 The metadata is untrusted input: a row whose names could leave the output folder, or whose numbers
-make no sense, is refused and reported, and the other rows go on.
+make no sense, is refused and reported, and the other rows are used.
 """
 
 from __future__ import annotations
 
+import dataclasses
 import json
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
+from asl.config.setting import setting
 from asl.contract.manifest import SPLITS
-from asl.errors import UserError
-from asl.files import atomic_write_text
-from asl.messages import first_few
+from asl.datasets.base import SignDataset
+from asl.datasets.instance import Instance, Metadata, MetadataError, Refused, name_problem
 
 
-class MetadataError(UserError):
-    """A metadata file or a label map that cannot be used at all."""
+@dataclass(kw_only=True)
+class Wlasl(SignDataset):
+    """WLASL's metadata, and how much of it is used."""
+
+    metadata: str = setting("???", "the JSON file: WLASL_v0.3.json (nested), or a flat list of rows")
+    num_glosses: int | None = setting(None, "keep the first N glosses of the metadata; null: all", ge=1)
+    fps: float = setting(25.0, "frame rate in which the metadata counts frames", gt=0)
+    lengths: str | None = setting(
+        "auto",
+        "the authors' nslt_*.json, whose lengths help to tell whose a raw file is; auto: "
+        "nslt_{num_glosses}.json beside the metadata if it is there; null: do without",
+    )
+
+    def load(self) -> Metadata:
+        """Read the JSON files. Raises MetadataError."""
+        path = Path(self.metadata)
+        metadata = load_metadata(path, num_glosses=self.num_glosses, fps=self.fps, how_to_get=self.how_to_get)
+        lengths = find_lengths(self.lengths, path, self.num_glosses)
+        ends = {} if lengths is None else load_lengths(lengths)
+        return dataclasses.replace(metadata, published_ends=ends)
 
 
-@dataclass(frozen=True, kw_only=True)
-class Instance:
-    """One signed gloss of the data set, as the metadata describes it."""
+def segment_span(frame_start: int, frame_end: int, fps: float) -> tuple[Fraction, Fraction | None]:
+    """The half-open span ``[start_s, end_s)`` in seconds; ``end_s`` is None for "to the end".
 
-    video_id: str
-    gloss: str
-    split: str  # train, val or test
-    url: str
-    site: str  # WLASL's "source": the site that it comes from
-    frame_start: int  # counted at the data set's fps, from 1
-    frame_end: int  # inclusive; -1: to the end of the file
-    bbox: tuple[int, int, int, int] | None  # left, top, right, bottom in pixels of the original
-    signer_id: int  # -1: unknown
+    Frames are counted from 1 at ``fps``, whatever the file's own rate, and ``frame_end`` is
+    inclusive. The 72 segments that WLASL takes from one 4,232-frame source tile 1…4232 under this
+    reading; ``(frame_end - frame_start) / fps`` would lose each one's last frame.
 
-    @property
-    def is_whole(self) -> bool:
-        """The instance is its whole file, not a segment of it."""
-        return self.frame_start == 1 and self.frame_end == -1
-
-
-@dataclass(frozen=True)
-class Refused:
-    """A row that is not used, and why."""
-
-    video_id: str  # as far as the row has one
-    error: str  # names the row
-
-
-@dataclass(frozen=True)
-class Metadata:
-    """What a metadata file says."""
-
-    instances: tuple[Instance, ...]
-    glosses: tuple[str, ...]  # in the metadata's own order
-    refused: tuple[Refused, ...]
-    others: tuple[Instance, ...] = ()  # of glosses that are left out: a raw file may still be theirs
+    >>> segment_span(1, -1, 25)
+    (Fraction(0, 1), None)
+    >>> segment_span(26, 50, 25)  # frames 26, 27, ... 50: the second second
+    (Fraction(1, 1), Fraction(2, 1))
+    """
+    if frame_start < 1 or (frame_end != -1 and frame_end < frame_start):
+        raise ValueError(f"no such segment: frame_start={frame_start}, frame_end={frame_end}")
+    rate = Fraction(fps).limit_denominator(1001)  # 25.0, and 29.97… as 30000/1001
+    start_s = (frame_start - 1) / rate
+    return start_s, None if frame_end == -1 else frame_end / rate
 
 
 def load_metadata(
@@ -76,7 +77,7 @@ def load_metadata(
         MetadataError: no file, no JSON list, or fewer glosses than asked for.
     """
     rows = list(_rows(_load_json(path, how_to_get), path))
-    glosses = tuple(dict.fromkeys(row["gloss"] for _, row in rows if _name_problem(row.get("gloss")) is None))
+    glosses = tuple(dict.fromkeys(row["gloss"] for _, row in rows if name_problem(row.get("gloss")) is None))
     if num_glosses is not None and len(glosses) < num_glosses:
         raise MetadataError(
             f"{path} has {len(glosses)} glosses, fewer than dataset.num_glosses={num_glosses}"
@@ -91,17 +92,23 @@ def load_metadata(
         problem = _row_problem(row, fps)
         if isinstance(row.get("gloss"), str) and row["gloss"] in left_out:
             if problem is None:
-                others.append(_instance(row))
+                others.append(_instance(row, fps))
             continue
         if problem:
             refused.append(Refused(str(row.get("video_id", "")), f"{where}: {problem}"))
             continue
-        instance = _instance(row)
+        instance = _instance(row, fps)
         where_of.setdefault(instance.video_id, []).append(where)
         instances.append(instance)
 
     kept, twice = _without_conflicts(instances, where_of)
-    return Metadata(tuple(kept), glosses[:num_glosses], (*refused, *twice), tuple(others))
+    return Metadata(
+        instances=tuple(kept),
+        glosses=glosses[:num_glosses],
+        refused=(*refused, *twice),
+        others=tuple(others),
+        fps=fps,
+    )
 
 
 def _load_json(path: Path, how_to_get: str) -> Any:
@@ -132,26 +139,9 @@ def _rows(content: Any, path: Path) -> Iterator[tuple[str, dict[str, Any]]]:
             yield f"entry {i}, instance {k}", {**row, "gloss": entry.get("gloss")}
 
 
-def _name_problem(name: Any) -> str | None:
-    """Why a name cannot be one folder or file name; None if it can."""
-    if not isinstance(name, str) or not name:
-        return "is not a text"
-    if name.startswith("."):
-        return "starts with a dot"
-    if "/" in name or "\\" in name:
-        return "holds a path separator"
-    if not name.isprintable():
-        return "holds control characters"
-    if name != name.strip():
-        return "starts or ends with white space"
-    if len(name.encode()) > 200:
-        return "is longer than 200 bytes"
-    return None
-
-
 def _row_problem(row: dict[str, Any], fps: float) -> str | None:
     for key in ("gloss", "split", "video_id"):
-        problem = _name_problem(row.get(key))
+        problem = name_problem(row.get(key))
         if problem:
             return f"{key}={row.get(key)!r} {problem}"
     if row["split"] not in SPLITS:
@@ -178,15 +168,16 @@ def _is_int(value: Any) -> bool:
     return isinstance(value, int) and not isinstance(value, bool)
 
 
-def _instance(row: dict[str, Any]) -> Instance:
+def _instance(row: dict[str, Any], fps: float) -> Instance:
+    start_s, end_s = segment_span(row["frame_start"], row["frame_end"], fps)
     return Instance(
         video_id=row["video_id"],
         gloss=row["gloss"],
         split=row["split"],
         url=row["url"],
         site=str(row.get("source", "")),
-        frame_start=row["frame_start"],
-        frame_end=row["frame_end"],
+        start_s=start_s,
+        end_s=end_s,
         bbox=tuple(row["bbox"]) if row.get("bbox") is not None else None,
         signer_id=row.get("signer_id", -1),
     )
@@ -209,39 +200,33 @@ def _without_conflicts(
     return kept, refused
 
 
-# ---------------------------------------------------------------- label map
+# ---------------------------------------------------------------- published lengths
 
 
-def load_or_make_label_map(path: Path, glosses: Sequence[str]) -> dict[str, int]:
-    """``{gloss: label}``, read from ``path`` if it is there, otherwise made in this order and written.
+def find_lengths(lengths: str | None, metadata: Path, num_glosses: int | None) -> Path | None:
+    """The file that ``dataset.lengths`` means; None: there is none, and none has to be."""
+    if lengths != "auto":
+        return None if lengths is None else Path(lengths)
+    path = metadata.with_name(f"nslt_{num_glosses}.json")
+    return path if path.is_file() else None
 
-    The file holds ``gloss2idx`` and ``idx2gloss`` (JSON: the index is a string).
+
+def load_lengths(path: Path) -> dict[str, float]:
+    """``{video_id: end}`` in frames at 25 fps from the authors' ``nslt_*.json``.
+
+    The file holds ``{video_id: {subset, action: [class, start, end]}}``.
 
     Raises:
-        MetadataError: the file contradicts itself, or lacks a gloss of the metadata.
+        MetadataError: no such file, or another form.
     """
-    if not path.exists():
-        label_of = {gloss: label for label, gloss in enumerate(glosses)}
-        content = {"gloss2idx": label_of, "idx2gloss": {str(i): gloss for gloss, i in label_of.items()}}
-        atomic_write_text(path, json.dumps(content, indent=1, ensure_ascii=False))
-        return label_of
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
-        label_of, gloss_of = dict(content["gloss2idx"]), dict(content["idx2gloss"])
-    except (OSError, ValueError, KeyError, TypeError):
+        return {str(video_id): float(entry["action"][2]) for video_id, entry in content.items()}
+    except FileNotFoundError:
         raise MetadataError(
-            f"{path}: not a label map with gloss2idx and idx2gloss. Mend it, or delete it to have it made"
+            f"{path}: no such file (dataset.lengths). nslt_*.json lie in github.com/dxli94/WLASL; "
+            "dataset.lengths=null does without"
         ) from None
-    if (
-        sorted(label_of.values()) != list(range(len(label_of)))
-        or {str(i): gloss for gloss, i in label_of.items()} != gloss_of
-    ):
-        raise MetadataError(
-            f"{path}: gloss2idx and idx2gloss are not each other's inverse over 0…{len(label_of) - 1}"
-        )
-    unknown = first_few(repr(gloss) for gloss in glosses if gloss not in label_of)
-    if unknown:
-        raise MetadataError(
-            f"{path} has no label for {unknown} of the metadata. Use another dataset.name, or delete the file"
-        )
-    return label_of
+    except (OSError, ValueError, KeyError, TypeError, IndexError, AttributeError):
+        form = "{video_id: {action: [class, start, end]}}"
+        raise MetadataError(f"{path}: not of the form {form} (dataset.lengths)") from None

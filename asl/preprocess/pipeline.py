@@ -18,9 +18,11 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from asl.config import PreprocessConfig
 from asl.contract.frame_store import check_space
+from asl.contract.label_map import read_or_write_label_map
 from asl.contract.manifest import SPLITS, Clip, write_manifest
 from asl.data.split import signer_folds
-from asl.datasets.wlasl import Metadata, load_metadata, load_or_make_label_map
+from asl.datasets.instance import Metadata
+from asl.datasets.wlasl import find_lengths, load_lengths, load_metadata
 from asl.errors import UserError
 from asl.files import atomic_write_text
 from asl.preprocess.audit.audit import Audit, audit, flagged, leaking_train_clips
@@ -37,7 +39,6 @@ from asl.preprocess.report import summary
 from asl.preprocess.report.page import write_report
 from asl.preprocess.report.pictures import Pictures, take_pictures
 from asl.preprocess.run_result import RunResult
-from asl.preprocess.sources.evidence import find_lengths, load_lengths
 from asl.preprocess.sources.matching import (
     Evidence,
     Match,
@@ -155,7 +156,7 @@ def _load(config: PreprocessConfig) -> tuple[Metadata, dict[str, int]]:
         how_to_get=config.dataset.how_to_get,
     )
     label_map = Path(config.paths.metadata_dir) / f"{config.dataset.name}_label_map.json"
-    return metadata, load_or_make_label_map(label_map, metadata.glosses)
+    return metadata, read_or_write_label_map(label_map, metadata.glosses)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -265,8 +266,7 @@ def _audit(
     prints = {clip.video_id: (outcome.proofs[clip.video_id].fingerprint, clip.duration_s) for clip in clips}
 
     def look(clips: Sequence[Clip]) -> Audit:
-        fps, least = config.dataset.fps, config.audit.min_per_class
-        return audit(instances, clips, prints, fps=fps, min_per_class=least)
+        return audit(instances, clips, prints, min_per_class=config.audit.min_per_class)
 
     found = look(clips)
     dropped: dict[str, str] = {}

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from asl.config import PreprocessConfig
 from asl.contract.manifest import Clip
-from asl.datasets.wlasl import Metadata
+from asl.datasets.instance import Metadata
 from asl.preprocess.audit.audit import Audit
 from asl.preprocess.audit.problems import Problem
 from asl.preprocess.clips.backend import Choice

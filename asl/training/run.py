@@ -21,6 +21,7 @@ from hydra.types import RunMode
 from pytorch_lightning.loggers import CSVLogger, Logger, TensorBoardLogger
 
 from asl.config import TrainConfig
+from asl.config.setting import ConfigError
 from asl.contract.frame_store import FrameSpec
 from asl.contract.manifest import read_manifest
 from asl.data.datamodule import ClipDataModule
@@ -36,7 +37,6 @@ from asl.model.losses import build_loss
 from asl.model.padding import pad_planes
 from asl.model.video_resnet import MAX_STAGES, VideoResNet
 from asl.model.weights import KINETICS, load_weights
-from asl.settings import ConfigError
 from asl.training.checkpoints import (
     BEST,
     LAST,

@@ -8,7 +8,7 @@ import yaml
 from hydra import compose, initialize_config_dir
 
 from asl import config
-from asl.settings import ConfigError, checked, setting
+from asl.config.setting import ConfigError, checked, setting
 
 CONF = Path(__file__).resolve().parents[2] / "conf"
 SCHEMAS = {"preprocess": config.PreprocessConfig, "train": config.TrainConfig}

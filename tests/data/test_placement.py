@@ -5,10 +5,10 @@ from __future__ import annotations
 import pytest
 from clips import make_clip
 
+from asl.config.setting import ConfigError
 from asl.contract.frame_store import FrameSpec
 from asl.data.placement import choose_placement, frames_bytes, training_reserve
 from asl.machine import available_memory
-from asl.settings import ConfigError
 
 GB = 10**9
 
@@ -37,7 +37,7 @@ def test_the_reason_has_the_numbers() -> None:
     made = choose_placement("auto", device_type="cuda", frames=8_200_000_000, free=79 * GB, reserve=21 * GB)
     assert made.reason == "in device memory (8.2 GB predicted + 21.0 GB for training, 79.0 GB free)"
     made = choose_placement("auto", device_type="cuda", frames=90 * GB, free=79 * GB, reserve=21 * GB)
-    assert made.reason.startswith("on disk: too large for device memory (90 GB")
+    assert made.reason.startswith("on disk: too large for device memory (90.0 GB")
 
 
 @pytest.mark.parametrize("device", ["cuda", "cpu"])

@@ -2,7 +2,9 @@ import json
 
 import pytest
 
-from asl.datasets.wlasl import MetadataError, load_metadata, load_or_make_label_map
+from asl.contract.label_map import LabelMapError, read_or_write_label_map
+from asl.datasets.instance import MetadataError
+from asl.datasets.wlasl import load_metadata
 
 
 def row(video_id="1", gloss="book", **changes):
@@ -122,16 +124,16 @@ def test_a_missing_file_says_how_to_get_it(tmp_path):
 
 def test_label_map_is_made_in_order_written_and_read_again(tmp_path):
     path = tmp_path / "deep" / "map.json"
-    assert load_or_make_label_map(path, ["book", "drink"]) == {"book": 0, "drink": 1}
+    assert read_or_write_label_map(path, ["book", "drink"]) == {"book": 0, "drink": 1}
     content = json.loads(path.read_text())
     assert content == {"gloss2idx": {"book": 0, "drink": 1}, "idx2gloss": {"0": "book", "1": "drink"}}
-    assert load_or_make_label_map(path, ["drink", "book"]) == {"book": 0, "drink": 1}
+    assert read_or_write_label_map(path, ["drink", "book"]) == {"book": 0, "drink": 1}
 
 
 def test_an_existing_label_map_decides(tmp_path):
     path = tmp_path / "map.json"
     path.write_text(json.dumps({"gloss2idx": {"a": 1, "b": 0}, "idx2gloss": {"1": "a", "0": "b"}}))
-    assert load_or_make_label_map(path, ["a", "b"]) == {"a": 1, "b": 0}
+    assert read_or_write_label_map(path, ["a", "b"]) == {"a": 1, "b": 0}
 
 
 @pytest.mark.parametrize(
@@ -147,5 +149,5 @@ def test_an_existing_label_map_decides(tmp_path):
 def test_a_label_map_that_is_wrong_is_an_error_that_names_the_file(tmp_path, content, message):
     path = tmp_path / "map.json"
     path.write_text(content)
-    with pytest.raises(MetadataError, match=rf"map\.json.*{message}"):
-        load_or_make_label_map(path, ["a"])
+    with pytest.raises(LabelMapError, match=rf"map\.json.*{message}"):
+        read_or_write_label_map(path, ["a"])

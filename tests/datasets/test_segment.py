@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from asl.datasets.segment import segment_span
+from asl.datasets.wlasl import segment_span
 
 
 def test_frames_are_counted_from_one_and_the_end_belongs_to_the_segment():

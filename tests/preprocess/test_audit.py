@@ -9,7 +9,8 @@ from hypothesis import strategies as st
 
 from asl.codecs import video
 from asl.data.split import signer_folds
-from asl.datasets.wlasl import Instance, MetadataError
+from asl.datasets.instance import Instance, MetadataError
+from asl.datasets.wlasl import segment_span
 from asl.preprocess.audit import fingerprint
 from asl.preprocess.audit.audit import (
     audit,
@@ -26,13 +27,14 @@ GLOSSES = ("book", "drink", "go", "help")
 URL = "http://a.example/x.mp4"
 
 
-def instance(video_id, url=URL, **changes):
-    fields = {"gloss": "book", "split": "train", "site": "s", "frame_start": 1, "frame_end": -1}
-    return Instance(**fields | {"bbox": None, "signer_id": -1, "video_id": video_id, "url": url} | changes)
+def instance(video_id, url=URL, frame_start=1, frame_end=-1, **changes):
+    start_s, end_s = segment_span(frame_start, frame_end, 25)
+    fields = {"gloss": "book", "split": "train", "video_id": video_id, "url": url}
+    return Instance(**fields | {"start_s": start_s, "end_s": end_s} | changes)
 
 
 def kinds(instances):
-    return {(pair.first, pair.second): pair.kind for pair in shared_segments(instances, 25)}
+    return {(pair.first, pair.second): pair.kind for pair in shared_segments(instances)}
 
 
 # ---------------------------------------------------------------- what the metadata says
@@ -67,12 +69,12 @@ def test_pairs_are_those_that_share_a_frame_in_any_order(spans, order):
     instances = [
         instance(str(i), frame_start=start, frame_end=start + more) for i, (start, more) in enumerate(spans)
     ]
-    frames = {one.video_id: set(range(one.frame_start, one.frame_end + 1)) for one in instances}
+    frames = {one.video_id: set(range(int(25 * one.start_s), int(25 * one.end_s))) for one in instances}
     meant = {(a, b) for a in frames for b in frames if a < b and frames[a] & frames[b]}
-    found = list(shared_segments(instances, 25))
+    found = list(shared_segments(instances))
     assert {(pair.first, pair.second) for pair in found} == meant
     order.shuffle(instances)
-    assert list(shared_segments(instances, 25)) == found
+    assert list(shared_segments(instances)) == found
 
 
 def test_a_pair_says_whether_it_leaks_or_contradicts():
@@ -216,12 +218,12 @@ def test_content_pairs_are_added_to_those_of_the_metadata(signed):
         instance(large, "http://a.example/1.mp4"),
         instance(small, "http://b.example/2.mp4", split="test"),
     ]
-    found = audit(instances, [], {name: signed[name] for name in (large, small)}, fps=25, min_per_class=1)
+    found = audit(instances, [], {name: signed[name] for name in (large, small)}, min_per_class=1)
     (pair,) = found.pairs
     assert (pair.kind, pair.is_leakage) == ("same content", True)
     assert found.counts()["same content"] == {"pairs": 1, "across_splits": 1, "two_glosses": 0}
     same_url = [instance(large), instance(small)]
-    again = audit(same_url, [], {name: signed[name] for name in (large, small)}, fps=25, min_per_class=1)
+    again = audit(same_url, [], {name: signed[name] for name in (large, small)}, min_per_class=1)
     assert [pair.kind for pair in again.pairs] == ["same segment"]  # told once
 
 

@@ -6,7 +6,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from raw_videos import write_raw
 
-from asl.datasets.wlasl import Instance, MetadataError
+from asl.datasets.instance import Instance, MetadataError
+from asl.datasets.wlasl import find_lengths, load_lengths, segment_span
 from asl.preprocess.sources.evidence import (
     LARGEST_DOWNSCALE,
     OWN_EXCESS,
@@ -14,9 +15,7 @@ from asl.preprocess.sources.evidence import (
     Verdict,
     box_scale,
     box_verdict,
-    find_lengths,
     length_verdict,
-    load_lengths,
 )
 from asl.preprocess.sources.matching import (
     Evidence,
@@ -36,9 +35,10 @@ from asl.workers import Workers
 ID = "0UzEF7ru0sQ"
 
 
-def instance(video_id, url, **changes):
-    fields = {"gloss": "book", "split": "train", "site": "s", "frame_start": 1, "frame_end": -1}
-    return Instance(**fields | {"bbox": None, "signer_id": -1, "video_id": video_id, "url": url} | changes)
+def instance(video_id, url, frame_start=1, frame_end=-1, **changes):
+    start_s, end_s = segment_span(frame_start, frame_end, 25)
+    fields = {"gloss": "book", "split": "train", "video_id": video_id, "url": url}
+    return Instance(**fields | {"start_s": start_s, "end_s": end_s} | changes)
 
 
 def match(instances, files, *, lengths=None, ends=None, size=(640, 480), **options):

@@ -16,11 +16,11 @@ from torch._dynamo.testing import CompileCounter
 
 from asl import config
 from asl.config import TrainConfig
+from asl.config.setting import ConfigError, checked
 from asl.contract.manifest import read_manifest, write_manifest
 from asl.data.transforms import KINETICS_MEAN
 from asl.errors import UserError
 from asl.model.video_resnet import VideoResNet
-from asl.settings import ConfigError, checked
 from asl.training import run as run_module
 from asl.training.checkpoints import CheckpointError, LastAndBest, read_checkpoint
 from asl.training.run import check_config, job_name, resolve_precision, train, why_not_compiled

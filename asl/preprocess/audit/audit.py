@@ -10,8 +10,7 @@ from fractions import Fraction
 from typing import Any, Literal
 
 from asl.contract.manifest import FLAGS, SPLITS, Clip
-from asl.datasets.segment import segment_span
-from asl.datasets.wlasl import Instance
+from asl.datasets.instance import Instance
 from asl.preprocess.audit.fingerprint import same_content
 from asl.preprocess.sources.matching import video_key
 
@@ -83,7 +82,6 @@ def audit(
     clips: Sequence[Clip],
     fingerprints: Mapping[str, tuple[str, float]],
     *,
-    fps: float,
     min_per_class: int,
 ) -> Audit:
     """Look at the metadata and at the finished clips.
@@ -92,11 +90,10 @@ def audit(
         instances: all of the data set, each with the split that it is used in.
         clips: the manifest's rows.
         fingerprints: of each clip, by video_id: see :mod:`asl.preprocess.audit.fingerprint`.
-        fps: rate in which the metadata counts frames.
         min_per_class: classes with fewer training clips are listed.
     """
     instance_of = {instance.video_id: instance for instance in instances}
-    by_segment = list(shared_segments(instances, fps))
+    by_segment = list(shared_segments(instances))
     known = {(pair.first, pair.second) for pair in by_segment}
     by_content = [
         make_pair("same content", instance_of[same.first], instance_of[same.second], same.motion)
@@ -128,12 +125,11 @@ def make_pair(kind: Kind, one: Instance, other: Instance, similarity: float | No
     )
 
 
-def shared_segments(instances: Iterable[Instance], fps: float) -> Iterator[Pair]:
+def shared_segments(instances: Iterable[Instance]) -> Iterator[Pair]:
     """Pairs of instances whose segments of the same video overlap, in the order of their video_ids."""
     spans: dict[str, list[tuple[Fraction, Fraction | None, Instance]]] = defaultdict(list)
     for instance in instances:
-        start_s, end_s = segment_span(instance.frame_start, instance.frame_end, fps)
-        spans[video_key(instance)].append((start_s, end_s, instance))
+        spans[video_key(instance)].append((instance.start_s, instance.end_s, instance))
     pairs = []
     for group in spans.values():
         group.sort(key=lambda span: (span[0], span[2].video_id))

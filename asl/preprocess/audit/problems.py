@@ -9,7 +9,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from asl.datasets.wlasl import Instance, Metadata
+from asl.datasets.instance import Instance, Metadata
 from asl.files import atomic_write_text
 from asl.preprocess.clips.cutting import CutFailure
 from asl.preprocess.sources.matching import Match, Unmatched

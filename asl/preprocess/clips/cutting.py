@@ -13,8 +13,7 @@ from rich.progress import Progress
 
 from asl.codecs.encoders import Encoder
 from asl.config import PreprocessConfig
-from asl.datasets.segment import segment_span
-from asl.datasets.wlasl import Instance
+from asl.datasets.instance import Instance
 from asl.errors import UserError
 from asl.files import remove_temp_files
 from asl.preprocess.clips.frames import ClipFrames, FramesOutcome, asked_frames
@@ -76,7 +75,7 @@ def plan_cuts(
         found = matches[instance.video_id]
         if isinstance(found, Unmatched):
             continue
-        start_s, end_s = segment_span(instance.frame_start, instance.frame_end, config.dataset.fps)
+        start_s, end_s = instance.start_s, instance.end_s
         source = Path(config.paths.raw_dir) / found.source
         cuts.append(
             Cut(

@@ -6,11 +6,9 @@ The thresholds come from 57 real WLASL100 clips whose owner is known, and from t
 
 from __future__ import annotations
 
-import json
 from enum import Enum
-from pathlib import Path
 
-from asl.datasets.wlasl import Instance, MetadataError
+from asl.datasets.instance import Instance
 from asl.preprocess.sources.raw_files import RawVideo
 
 #: ``end - 25 x duration`` of a clip's own file: between -0.5 and 2.9 in 57 of 57 clips. One frame is
@@ -41,35 +39,6 @@ class Verdict(Enum):
     POSSIBLE = "possible"  # cannot be ruled out
     FOREIGN = "foreign"  # is not this instance's file
     UNKNOWN = "unknown"  # nothing to compare
-
-
-def find_lengths(lengths: str | None, metadata: Path, num_glosses: int | None) -> Path | None:
-    """The file that ``dataset.lengths`` means; None: there is none, and none has to be."""
-    if lengths != "auto":
-        return None if lengths is None else Path(lengths)
-    path = metadata.with_name(f"nslt_{num_glosses}.json")
-    return path if path.is_file() else None
-
-
-def load_lengths(path: Path) -> dict[str, float]:
-    """``{video_id: end}`` in frames at 25 fps from the authors' ``nslt_*.json``.
-
-    The file holds ``{video_id: {subset, action: [class, start, end]}}``.
-
-    Raises:
-        MetadataError: no such file, or another form.
-    """
-    try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-        return {str(video_id): float(entry["action"][2]) for video_id, entry in content.items()}
-    except FileNotFoundError:
-        raise MetadataError(
-            f"{path}: no such file (dataset.lengths). nslt_*.json lie in github.com/dxli94/WLASL; "
-            "dataset.lengths=null does without"
-        ) from None
-    except (OSError, ValueError, KeyError, TypeError, IndexError, AttributeError):
-        form = "{video_id: {action: [class, start, end]}}"
-        raise MetadataError(f"{path}: not of the form {form} (dataset.lengths)") from None
 
 
 def excess_frames(published_end: float, duration_s: float, fps: float = 25.0) -> float:
@@ -125,7 +94,7 @@ def doubt(
     """Why a file that only one video can have meant still looks wrong; None if it does not."""
     if raw is None:
         return None
-    if instance.frame_end == -1 and published_end is not None and raw.duration_s > 0:
+    if instance.end_s is None and published_end is not None and raw.duration_s > 0:
         excess = excess_frames(published_end, raw.duration_s, fps)
         if not SUSPECT_EXCESS[0] <= excess <= SUSPECT_EXCESS[1]:
             return (

@@ -17,7 +17,7 @@ from dataclasses import dataclass, field
 from pathlib import PurePosixPath
 from urllib.parse import parse_qs, unquote, urlsplit
 
-from asl.datasets.wlasl import Instance
+from asl.datasets.instance import Instance
 from asl.messages import first_few
 from asl.preprocess.sources.evidence import Verdict, box_verdict, doubt, length_verdict
 from asl.preprocess.sources.raw_files import VIDEO_SUFFIXES, RawVideo
@@ -61,7 +61,7 @@ class Evidence:
     def length(self, instance: Instance, file: str) -> Verdict:
         """Whether the file is as long as the instance's own; UNKNOWN for segments of a longer file."""
         raw = self.raw_videos.get(file)
-        if raw is None or instance.frame_end != -1:
+        if raw is None or instance.end_s is not None:
             return Verdict.UNKNOWN
         return length_verdict(self.published_ends.get(instance.video_id), raw.duration_s, self.fps)
 

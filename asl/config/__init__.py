@@ -12,7 +12,7 @@ from typing import Any
 
 from hydra.core.config_store import ConfigStore
 
-from asl.settings import setting
+from asl.config.setting import setting
 
 # ---------------------------------------------------------------- both programs
 

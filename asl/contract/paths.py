@@ -1,0 +1,75 @@
+"""Where things lie. The names of all files and folders that asl writes stand here."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from omegaconf import OmegaConf
+
+from asl.config.setting import setting
+
+
+@dataclass(kw_only=True)
+class Paths:
+    """The folders, relative to the working directory."""
+
+    data_dir: str = setting("data", "paths in the manifest are relative to this folder")
+    raw_dir: str = setting("${paths.data_dir}/raw", "raw videos as downloaded, searched recursively")
+    videos_dir: str = setting("${paths.data_dir}/videos", "cut clips: {split}/{gloss}/{video_id}.mp4")
+    frames_dir: str = setting("${paths.data_dir}/frames", "decoded frames of the clips, for training")
+    metadata_dir: str = setting("${paths.data_dir}/metadata", "metadata, label map, manifest and reports")
+    checkpoint_dir: str = setting("checkpoints", "last.pt, best.pt, metrics.json and training logs")
+
+    @classmethod
+    def below(cls, data_dir: Path | str) -> Paths:
+        """The usual folders below ``data_dir``."""
+        node = OmegaConf.create({"paths": OmegaConf.structured(cls(data_dir=str(data_dir)))})
+        paths: Paths = OmegaConf.to_object(node.paths)  # type: ignore[assignment]
+        return paths
+
+    def clip(self, split: str, gloss: str, video_id: str) -> Path:
+        """A clip. Its folder is the official split, also where training uses another one."""
+        return Path(self.videos_dir) / split / gloss / f"{video_id}.mp4"
+
+    def thumbnails(self, video_id: str) -> Path:
+        """Three frames of a clip in one JPEG, for the report."""
+        return Path(self.metadata_dir) / "strips" / f"{video_id}.jpg"
+
+    def manifest(self, dataset: str) -> Path:
+        """The manifest of the data set of that name."""
+        return Path(self.metadata_dir) / f"{dataset}_manifest.csv"
+
+    def label_map(self, dataset: str) -> Path:
+        """The label map of the data set of that name."""
+        return Path(self.metadata_dir) / f"{dataset}_label_map.json"
+
+    @property
+    def proof_log(self) -> Path:
+        """What was proven about clips."""
+        return Path(self.metadata_dir) / "clip_proofs.jsonl"
+
+    @property
+    def raw_videos(self) -> Path:
+        """What is known of raw files that were opened."""
+        return Path(self.metadata_dir) / "raw_videos.json"
+
+    @property
+    def errors(self) -> Path:
+        """Instances without a clip, and why."""
+        return Path(self.metadata_dir) / "preprocess_errors.csv"
+
+    @property
+    def audit(self) -> Path:
+        """What the audit found."""
+        return Path(self.metadata_dir) / "audit.json"
+
+    @property
+    def summary(self) -> Path:
+        """The numbers of the run."""
+        return Path(self.metadata_dir) / "preprocess_summary.json"
+
+    @property
+    def report(self) -> Path:
+        """The page to look at."""
+        return Path(self.metadata_dir) / "report.html"
