@@ -1,23 +1,24 @@
 """A manifest in, a trained and honestly measured model out: ``python train.py``."""
 
+from pathlib import Path
+
 import hydra
 from omegaconf import DictConfig
 
-from asl import config
-from asl.config.setting import checked, readable_errors, readable_job_errors
+from asl.config.compose import register
+from asl.config.program import job, run_program
+from asl.training.config import TrainConfig
 
-config.register()
+register(train_schema=TrainConfig)
 
 
 @hydra.main(config_path="conf", config_name="train", version_base="1.3")
 def main(cfg: DictConfig) -> None:
-    with readable_job_errors():
-        settings = checked(cfg, config.TrainConfig)
-        from asl.training.run import train  # after the configuration was found right
+    with job(cfg, TrainConfig) as config:
+        from asl.training.run import train  # imports torch, after the configuration was checked
 
-        train(settings)
+        train(config)
 
 
 if __name__ == "__main__":
-    with readable_errors():
-        main()
+    run_program(main, name="train", conf=Path(__file__).resolve().parent / "conf")

@@ -1,3 +1,53 @@
-"""asl: raw sign-language videos and WLASL metadata in, a trained and honestly measured recogniser out."""
+"""asl: raw sign-language videos and WLASL metadata in, a trained and honestly measured recogniser out.
+
+For notebooks::
+
+    from asl import ClipDataModule
+
+    data = ClipDataModule("data/metadata/wlasl100_manifest.csv")
+    trainer.fit(model, data)
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from asl.contract.label_map import read_label_map
+    from asl.contract.manifest import Clip, read_manifest
+    from asl.data.augmentation import Augmentation
+    from asl.data.datamodule import ClipDataModule
+    from asl.data.settings import DataSettings
+    from asl.training.checkpoints import read_checkpoint, restore_network
 
 __version__ = "0.1.0"
+
+__all__ = [
+    "Augmentation",
+    "Clip",
+    "ClipDataModule",
+    "DataSettings",
+    "read_checkpoint",
+    "read_label_map",
+    "read_manifest",
+    "restore_network",
+]
+
+_MODULE_OF = {
+    "Augmentation": "asl.data.augmentation",
+    "Clip": "asl.contract.manifest",
+    "ClipDataModule": "asl.data.datamodule",
+    "DataSettings": "asl.data.settings",
+    "read_checkpoint": "asl.training.checkpoints",
+    "read_label_map": "asl.contract.label_map",
+    "read_manifest": "asl.contract.manifest",
+    "restore_network": "asl.training.checkpoints",
+}
+
+
+def __getattr__(name: str) -> Any:
+    """Import what is asked for when it is asked for: torch takes seconds, and much of asl is used without."""
+    if name not in _MODULE_OF:
+        raise AttributeError(f"module 'asl' has no attribute {name!r}")
+    return getattr(import_module(_MODULE_OF[name]), name)

@@ -24,6 +24,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from asl.config.setting import setting
 from asl.contract.time_grid import grid_length
 from asl.errors import UserError
 from asl.files import temp_path
@@ -40,12 +41,12 @@ class FrameStoreError(UserError):
     """Frames that cannot be kept."""
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(kw_only=True)
 class FrameSpec:
-    """Which frames of a clip are kept, and how large; the keys of the same names in ``frames``."""
+    """Which frames of a clip are kept, and how large."""
 
-    fps: float | None = 25.0  # grid points a second; None: the file's own frames
-    short_side: int = 128  # pixels of the shorter side; smaller pictures stay as they are
+    fps: float | None = setting(25.0, "time grid of the kept frames; null: native frames", gt=0)
+    short_side: int = setting(128, "pixels of the shorter side; smaller pictures stay as they are", ge=16)
 
     @property
     def name(self) -> str:
@@ -64,6 +65,13 @@ class FrameSpec:
     def count(self, duration_s: float, num_frames: int) -> int:
         """How many frames of a clip are kept."""
         return num_frames if self.fps is None else grid_length(round(duration_s, 6), self.fps)
+
+
+@dataclass(kw_only=True)
+class FrameSettings(FrameSpec):
+    """Decoded frames that preprocessing keeps for training; both programs need the same settings."""
+
+    enabled: bool = setting(True, "keep them; false: training decodes clips whenever they are drawn")
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -39,6 +39,7 @@ class Clip:
     end_s: float
     match: str = ""  # how the source is known: video_id, youtube_id, url_name or evidence
     flags: str = ""  # words of FLAGS, separated by spaces
+    copies: str = ""  # video_ids of clips that show the same video, separated by spaces
 
 
 #: What an audit may say of a clip.
@@ -48,6 +49,18 @@ FLAGS = {
     "conflict": "the same video stands for another gloss",
     "duplicate": "the same video is in the same split under the same gloss",
 }
+
+#: Those that speak of copies: they depend on the splits.
+COPY_FLAGS = ("leakage", "conflict", "duplicate")
+
+
+def copy_flags(first: tuple[str, str], second: tuple[str, str]) -> set[str]:
+    """The flags of two clips that show the same video, each given as ``(split, gloss)``."""
+    flags = {"leakage"} if first[0] != second[0] else set()
+    if first[1] != second[1]:
+        flags.add("conflict")
+    return flags or {"duplicate"}
+
 
 COLUMNS = tuple(field.name for field in dataclasses.fields(Clip))
 _REQUIRED = tuple(field.name for field in dataclasses.fields(Clip) if field.default is dataclasses.MISSING)

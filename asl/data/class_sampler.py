@@ -1,4 +1,8 @@
-"""In which order clips are drawn: one list for a (seed, epoch), of which each rank takes its share."""
+"""The order in which clips are drawn: one list for each (seed, epoch), of which each rank has a share.
+
+The samplers are subclasses of ``DistributedSampler``, because Lightning replaces every other sampler when a
+Trainer runs on several devices.
+"""
 
 from __future__ import annotations
 
@@ -8,15 +12,15 @@ from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
-from torch.utils.data import Sampler
+from torch.utils.data import Dataset, DistributedSampler
 
 
 class Draw(NamedTuple):
-    """One clip to read. It travels to whichever worker reads it, so the worker needs no state."""
+    """One clip to read, with all that the worker that reads it must know."""
 
-    clip: int  # its place in the data set
+    clip_index: int  # in the data set
     entropy: tuple[int, ...] | None = None  # seeds its jitter and augmentation; None: evaluation
-    valid: bool = True  # False: only there so that all ranks make the same number of steps
+    valid: bool = True  # False: repeated so that all ranks make the same number of steps; not measured
 
 
 def class_weights(labels: Sequence[int]) -> npt.NDArray[np.float64]:
@@ -29,55 +33,55 @@ def class_weights(labels: Sequence[int]) -> npt.NDArray[np.float64]:
     return weights / weights.sum()
 
 
-class TrainSampler(Sampler[Draw]):
-    """Clips of one epoch, ``ceil(clips / ranks)`` for each rank.
+class TrainSampler(DistributedSampler[Draw]):
+    """The training clips of one epoch, ``ceil(clips / ranks)`` for each rank.
 
-    Balanced: drawn with replacement by :func:`class_weights`. Otherwise: a permutation, begun again
-    where the number of ranks does not divide it.
+    Balanced: drawn with replacement by :func:`class_weights`. Otherwise a permutation, whose beginning is
+    repeated if the number of ranks does not divide it.
 
-    Lightning calls ``set_epoch`` before each epoch, also before the first one after a resume; the
-    order is a function of (seed, epoch) alone, so a resumed run goes on as it would have.
+    Lightning calls ``set_epoch`` before each epoch, also before the first one after a resume. The order
+    depends on (seed, epoch) alone, so a resumed run draws what the uninterrupted one would have drawn.
     """
 
     def __init__(
         self, labels: Sequence[int], *, balance: bool, seed: int, rank: int = 0, num_ranks: int = 1
     ) -> None:
+        super().__init__(_Indices(len(labels)), num_ranks, rank, seed=seed)
         self._weights = class_weights(labels) if balance else None
         self._num_clips = len(labels)
-        self._seed, self._rank, self._num_ranks = seed, rank, num_ranks
-        self._epoch = 0
-
-    def set_epoch(self, epoch: int) -> None:
-        self._epoch = epoch
-
-    def __len__(self) -> int:
-        return -(-self._num_clips // self._num_ranks)
 
     def __iter__(self) -> Iterator[Draw]:
-        rng = np.random.default_rng([self._seed, self._epoch])
-        total = len(self) * self._num_ranks
+        rng = np.random.default_rng([self.seed, self.epoch])
         if self._weights is None:
-            order = np.resize(rng.permutation(self._num_clips), total)
+            order = np.resize(rng.permutation(self._num_clips), self.total_size)
         else:
-            order = rng.choice(self._num_clips, size=total, p=self._weights)
-        for place in range(self._rank, total, self._num_ranks):
-            # From 1: numpy takes (seed, epoch) for (seed, epoch, 0), and that one drew the order.
-            yield Draw(int(order[place]), entropy=(self._seed, self._epoch, place + 1))
+            order = rng.choice(self._num_clips, size=self.total_size, p=self._weights)
+        for position in range(self.rank, self.total_size, self.num_replicas):
+            # From 1: numpy takes (seed, epoch) for (seed, epoch, 0), which has drawn the order.
+            yield Draw(int(order[position]), entropy=(self.seed, self.epoch, position + 1))
 
 
-class EvaluationSampler(Sampler[Draw]):
+class EvaluationSampler(DistributedSampler[Draw]):
     """Every clip once over all ranks, in order.
 
-    All ranks must make the same number of steps, so the shorter ones repeat a clip that is marked as
-    not valid.
+    All ranks must make the same number of steps, so the shorter ones repeat a clip that is marked as not
+    valid.
     """
 
     def __init__(self, num_clips: int, *, rank: int = 0, num_ranks: int = 1) -> None:
-        self._num_clips, self._rank, self._num_ranks = num_clips, rank, num_ranks
-
-    def __len__(self) -> int:
-        return -(-self._num_clips // self._num_ranks)
+        super().__init__(_Indices(num_clips), num_ranks, rank, shuffle=False)
+        self._num_clips = num_clips
 
     def __iter__(self) -> Iterator[Draw]:
-        for place in range(self._rank, len(self) * self._num_ranks, self._num_ranks):
-            yield Draw(place % self._num_clips, valid=place < self._num_clips)
+        for position in range(self.rank, self.total_size, self.num_replicas):
+            yield Draw(position % self._num_clips, valid=position < self._num_clips)
+
+
+class _Indices(Dataset[Draw]):
+    """What DistributedSampler asks of a data set: its length."""
+
+    def __init__(self, count: int) -> None:
+        self._count = count
+
+    def __len__(self) -> int:
+        return self._count

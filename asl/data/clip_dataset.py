@@ -1,4 +1,4 @@
-"""What a batch is made of, by the way in which frames come: whole clips, or places of frames."""
+"""Data sets for the DataLoader: clips read one by one, or indices of frames that lie on the device."""
 
 from __future__ import annotations
 
@@ -13,44 +13,25 @@ from torch.utils.data import Dataset, get_worker_info
 
 from asl.contract.manifest import Clip
 from asl.data.class_sampler import Draw
+from asl.data.clip_files import clip_paths
 from asl.data.frames_on_device import FramesOnDevice
-from asl.data.reader import ClipError, read_clip
+from asl.data.readers.base import ClipReader
 from asl.data.sampling import Sampling, draw_frames
-from asl.data.stored_frames import FrameStore, read_stored_clip
 from asl.data.transforms import NUM_UNIFORMS
-from asl.messages import listed_lines
 
 Batch = dict[str, Tensor]
 
 
-def clip_paths(clips: Sequence[Clip], data_dir: Path) -> list[Path]:
-    """The file of each clip.
-
-    Raises:
-        ClipError: if any is missing, naming the first few and how many.
-    """
-    paths = [data_dir / clip.path for clip in clips]
-    missing = [(clip, path) for clip, path in zip(clips, paths, strict=True) if not path.is_file()]
-    if missing:
-        named = listed_lines(f"{clip.video_id}: {path}" for clip, path in missing)
-        raise ClipError(
-            f"{len(missing)} of {len(clips)} clips in the manifest have no file:\n{named}\n"
-            "Write the clips and the manifest anew with: python preprocess.py "
-            "(paths in the manifest are relative to paths.data_dir)"
-        )
-    return paths
-
-
 class ClipDataset(Dataset[Batch]):
-    """Clips of one split, read when drawn.
+    """Clips of one split, read when they are drawn.
 
     Args:
         clips: rows of the manifest.
-        data_dir: what their paths are relative to.
+        data_dir: their paths are relative to it.
+        reader: reads their frames.
         sampling: which frames are drawn.
-        resize: height, width of the frames.
+        size: height, width of the frames.
         speed: least and most of training clips.
-        store: decoded frames, all there; None: clips are decoded.
         num_workers: reader processes.
 
     Raises:
@@ -62,18 +43,18 @@ class ClipDataset(Dataset[Batch]):
         clips: Sequence[Clip],
         *,
         data_dir: Path,
+        reader: ClipReader,
         sampling: Sampling,
-        resize: tuple[int, int],
-        speed: tuple[float, float] = (1.0, 1.0),
-        store: FrameStore | None = None,
+        size: tuple[int, int],
+        speed: Sequence[float] = (1.0, 1.0),
         num_workers: int = 0,
     ) -> None:
         self.clips = list(clips)
         self.files = clip_paths(clips, data_dir)
-        self._read = read_clip if store is None else read_stored_clip
-        self._paths = self.files if store is None else [store.path(clip) for clip in clips]
-        self._sampling, self._resize, self._speed = sampling, resize, speed
-        # What each worker reads at the moment (-1: nothing), to name the clip if it hangs or crashes.
+        self._reader = reader
+        self._sources = [reader.source(clip, file) for clip, file in zip(self.clips, self.files, strict=True)]
+        self._sampling, self._size, self._speed = sampling, size, speed
+        # The clip that each worker is reading, -1 if none: to name it if the worker hangs or crashes.
         self._reading = torch.full((max(1, num_workers),), -1).share_memory_()
 
     def __len__(self) -> int:
@@ -81,16 +62,16 @@ class ClipDataset(Dataset[Batch]):
 
     def __getitem__(self, draw: Draw) -> Batch:
         """One clip: ``video`` (T, H, W, C) uint8, ``label``, ``uniforms`` (NUM_UNIFORMS,), ``valid``."""
-        clip = self.clips[draw.clip]
-        uniforms, rng = _uniforms(draw)
+        clip = self.clips[draw.clip_index]
+        uniforms, rng = _random_numbers(draw)
         worker = get_worker_info()
         slot = worker.id if worker else 0
-        self._reading[slot] = draw.clip
-        frames = self._read(
+        self._reading[slot] = draw.clip_index
+        frames = self._reader.read(
             clip,
-            self._paths[draw.clip],
+            self._sources[draw.clip_index],
             sampling=self._sampling,
-            resize=self._resize,
+            size=self._size,
             speed=self._speed,
             rng=rng,
         )
@@ -103,18 +84,18 @@ class ClipDataset(Dataset[Batch]):
         }
 
     def being_read(self) -> list[str]:
-        """The clips that workers had begun and not finished, as ``video_id: path``."""
+        """The clips that workers have begun and not finished, as ``video_id: path``."""
         indices = [int(i) for i in self._reading if i >= 0]
-        return [f"{self.clips[i].video_id}: {self._paths[i]}" for i in indices]
+        return [f"{self.clips[i].video_id}: {self._sources[i]}" for i in indices]
 
 
-class DrawnFrames(Dataset[Batch]):
-    """Clips of one split whose frames are on the device: draws alone, a whole batch at a time.
+class FrameIndexDataset(Dataset[Batch]):
+    """Clips of one split whose frames lie on the device: indices of drawn frames, a whole batch at a time.
 
     Args:
         clips: rows of the manifest.
-        frames: where the device keeps theirs, among others'.
-        first: place of the first of these clips among all that ``frames`` holds.
+        frames: the frames of these and other clips on the device.
+        first: index of the first of these clips among all clips of ``frames``.
         sampling: which frames are drawn.
         speed: least and most of training clips.
     """
@@ -126,7 +107,7 @@ class DrawnFrames(Dataset[Batch]):
         *,
         first: int,
         sampling: Sampling,
-        speed: tuple[float, float],
+        speed: Sequence[float],
     ) -> None:
         self._sampling, self._speed = sampling, speed
         self._durations_s = [clip.duration_s for clip in clips]
@@ -138,29 +119,29 @@ class DrawnFrames(Dataset[Batch]):
         return len(self._durations_s)
 
     def __getitems__(self, draws: Sequence[Draw]) -> Batch:
-        """One batch: ``frames`` (B, T) int64, places in the device's tensor, and the rest as elsewhere."""
+        """One batch: ``frames`` (B, T) int64, indices into the device's tensor; the rest as ClipDataset's."""
         frames = np.empty((len(draws), self._sampling.clip_len), np.int64)
         uniforms = np.empty((len(draws), NUM_UNIFORMS), np.float32)
         for row, draw in enumerate(draws):
-            uniforms[row], rng = _uniforms(draw)
-            times_s, duration_s = self._times_s[draw.clip], self._durations_s[draw.clip]
+            uniforms[row], rng = _random_numbers(draw)
+            times_s, duration_s = self._times_s[draw.clip_index], self._durations_s[draw.clip_index]
             frames[row] = draw_frames(times_s, duration_s, self._sampling, rng, speed=self._speed)
-            frames[row] += self._offsets[draw.clip]
+            frames[row] += self._offsets[draw.clip_index]
         return {
             "frames": torch.from_numpy(frames),
-            "label": torch.from_numpy(self._labels[[draw.clip for draw in draws]]),
+            "label": torch.from_numpy(self._labels[[draw.clip_index for draw in draws]]),
             "uniforms": torch.from_numpy(uniforms),
             "valid": torch.tensor([draw.valid for draw in draws]),
         }
 
 
-def as_it_is(batch: Batch) -> Batch:
-    """What DataLoader does with a batch of :class:`DrawnFrames`: nothing."""
+def already_a_batch(batch: Batch) -> Batch:
+    """The collate function for :class:`FrameIndexDataset`, whose items are batches."""
     return batch
 
 
-def _uniforms(draw: Draw) -> tuple[npt.NDArray[np.float64], np.random.Generator | None]:
-    """A draw's numbers for augmentation, and what jitters its frames; zeros and None in evaluation."""
+def _random_numbers(draw: Draw) -> tuple[npt.NDArray[np.float64], np.random.Generator | None]:
+    """The numbers that augment a clip, and a generator to jitter its frames; zeros and None in evaluation."""
     if draw.entropy is None:
         return np.zeros(NUM_UNIFORMS), None
     rng = np.random.default_rng(draw.entropy)

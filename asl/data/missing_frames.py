@@ -24,7 +24,8 @@ from asl.contract.frame_store import (
     write_frames,
 )
 from asl.contract.manifest import Clip
-from asl.data.reader import read_all_frames, scalable, unreadable
+from asl.data.clip_files import unreadable
+from asl.data.readers.decord import scalable
 from asl.errors import UserError
 from asl.workers import Failed, run_each
 

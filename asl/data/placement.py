@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 import torch
@@ -18,17 +18,6 @@ DEVICE, HOST, AUTO = "device", "host", "auto"
 _USABLE = 0.9  # of a device's free memory; the rest is lost to fragments
 _SHARE_OF_RAM = 0.25  # what placement=auto takes without being asked
 
-# For a step of training R(2+1)D, at width 64. Of each convolution autograd keeps what went into the batch
-# norm and what came out, so many numbers per position of half the size in the stem and in each block (of two
-# (2+1)D convolutions) of the first stage; each later stage has a quarter of the one before.
-_STEM_NUMBERS = 2 * (45 + 64)
-_BLOCK_NUMBERS = 2 * 2 * (144 + 64)
-_PIXELS_PER_POSITION = 4
-_MORE = 1.07  # shortcuts, and what kernels need meanwhile
-_PICTURES_PER_PIXEL = 150  # frames as floats: the uncropped ones, and some ten steps of augmentation
-_FIXED = 2 << 30  # weights, gradients, AdamW's moments, cuDNN's workspace, the CUDA context
-_FULL_WIDTH = 64
-
 
 @dataclass(frozen=True)
 class Placement:
@@ -41,26 +30,6 @@ class Placement:
 def frames_bytes(clips: Iterable[Clip], spec: FrameSpec, size: tuple[int, int]) -> int:
     """Bytes of all clips' frames, each of ``size`` (height, width) pixels."""
     return sum(spec.count(clip.duration_s, clip.num_frames) for clip in clips) * size[0] * size[1] * 3
-
-
-def training_reserve(
-    *, batch_size: int, clip_len: int, crop_size: int, width: int, layers: Sequence[int], full_precision: bool
-) -> int:
-    """About how many bytes a training step takes on the device beside the frames.
-
-    Args:
-        batch_size: clips a step and device.
-        clip_len: frames a clip.
-        crop_size: height and width of what the model sees.
-        width: ``model.width``.
-        layers: ``model.layers``, blocks by stage.
-        full_precision: activations of 4 bytes instead of 2.
-    """
-    pixels = batch_size * clip_len * crop_size**2
-    blocks = sum(count / 4**stage for stage, count in enumerate(layers))
-    numbers = (_STEM_NUMBERS + _BLOCK_NUMBERS * blocks) * width / _FULL_WIDTH / _PIXELS_PER_POSITION
-    activations = numbers * _MORE * (4 if full_precision else 2)
-    return round(pixels * (activations + _PICTURES_PER_PIXEL)) + _FIXED
 
 
 def free_memory(device: torch.device) -> int:

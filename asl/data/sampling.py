@@ -1,4 +1,4 @@
-"""Which frames of a clip the model sees: pure functions of numbers.
+"""Which frames of a clip the model sees. Pure functions of numbers.
 
 Time is cut into a grid of ``fps`` points a second, whatever the frame rate of the file, so that a
 sign of one second looks the same at 23.976, 25, 30 or a varying number of frames a second::
@@ -8,25 +8,35 @@ sign of one second looks the same at 23.976, 25, 30 or a varying number of frame
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
 
+from asl.config.setting import setting
 from asl.contract.time_grid import frames_on_display, grid_length
 
 Indices = npt.NDArray[np.int64]
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(kw_only=True)
 class Sampling:
-    """How frames are drawn; the keys of the same names in ``data``."""
+    """Which frames of a clip are drawn."""
 
-    fps: float | None = 25.0  # grid points a second; None: the file's own frames are the grid
-    clip_len: int = 32  # frames drawn
-    frame_stride: int = 2  # grid points from one drawn frame to the next
-    pad: str = "edge"  # edge | loop, for clips shorter than the window
-    long: str = "uniform"  # uniform | window, for longer ones
+    fps: float | None = setting(25.0, "time grid on which frames are drawn; null: native frames", gt=0)
+    clip_len: int = setting(32, "frames a clip", ge=1)
+    frame_stride: int = setting(2, "grid points from one drawn frame to the next", ge=1)
+    pad: str = setting(
+        "edge",
+        "clips shorter than clip_len x frame_stride: repeat the last frame, or start over",
+        choices=["edge", "loop"],
+    )
+    long: str = setting(
+        "uniform",
+        "longer clips: spread over the whole clip, or one window of clip_len x frame_stride",
+        choices=["uniform", "window"],
+    )
 
     @property
     def window(self) -> int:
@@ -70,7 +80,7 @@ def grid_positions(
             start = 0 if rng is None else int(rng.integers(most + 1))
         else:
             start = slack // 2 if rng is None else int(rng.integers(slack + 1))
-        return _inside(start + positions, length, sampling)
+        return _padded(start + positions, length, sampling)
     covered = length * speed
     room = max(0.0, length - covered)
     begin = room * (0.5 if rng is None else rng.random()) if room else 0.0
@@ -79,18 +89,18 @@ def grid_positions(
     positions = drawn.astype(np.int64)
     if speed <= 1:
         return np.minimum(positions, length - 1)  # rounding can reach the end
-    return _inside(positions, length, sampling)
+    return _padded(positions, length, sampling)
 
 
-def _inside(positions: Indices, length: int, sampling: Sampling) -> Indices:
-    """Padding: positions past the end start over, or stay at the last frame."""
+def _padded(positions: Indices, length: int, sampling: Sampling) -> Indices:
+    """Padding: positions past the end start over (loop) or stay at the last frame (edge)."""
     return positions % length if sampling.pad == "loop" else np.minimum(positions, length - 1)
 
 
-def draw_speed(speed: tuple[float, float], rng: np.random.Generator | None) -> float:
-    """A speed in ``[least, most]``, twice as fast as likely as half as fast; 1 without ``rng``.
+def draw_speed(speed: Sequence[float], rng: np.random.Generator | None) -> float:
+    """A speed in ``[least, most]``, uniform in its logarithm; 1 without ``rng``.
 
-    Where there is nothing to choose no random number is taken.
+    If ``least == most``, no random number is drawn.
     """
     least, most = speed
     if rng is None:
@@ -104,7 +114,7 @@ def draw_frames(
     sampling: Sampling,
     rng: np.random.Generator | None = None,
     *,
-    speed: tuple[float, float] = (1.0, 1.0),
+    speed: Sequence[float] = (1.0, 1.0),
 ) -> Indices:
     """Frame numbers of one clip, ``(clip_len,)`` int64.
 

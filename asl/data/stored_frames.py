@@ -1,39 +1,39 @@
-"""Clips whose frames were decoded beforehand: which are drawn, and all at one size."""
+"""Frames that were decoded beforehand: where they lie, and how they are opened and scaled."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
-import torch
-import torch.nn.functional as F
-from torch import Tensor
 
 from asl.contract.frame_store import Frames, FrameSpec, frames_path, open_frames
 from asl.contract.manifest import Clip
-from asl.data.reader import unreadable
-from asl.data.sampling import Sampling, draw_frames
+from asl.data.clip_files import unreadable
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 
 @dataclass(frozen=True, kw_only=True)
 class FrameStore:
-    """Where decoded frames lie, and which they are."""
+    """The folder with decoded frames, and which frames they are."""
 
     folder: Path
     spec: FrameSpec
 
     def path(self, clip: Clip) -> Path:
-        """The file of a clip's frames."""
+        """The file with a clip's frames."""
         return frames_path(self.folder, self.spec, clip.video_id)
 
 
 def open_stored(clip: Clip, path: Path) -> tuple[Frames, npt.NDArray[np.float64]]:
-    """A clip's frames ``(T, H, W, C)`` uint8, mapped into memory, and their times ``(T,)`` in seconds.
+    """A clip's frames ``(T, H, W, C)`` uint8, memory-mapped, and their times ``(T,)`` in seconds.
 
     Raises:
-        ClipError: the file has vanished or was changed.
+        ClipError: the file is missing or was changed.
     """
     try:
         return open_frames(path)
@@ -41,42 +41,14 @@ def open_stored(clip: Clip, path: Path) -> tuple[Frames, npt.NDArray[np.float64]
         raise unreadable(clip, path, str(error) or type(error).__name__) from error
 
 
-def read_stored_clip(
-    clip: Clip,
-    path: Path,
-    *,
-    sampling: Sampling,
-    resize: tuple[int, int],
-    speed: tuple[float, float] = (1.0, 1.0),
-    rng: np.random.Generator | None = None,
-) -> npt.NDArray[np.uint8]:
-    """What :func:`asl.data.reader.read_clip` gives, of frames that were decoded beforehand.
-
-    Args:
-        clip: its row of the manifest.
-        path: its file of frames.
-        sampling: which frames.
-        resize: height, width in pixels.
-        speed: least and most, of which one is drawn.
-        rng: jitters the choice of frames; None takes the middle.
-
-    Returns:
-        ``(T, H, W, C)`` uint8 RGB with ``T = sampling.clip_len``.
-
-    Raises:
-        ClipError: the file of frames has vanished or was changed.
-    """
-    frames, times_s = open_stored(clip, path)
-    drawn = frames[draw_frames(times_s, clip.duration_s, sampling, rng, speed=speed)]
-    return scaled(torch.from_numpy(drawn), resize).numpy()
-
-
 def scaled(frames: Tensor, size: tuple[int, int]) -> Tensor:
-    """Frames ``(T, H, W, C)`` uint8 on the host, at ``size`` (height, width), whatever their aspect ratio.
+    """Frames ``(T, H, W, C)`` uint8 on the host, scaled to ``size`` (height, width) regardless of aspect.
 
-    In bytes throughout, which is as good as in floats, several times as fast, and gives the same
-    pictures wherever the batches are put together.
+    Computed in uint8, which is as good as in floats, several times as fast, and gives the same pictures in
+    whichever process it runs.
     """
+    import torch.nn.functional as F  # takes seconds to import; FrameStore is needed without it
+
     if tuple(frames.shape[1:3]) == size:
         return frames
     pictures = F.interpolate(frames.permute(0, 3, 1, 2), size=size, mode="bilinear", antialias=True)

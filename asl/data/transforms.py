@@ -1,18 +1,20 @@
-"""Whole batches of uint8 frames -> what the model sees, on the device that the batch lies on.
+"""Batch transforms: uint8 frames to normalised float clips, on the batch's device.
 
-Chance enters as numbers in [0, 1) drawn with each clip, so these are pure functions: the same clip
-and the same numbers give the same picture on every device, in every process and after a resume.
+They are pure functions. What is random enters as uniform numbers in [0, 1), drawn with each clip: the same
+clip and the same numbers give the same picture on every device, in every process and after a resume.
 """
 
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
 from functools import cache
 
+import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor
+
+from asl.data.augmentation import Augmentation
 
 # torchvision's preset for all its Kinetics-400 video ResNets:
 # torchvision/transforms/_presets.py, class VideoClassification.
@@ -25,20 +27,7 @@ _LUMA = (0.299, 0.587, 0.114)  # ITU-R BT.601, as in torchvision's rgb_to_graysc
 # rotation, mixing.
 NUM_UNIFORMS = 10
 
-
-@dataclass(frozen=True, kw_only=True)
-class Augmentation:
-    """How strongly training clips are changed; the keys of the same names in ``augment``."""
-
-    hflip: bool = False
-    scale: tuple[float, float] = (0.6, 1.0)
-    ratio: tuple[float, float] = (0.75, 1.3333)
-    brightness: float = 0.2
-    contrast: float = 0.2
-    saturation: float = 0.2
-    rotation: float = 0.0  # degrees to either side
-    mixup: float = 0.0  # alpha of the Beta distribution; 0: never
-    speed: tuple[float, float] = (0.9, 1.1)  # see frame_sampling.py, where it is done
+_QUANTILES = 1025  # of the Beta distribution of mixup
 
 
 def augment(video: Tensor, uniforms: Tensor, *, crop_size: int, augmentation: Augmentation) -> Tensor:
@@ -158,13 +147,14 @@ def mix_clips(clips: Tensor, uniforms: Tensor, *, alpha: float) -> tuple[Tensor,
 
 @cache
 def _beta_quantiles(alpha: float, device: torch.device) -> Tensor:
-    """The Beta(alpha, alpha) distribution as what it is below with chance 0, 1/1024, ..., 1: ``(1025,)``.
+    """Quantiles 0, 1/1024, ..., 1 of the Beta(alpha, alpha) distribution: ``(1025,)`` float32.
 
-    Kept, as bringing it to a device waits for all that the device has to do.
+    Of a million draws, which gives each to about 0.001. Cached, because a copy to a device waits for all
+    work that is queued there.
     """
-    from scipy.special import betaincinv  # only if mixup is asked for
-
-    return torch.tensor([float(betaincinv(alpha, alpha, step / 1024)) for step in range(1025)], device=device)
+    drawn = np.random.default_rng(0).beta(alpha, alpha, 1 << 20)
+    quantiles = np.quantile(drawn, np.linspace(0, 1, _QUANTILES))
+    return torch.tensor(quantiles, dtype=torch.float32, device=device)
 
 
 def _jitter_colour(clips: Tensor, uniforms: Tensor, augmentation: Augmentation) -> Tensor:

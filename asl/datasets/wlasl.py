@@ -13,7 +13,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 from asl.config.setting import setting
 from asl.contract.manifest import SPLITS
@@ -33,6 +33,11 @@ class Wlasl(SignDataset):
         "the authors' nslt_*.json, whose lengths help to tell whose a raw file is; auto: "
         "nslt_{num_glosses}.json beside the metadata if it is there; null: do without",
     )
+
+    MOVED_KEYS: ClassVar[dict[str, str]] = {
+        key: f"Splits are made when the manifest is read: python train.py data.{key}=..."
+        for key in ("split", "folds", "fold")
+    }
 
     def load(self) -> Metadata:
         """Read the JSON files. Raises MetadataError."""

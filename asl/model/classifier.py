@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable
 from typing import Any
 
@@ -10,10 +9,10 @@ import numpy as np
 import pytorch_lightning as pl
 import torch
 from torch import Tensor, nn
-from torch.optim import AdamW, Optimizer
-from torch.optim.lr_scheduler import LambdaLR
+from torch.optim import Optimizer
 
 from asl.evaluation.metrics import SplitMetrics
+from asl.model.optimizer import OptimizerSettings, warmup_cosine
 
 Batch = dict[str, Tensor]
 
@@ -28,10 +27,7 @@ class SignClassifier(pl.LightningModule):
         model: ``(B, 3, T, H, W)`` -> ``(B, num_classes)``.
         loss: logits and labels -> scalar.
         num_classes: glosses.
-        lr: peak learning rate.
-        weight_decay: of AdamW; biases and norms are left out.
-        warmup_epochs: of linear warm-up; the cosine falls to zero at the last step.
-        fused: fused AdamW, on a GPU and without loss scaling.
+        optimizer: AdamW's settings and the schedule's.
         channels_last: keep parameters and clips in channels-last order.
         seed: each epoch's dropout starts from (seed, epoch, rank), so that a resumed run repeats it.
         portable: plain numbers, strings and lists saved in every checkpoint under ``asl``.
@@ -43,10 +39,7 @@ class SignClassifier(pl.LightningModule):
         loss: nn.Module,
         *,
         num_classes: int,
-        lr: float,
-        weight_decay: float,
-        warmup_epochs: float,
-        fused: bool = True,
+        optimizer: OptimizerSettings,
         channels_last: bool = True,
         seed: int = 0,
         portable: dict[str, Any] | None = None,
@@ -56,8 +49,7 @@ class SignClassifier(pl.LightningModule):
         self._layout = torch.channels_last_3d if channels_last else torch.contiguous_format
         self.model, self.loss = model.to(memory_format=self._layout), loss
         self._compiled: Callable[[Tensor], Tensor] | None = None
-        self._lr, self._weight_decay, self._warmup_epochs = lr, weight_decay, warmup_epochs
-        self._fused = fused
+        self._optimizer = optimizer
         self._seed, self._portable = seed, portable or {}
         self.val_metrics, self.test_metrics = SplitMetrics(num_classes), SplitMetrics(num_classes)
 
@@ -124,12 +116,11 @@ class SignClassifier(pl.LightningModule):
         self.log(f"{split}_loss", metrics.loss, on_epoch=True)
 
     def configure_optimizers(self) -> Any:
-        # With loss scaling a fused AdamW unscales by itself, after the gradients were to be clipped.
-        fused = self._fused and self.device.type == "cuda" and self.trainer.precision != "16-mixed"
-        optimizer = AdamW(_decay_groups(self.model, self._weight_decay), lr=self._lr, fused=fused)
-        optimizer.register_load_state_dict_pre_hook(_own_kernel)
+        # With loss scaling a fused AdamW unscales the gradients itself, after they were to be clipped.
+        fused = self.device.type == "cuda" and self.trainer.precision != "16-mixed"
+        optimizer = self._optimizer.build(self.model, fused=fused)
         steps = int(self.trainer.estimated_stepping_batches)
-        warmup = round(self._warmup_epochs * steps / (self.trainer.max_epochs or 1))
+        warmup = round(self._optimizer.warmup_epochs * steps / (self.trainer.max_epochs or 1))
         return {
             "optimizer": optimizer,
             "lr_scheduler": {"scheduler": warmup_cosine(optimizer, warmup, steps), "interval": "step"},
@@ -154,33 +145,6 @@ class SignClassifier(pl.LightningModule):
         }
         # Checkpoints are written at the end of an epoch, before Lightning counts it as finished.
         checkpoint["asl"] = {**self._portable, "epoch": self.current_epoch + 1, "metrics": metrics}
-
-
-def warmup_cosine(optimizer: Optimizer, warmup: int, steps: int) -> LambdaLR:
-    """Linear from ``1 / warmup`` to 1 over ``warmup`` steps, then a half cosine to 0 at ``steps``."""
-    return LambdaLR(optimizer, lambda step: _factor(step, warmup, steps))
-
-
-def _factor(step: int, warmup: int, steps: int) -> float:
-    if step < warmup:
-        return (step + 1) / warmup
-    done = (step - warmup) / max(1, steps - warmup)
-    return 0.5 * (1 + math.cos(math.pi * min(1.0, done)))
-
-
-def _decay_groups(model: nn.Module, weight_decay: float) -> list[dict[str, Any]]:
-    """Matrices and kernels decay; biases and norms, which have one dimension, do not."""
-    parameters = [p for p in model.parameters() if p.requires_grad]
-    return [
-        {"params": [p for p in parameters if p.ndim > 1], "weight_decay": weight_decay},
-        {"params": [p for p in parameters if p.ndim <= 1], "weight_decay": 0.0},
-    ]
-
-
-def _own_kernel(optimizer: Optimizer, state: dict[str, Any]) -> dict[str, Any]:
-    """A checkpoint says ``fused`` as it was where it was written, perhaps on another device."""
-    fused = optimizer.defaults["fused"]
-    return {**state, "param_groups": [{**group, "fused": fused} for group in state["param_groups"]]}
 
 
 def _mixed(*numbers: int) -> int:

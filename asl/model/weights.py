@@ -8,19 +8,13 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor
-from torchvision.models import video as torchvision_video
+from torch import Tensor, nn
+from torchvision.models import WeightsEnum
 
 from asl.errors import UserError
 from asl.messages import listed_lines
-from asl.model.video_resnet import VideoResNet
+from asl.model.networks.base import KINETICS, NetworkSettings
 
-KINETICS = "kinetics400"
-_KINETICS_WEIGHTS = {
-    "r2plus1d": torchvision_video.R2Plus1D_18_Weights.KINETICS400_V1,
-    "r3d": torchvision_video.R3D_18_Weights.KINETICS400_V1,
-    "mc3": torchvision_video.MC3_18_Weights.KINETICS400_V1,
-}
 _CLASSIFIER = "fc."
 _MODULE_PREFIX = "model."  # under which the LightningModule of an asl checkpoint keeps the network
 _NAMED = 6  # differences named in a message
@@ -30,13 +24,13 @@ class WeightsError(UserError):
     """Weights that cannot be had or do not fit."""
 
 
-def load_weights(model: VideoResNet, weights: str, *, name: str) -> list[str]:
-    """Start ``model`` from ``weights``; its classifier stays as it is where the sizes differ.
+def load_weights(model: nn.Module, weights: str, settings: NetworkSettings) -> list[str]:
+    """Load ``weights`` into ``model``. The classifier keeps its own if the sizes differ.
 
     Args:
         model: changed in place.
         weights: ``kinetics400`` or a file: a torchvision-style state dict or an asl checkpoint.
-        name: the model's name, which chooses the Kinetics weights.
+        settings: of the network; they know its Kinetics weights.
 
     Returns:
         Names of the parameters that were left as they were: the classifier's, or none.
@@ -44,7 +38,7 @@ def load_weights(model: VideoResNet, weights: str, *, name: str) -> list[str]:
     Raises:
         WeightsError: no network, no such file, a damaged file, or other shapes or names.
     """
-    state = kinetics_state(name) if weights == KINETICS else read_state(Path(weights))
+    state = kinetics_state(settings) if weights == KINETICS else read_state(Path(weights))
     own = model.state_dict()
     left = [key for key in own if key.startswith(_CLASSIFIER) and _shape(state, key) != own[key].shape]
     if left:
@@ -59,7 +53,7 @@ def load_weights(model: VideoResNet, weights: str, *, name: str) -> list[str]:
     ]
     if differences:
         raise WeightsError(
-            f"model.weights={weights} does not fit model.name={name} of this width and these layers:\n"
+            f"model.weights={weights} does not fit model={settings.name} with these settings:\n"
             f"{listed_lines(differences, _NAMED)}\n"
             "Set the model's keys to those of the weights, or model.weights=null for random ones"
         )
@@ -67,13 +61,18 @@ def load_weights(model: VideoResNet, weights: str, *, name: str) -> list[str]:
     return left
 
 
-def kinetics_state(name: str) -> dict[str, Tensor]:
+def kinetics_state(settings: NetworkSettings) -> dict[str, Tensor]:
     """torchvision's Kinetics-400 weights, downloaded once into torch's cache, checked by their hash.
 
     Raises:
-        WeightsError: they are not in the cache and cannot be downloaded.
+        WeightsError: there are none for this network, or they are not in the cache and cannot be downloaded.
     """
-    weights = _KINETICS_WEIGHTS[name]
+    weights: WeightsEnum | None = settings.kinetics_weights()
+    if weights is None:
+        raise WeightsError(
+            f"model.weights={KINETICS}: there are no such weights for model={settings.name}. Set "
+            "model.weights=null for random ones, or name a file"
+        )
     cached = Path(torch.hub.get_dir()) / "checkpoints" / Path(weights.url).name
     try:
         state: dict[str, Tensor] = weights.get_state_dict(progress=True, check_hash=True, weights_only=True)

@@ -2,19 +2,34 @@
 
 from __future__ import annotations
 
+import dataclasses
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import pytorch_lightning as pl
 import torch
+from hydra.utils import get_class
 from lightning_fabric.plugins.io.torch_io import TorchCheckpointIO
 from pytorch_lightning.callbacks import Checkpoint
+from torch import nn
 
+from asl.data.sampling import Sampling
+from asl.data.settings import DataSettings
+from asl.data.transforms import KINETICS_MEAN, KINETICS_STD
 from asl.errors import UserError
 from asl.files import atomic_copy, atomic_link, atomic_write
+from asl.model.networks.base import NetworkSettings
 from asl.model.weights import read_tensors
 
 LAST, BEST = "last.pt", "best.pt"
+
+#: The networks of checkpoints of the first version, which have their name only.
+_FIRST_NETWORKS = {
+    "r2plus1d": "asl.model.networks.r2plus1d.R2Plus1D",
+    "r3d": "asl.model.networks.r3d.R3D",
+    "mc3": "asl.model.networks.mc3.MC3",
+}
 MONITOR = "val_top1"
 
 
@@ -22,11 +37,11 @@ class CheckpointError(UserError):
     """A checkpoint that is missing, damaged, in the way, or of another run."""
 
 
-class WholeFiles(TorchCheckpointIO):
-    """Lightning's checkpoint files, written beside and renamed, and read without executing code.
+class AtomicCheckpointIO(TorchCheckpointIO):
+    """Writes Lightning's checkpoints atomically and reads them without executing code.
 
-    Lightning's own way goes through a temporary folder, which may lie on another disk, and there a
-    rename is a copy that can be cut short.
+    Lightning itself writes to a temporary folder, which may lie on another disk, where a rename is a copy
+    that can be cut short.
     """
 
     def save_checkpoint(self, checkpoint: dict[str, Any], path: Any, storage_options: Any = None) -> None:
@@ -69,11 +84,12 @@ class LastAndBest(Checkpoint):
 
 
 def read_checkpoint(path: Path, map_location: Any = "cpu") -> dict[str, Any]:
-    """An asl checkpoint. Its key ``asl`` says all that is needed to use it alone (plain values):
+    """An asl checkpoint. Its key ``asl`` holds all that is needed to use it alone, as plain values.
 
-    ``glosses`` (a list, by label), ``model`` (name, width, layers, dropout), ``sampling`` (fps, clip_len,
-    frame_stride, pad, long), ``resize``, ``crop_size``, ``seed``, ``mean``, ``std``, ``dataset``, ``epoch``
-    (finished ones), ``metrics``; ``state_dict`` has the network's parameters under ``model.``.
+    ``glosses`` (a list, by label), ``network`` (the class of its settings), ``model`` (its name and those of
+    its settings that decide the function), ``sampling`` (the fields of :class:`Sampling`), ``resize``,
+    ``crop_size``, ``seed``, ``mean``, ``std``, ``dataset``, ``epoch`` (finished ones), ``metrics``;
+    ``state_dict`` has the network's parameters under ``model.``.
 
     Raises:
         UserError: no such file, damaged, or not a checkpoint of asl.
@@ -85,7 +101,49 @@ def read_checkpoint(path: Path, map_location: Any = "cpu") -> dict[str, Any]:
         raise CheckpointError(
             f"{path} is not a checkpoint of asl. Weights to start from go to model.weights={path}"
         )
+    about = checkpoint["asl"]
+    about.setdefault("network", _FIRST_NETWORKS.get(about["model"]["name"]))
     return checkpoint
+
+
+def portable_settings(
+    *, dataset: str, glosses: Sequence[str], network: NetworkSettings, data: DataSettings, seed: int
+) -> dict[str, Any]:
+    """The content of ``asl`` in a checkpoint, but for epoch and metrics: numbers, strings and lists."""
+    return {
+        "dataset": dataset,
+        "glosses": list(glosses),
+        "network": f"{type(network).__module__}.{type(network).__qualname__}",
+        "model": {"name": network.name, **network.architecture()},
+        "sampling": {field.name: getattr(data, field.name) for field in dataclasses.fields(Sampling)},
+        "resize": list(data.resize),
+        "crop_size": data.crop_size,
+        "seed": seed,
+        "mean": list(KINETICS_MEAN),
+        "std": list(KINETICS_STD),
+    }
+
+
+def restore_network(checkpoint: dict[str, Any]) -> nn.Module:
+    """The network of a checkpoint, with its weights, in evaluation mode.
+
+    Raises:
+        CheckpointError: the module that defines the network cannot be imported.
+    """
+    about = checkpoint["asl"]
+    try:
+        settings_class: type[NetworkSettings] = get_class(about["network"])  # type: ignore[assignment]
+    except Exception as error:  # whatever importing a module can raise
+        raise CheckpointError(
+            f"the network {about['network']} of this checkpoint cannot be imported ({error}). Put its module "
+            "on the Python path"
+        ) from error
+    settings = settings_class(**{key: value for key, value in about["model"].items() if key != "name"})
+    network = settings.build(len(about["glosses"]))
+    prefix = "model."
+    state = {k.removeprefix(prefix): v for k, v in checkpoint["state_dict"].items() if k.startswith(prefix)}
+    network.load_state_dict(state)
+    return network.eval()
 
 
 def checkpoint_to_resume(resume: str | None, folder: Path) -> Path | None:
@@ -122,7 +180,9 @@ def check_same_run(checkpoint: dict[str, Any], path: Path, portable: dict[str, A
         CheckpointError: naming what differs.
     """
     theirs, ours = checkpoint["asl"], portable
-    if theirs["glosses"] != ours["glosses"]:
+    # Checkpoints of the first version have no name for a class without clips.
+    named = [a or b for a, b in zip(theirs["glosses"], ours["glosses"], strict=False)]
+    if len(theirs["glosses"]) != len(ours["glosses"]) or named != ours["glosses"]:
         pairs = zip(theirs["glosses"], ours["glosses"], strict=False)
         label, pair = next(
             ((i, p) for i, p in enumerate(pairs) if p[0] != p[1]),
@@ -130,36 +190,36 @@ def check_same_run(checkpoint: dict[str, Any], path: Path, portable: dict[str, A
         )
         raise CheckpointError(
             f"{path} was trained with another label map: {len(theirs['glosses'])} glosses there, "
-            f"{len(ours['glosses'])} in the manifest; label {label} is {pair[0]!r} there, {pair[1]!r} in the "
-            "manifest. Resume with the manifest it was trained on, or start afresh with another "
-            "paths.checkpoint_dir (its weights can still be used: model.weights=" + str(path) + ")"
+            f"{len(ours['glosses'])} in the label map now; label {label} is {pair[0]!r} there, {pair[1]!r} "
+            "now. Resume with the data set it was trained on, or start afresh with another "
+            f"paths.checkpoint_dir (its weights can still be used: model.weights={path})"
         )
-    if theirs["model"] != ours["model"]:
-        differing = ", ".join(
-            f"model.{k}={theirs['model'].get(k)} there, {v} now"
-            for k, v in ours["model"].items()
-            if theirs["model"].get(k) != v
+    differing = difference({"model": theirs["model"]}, {"model": ours["model"]})
+    if differing:
+        raise CheckpointError(
+            f"{path} holds another network: {', '.join(differing)}. Set these keys as they are there"
         )
-        raise CheckpointError(f"{path} holds another network: {differing}. Set these keys as they are there")
 
 
 def changed_settings(checkpoint: dict[str, Any], portable: dict[str, Any]) -> list[str]:
-    """What a resumed run sees otherwise than before, ``data.frame_stride=2 there, 3 now``; allowed."""
-    theirs, ours = (_flat(settings) for settings in (checkpoint["asl"], portable))
-    return [
-        f"{'' if key == 'seed' else 'data.'}{key.removeprefix('sampling.')}={theirs[key]} there, {value} now"
-        for key, value in ours.items()
-        if key.split(".")[0] in ("sampling", "resize", "crop_size", "seed")
-        and theirs.get(key, value) != value
-    ]
+    """What a resumed run sees differently than before: ``data.frame_stride=2 there, 3 now``. Allowed."""
+
+    def seen(about: dict[str, Any]) -> dict[str, Any]:
+        data = {**about["sampling"], "resize": about["resize"], "crop_size": about["crop_size"]}
+        return {"data": data, "seed": about["seed"]}
+
+    return difference(seen(checkpoint["asl"]), seen(portable))
 
 
-def _flat(settings: dict[str, Any]) -> dict[str, Any]:
-    """``{"a": {"b": 1}}`` -> ``{"a.b": 1}``."""
-    flat: dict[str, Any] = {}
-    for name, value in settings.items():
-        flat |= {f"{name}.{k}": v for k, v in value.items()} if isinstance(value, dict) else {name: value}
-    return flat
+def difference(theirs: dict[str, Any], ours: dict[str, Any], prefix: str = "") -> list[str]:
+    """The keys of ``ours`` whose value is another one in ``theirs``, as ``key=value there, value now``."""
+    lines = []
+    for name, value in ours.items():
+        if isinstance(value, dict):
+            lines += difference(theirs.get(name, {}), value, f"{prefix}{name}.")
+        elif name in theirs and theirs[name] != value:
+            lines.append(f"{prefix}{name}={theirs[name]} there, {value} now")
+    return lines
 
 
 def adopt_best(resume_from: Path, folder: Path, *, epoch: int) -> None:

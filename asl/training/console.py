@@ -14,13 +14,12 @@ from pytorch_lightning.callbacks import Callback, TQDMProgressBar
 from rich.console import Console
 from rich.table import Table
 
-from asl.config import TrainConfig
 from asl.contract.manifest import SPLITS
 from asl.data.datamodule import ClipDataModule
 from asl.messages import first_few, format_bytes
 from asl.model.classifier import SignClassifier
-from asl.model.padding import PaddedConv3d
 from asl.training.checkpoints import MONITOR, LastAndBest
+from asl.training.config import TrainConfig
 
 
 class EpochLine(Callback):
@@ -98,16 +97,17 @@ def print_start(
     resume_from: Path | None,
     changed: Sequence[str],
     not_compiled: str | None,
+    tuned: str | None,
 ) -> None:
-    """One table: data, model, device, where the results go, and what a user may not expect.
+    """Print one table: data, model, device, where the results go, and what a user may not expect.
 
-    ``changed`` is what a resumed run sees otherwise than before; ``not_compiled`` is why training steps are
-    not compiled, None if they are.
+    ``changed`` is what a resumed run sees differently than before; ``not_compiled`` is why training steps are
+    not compiled, None if they are; ``tuned`` is how the network was tuned for the GPU.
     """
     counts = {split: len(datamodule.datasets[split]) for split in SPLITS}
     per_class = Counter(clip.label for clip in datamodule.datasets["train"].clips)
     absent = [gloss for label, gloss in enumerate(datamodule.glosses) if not per_class[label]]
-    width, layers = config.model.width, ",".join(map(str, config.model.layers))
+    architecture = ", ".join(f"{name} {_plain(value)}" for name, value in config.model.architecture().items())
     start = f"go on from {resume_from}" if resume_from else f"weights {config.model.weights or 'random'}"
     device = trainer.strategy.root_device
     name = (
@@ -118,12 +118,12 @@ def print_start(
         + ", ".join(f"{n} {split}" for split, n in counts.items())
         + f" clips, {len(datamodule.glosses)} glosses, {_span(per_class.values())} training clips each",
         "batches": f"{config.data.batch_size} clips of {config.data.clip_len} frames, "
-        f"{datamodule.crop_size}×{datamodule.crop_size}{_readers(datamodule)}",
+        f"{config.data.crop_size}×{config.data.crop_size}{_readers(datamodule)}",
         "frames": _frames(datamodule),
-        "model": f"{config.model.name}, width {width}, layers {layers}, "
+        "model": f"{config.model.name}, {architecture}, "
         f"{sum(p.numel() for p in module.model.parameters()):,} parameters, {start}",
         "device": f"{trainer.world_size} × {device.type} ({name}), {trainer.precision}",
-        "speed": _speed(config, module, not_compiled),
+        "speed": _speed(config, not_compiled, tuned),
         "epochs": f"{config.trainer.max_epochs}, {config.loss.name}, AdamW, "
         f"peak learning rate {config.optim.lr:g}",
         "results": f"{folder}/",
@@ -173,15 +173,18 @@ def print_result(metrics: dict[str, Any], folder: Path) -> None:
     )
 
 
-def _speed(config: TrainConfig, module: SignClassifier, not_compiled: str | None) -> str:
-    """What makes steps quick, as far as it is in effect."""
-    padded = any(isinstance(part, PaddedConv3d) for part in module.modules())
+def _speed(config: TrainConfig, not_compiled: str | None, tuned: str | None) -> str:
+    """What makes steps faster, as far as it is in effect."""
     parts = [
         "compiled" if not_compiled is None else f"not compiled ({not_compiled})",
         "channels last" if config.model.channels_last else "channels first",
-        *([f"planes padded to multiples of {config.model.pad_planes}"] if padded else []),
+        *([tuned] if tuned else []),
     ]
     return ", ".join(parts)
+
+
+def _plain(value: object) -> str:
+    return ",".join(map(str, value)) if isinstance(value, list) else str(value)
 
 
 def _span(counts: Collection[int]) -> str:

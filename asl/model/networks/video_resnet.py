@@ -14,13 +14,14 @@ from typing import Any
 from torch import Tensor, nn
 from torchvision.models.video.resnet import BasicBlock, Conv2Plus1D, Conv3DNoTemporal, Conv3DSimple
 
+from asl.model.networks.video_resnet_settings import MAX_STAGES
+
 # The convolution of each stage.
 _CONVOLUTIONS: dict[str, tuple[Any, Any, Any, Any]] = {
     "r2plus1d": (Conv2Plus1D, Conv2Plus1D, Conv2Plus1D, Conv2Plus1D),
     "r3d": (Conv3DSimple, Conv3DSimple, Conv3DSimple, Conv3DSimple),
     "mc3": (Conv3DSimple, Conv3DNoTemporal, Conv3DNoTemporal, Conv3DNoTemporal),
 }
-MAX_STAGES = 4
 
 
 class VideoResNet(nn.Module):

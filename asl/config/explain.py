@@ -1,0 +1,52 @@
+"""Hydra's and OmegaConf's errors in words that a user can act on."""
+
+from __future__ import annotations
+
+import dataclasses
+import difflib
+from typing import Any
+
+from hydra.errors import HydraException
+from omegaconf.errors import OmegaConfBaseException
+
+from asl.config.setting import ConfigError, allowed_values
+
+#: What is around a configuration's errors: to be caught together.
+CONFIG_ERRORS = (HydraException, OmegaConfBaseException)
+
+
+def explain(error: BaseException) -> str:
+    """One readable message for whatever Hydra or OmegaConf refused."""
+    cause: BaseException | None = error
+    while cause is not None and not (isinstance(cause, OmegaConfBaseException) and cause.full_key):
+        if isinstance(cause, ConfigError):
+            return str(cause)
+        cause = cause.__cause__ or cause.__context__
+    if cause is None:
+        return str(error)
+    assert isinstance(cause, OmegaConfBaseException)
+    key, owner = str(cause.full_key), cause.object_type
+    first = str(error).splitlines()[0]
+    lines = [first.split(":")[0] + ":"] if first.startswith("In '") else []
+    fields = {f.name: f for f in dataclasses.fields(owner)} if dataclasses.is_dataclass(owner) else {}
+    name = key.rsplit(".", 1)[-1]
+    if fields and name not in fields:
+        lines.append(_no_such_key(key, name, owner, list(fields)))
+    else:
+        lines.append(f"{key}: {str(cause.msg or cause).splitlines()[0]}")
+        if name in fields:
+            allowed = allowed_values(fields[name])
+            lines[-1] += f" ({fields[name].metadata.get('help', '')}{'; ' + allowed if allowed else ''})"
+    return "\n".join(lines)
+
+
+def _no_such_key(key: str, name: str, owner: Any, fields: list[str]) -> str:
+    """A key of an earlier version names the new one; a mistyped one names the nearest."""
+    moved = getattr(owner, "MOVED_KEYS", {}).get(name)
+    if moved is not None:
+        return f"{key}: there is no such key any more. {moved}"
+    prefix = key[: len(key) - len(name)]
+    near = difflib.get_close_matches(name, fields, n=1)
+    hint = f" Did you mean {prefix}{near[0]}?" if near else ""
+    where = prefix.rstrip(".") or "The top level"
+    return f"{key}: there is no such key.{hint}\n{where} has: {', '.join(fields)}"

@@ -1,0 +1,69 @@
+"""``--help`` of a program: every key with its value, meaning and range."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from hydra import compose, initialize_config_dir
+from omegaconf import DictConfig, OmegaConf
+from rich.console import Console
+from rich.padding import Padding
+from rich.text import Text
+
+from asl.config.setting import allowed_values
+
+
+def print_help(name: str, conf: Path, overrides: list[str]) -> None:
+    """Print the choices and keys of a program, as ``overrides`` leave them."""
+    with initialize_config_dir(str(conf), version_base="1.3"):
+        cfg = compose(name, overrides=overrides)
+    console = Console(highlight=False)
+
+    def line(text: str, style: str | None = None, indent: int = 0) -> None:
+        console.print(Padding(Text(text, style=style or ""), (0, 0, 0, indent)))
+
+    line(f"python {name}.py [choice=name ...] [key=value ...]\n")
+    line("Choices", "bold")
+    for group in sorted(_groups(conf, name)):
+        names = ", ".join(sorted(file.stem for file in (conf / group).glob("*.yaml")))
+        line(f"{group}={names}", indent=2)
+    line("\nKeys, with the values that they have now", "bold")
+    for key, value, meaning in rows(cfg):
+        line(f"{key}={value}", "cyan", indent=2)
+        line(meaning, indent=6)
+    line(
+        "\nChoices decide which keys there are, for example: python "
+        f"{name}.py experiment=demo --help. Hydra's own flags: --hydra-help; the composed YAML: --cfg job; a "
+        "sweep: --multirun key=1,2,3"
+    )
+
+
+def _groups(conf: Path, name: str) -> set[str]:
+    """The groups that the defaults list of a program names."""
+    defaults = OmegaConf.load(conf / f"{name}.yaml").defaults
+    names = {str(group) for entry in defaults if isinstance(entry, DictConfig) for group in entry}
+    return {group for group in names if (conf / group).is_dir()}
+
+
+def rows(cfg: DictConfig, prefix: str = "") -> Iterator[tuple[str, str, str]]:
+    """Key, value and meaning with range of each setting."""
+    schema: Any = OmegaConf.get_type(cfg)
+    for field in dataclasses.fields(schema):
+        key, node = prefix + field.name, cfg._get_node(field.name)
+        if isinstance(node, DictConfig):
+            yield from rows(node, f"{key}.")
+            continue
+        allowed = allowed_values(field)
+        meaning = field.metadata.get("help", "") + (f"; {allowed}" if allowed else "")
+        yield key, _shown(node), meaning
+
+
+def _shown(node: Any) -> str:
+    """A value as it is written on the command line; an interpolation as it stands in the class."""
+    value = node._value() if not OmegaConf.is_list(node) else list(node)
+    if value is None:
+        return "null"
+    return str(value).lower() if isinstance(value, bool) else str(value)

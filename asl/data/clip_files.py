@@ -1,0 +1,47 @@
+"""The files of clips, and the errors for those that are missing or cannot be read."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from asl.contract.manifest import Clip
+from asl.errors import UserError
+from asl.messages import listed_lines
+
+
+class ClipError(UserError):
+    """A clip that cannot be read although the manifest lists it."""
+
+    def __init__(self, message: str) -> None:
+        # A DataLoader worker puts its own traceback before the message.
+        super().__init__(message.rsplit(f"{type(self).__name__}: ", 1)[-1].strip())
+
+
+def unreadable(clip: Clip, path: Path, reason: str) -> ClipError:
+    """The error for a clip that cannot be decoded, with the way out."""
+    return ClipError(
+        f"clip {clip.video_id} ({clip.gloss!r}, {clip.split}) cannot be read: {reason}\n"
+        f"  file: {path}\n"
+        f"The file was damaged or changed after the manifest was written. Delete it, then cut it again "
+        f"and write the manifest anew with: python preprocess.py"
+    )
+
+
+def clip_paths(clips: Sequence[Clip], data_dir: Path) -> list[Path]:
+    """The file of each clip.
+
+    Raises:
+        ClipError: if any is missing, naming the first few and how many.
+    """
+    paths = [data_dir / clip.path for clip in clips]
+    missing = [
+        f"{clip.video_id}: {path}" for clip, path in zip(clips, paths, strict=True) if not path.is_file()
+    ]
+    if missing:
+        raise ClipError(
+            f"{len(missing)} of {len(clips)} clips in the manifest have no file:\n{listed_lines(missing)}\n"
+            "Write the clips and the manifest anew with: python preprocess.py "
+            "(paths in the manifest are relative to paths.data_dir)"
+        )
+    return paths

@@ -1,0 +1,42 @@
+"""R(2+1)D-18: convolutions over space, then over time (Tran et al., CVPR 2018)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from asl.config.setting import setting
+from asl.model.networks.video_resnet_settings import VideoResNetSettings
+
+if TYPE_CHECKING:
+    from torch import nn
+    from torchvision.models import WeightsEnum
+
+
+@dataclass(kw_only=True)
+class R2Plus1D(VideoResNetSettings):
+    """R(2+1)D of any width and depth."""
+
+    pad_planes: int = setting(
+        8, "GPUs only: planes inside a (2+1)D convolution are rounded up to a multiple of this; 1: off", ge=1
+    )
+
+    name = "r2plus1d"
+
+    def architecture(self) -> dict[str, Any]:
+        """Without ``pad_planes``, which does not change the function."""
+        settings = super().architecture()
+        del settings["pad_planes"]
+        return settings
+
+    def kinetics_weights(self) -> WeightsEnum:
+        from torchvision.models.video import R2Plus1D_18_Weights
+
+        weights: WeightsEnum = R2Plus1D_18_Weights.KINETICS400_V1
+        return weights
+
+    def tune_for_gpu(self, network: nn.Module) -> str | None:
+        from asl.model.networks.padding import pad_planes
+
+        padded = pad_planes(network, self.pad_planes)
+        return f"planes padded to multiples of {self.pad_planes}" if padded else None

@@ -1,0 +1,41 @@
+"""Every key of ``python train.py``, composed of the classes that own them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+
+from asl.config.setting import setting
+from asl.contract.frame_store import FrameSettings
+from asl.contract.paths import Paths
+from asl.data.augmentation import Augmentation
+from asl.data.readers.base import ReaderSettings
+from asl.data.settings import DataSettings
+from asl.datasets.base import SignDataset
+from asl.model.losses.base import LossSettings
+from asl.model.networks.base import NetworkSettings
+from asl.model.optimizer import OptimizerSettings
+from asl.training.trainer import LoggerSettings, TrainerSettings
+
+
+@dataclass(kw_only=True)
+class TrainConfig:
+    """Every key of ``python train.py``."""
+
+    paths: Paths = field(default_factory=Paths)
+    dataset: SignDataset = field(default_factory=SignDataset)
+    data: DataSettings = field(default_factory=DataSettings)
+    reader: ReaderSettings = field(default_factory=ReaderSettings)
+    frames: FrameSettings = field(default_factory=FrameSettings)
+    augment: Augmentation = field(default_factory=Augmentation)
+    loss: LossSettings = field(default_factory=LossSettings)
+    model: NetworkSettings = field(default_factory=NetworkSettings)
+    optim: OptimizerSettings = field(default_factory=OptimizerSettings)
+    trainer: TrainerSettings = field(default_factory=TrainerSettings)
+    logger: LoggerSettings = field(default_factory=LoggerSettings)
+    resume: str | None = setting(None, "a checkpoint file to go on from; auto: last.pt if it is there")
+    seed: int = setting(0, "of weights, sampling and augmentation", ge=0)
+
+    def problems(self) -> Iterator[str]:
+        """Settings of several classes that contradict each other."""
+        yield from self.reader.problems_with(self.data, self.frames)
