@@ -43,8 +43,8 @@ from asl.data.clip_dataset import ClipDataset
 from asl.data.sampling import Sampling
 from asl.data.transforms import Augmentation, augment, centre_crop
 from asl.machine import available_cores
-from asl.model.padding import pad_planes
-from asl.model.video_resnet import VideoResNet
+from asl.model.networks.padding import pad_planes
+from asl.model.networks.video_resnet import VideoResNet
 from asl.training.run import train
 from benchmarks.made_videos import RATES, SIZES, Video, row, write_videos
 

@@ -9,6 +9,7 @@ from pathlib import Path
 import av
 import numpy as np
 
+from asl.contract.label_map import label_map_path, read_or_write_label_map
 from asl.contract.manifest import Clip, write_manifest
 
 GLOSSES = ("book", "drink", "go")
@@ -76,5 +77,14 @@ def write_dataset(data_dir: Path, counts: dict[str, int], *, num_glosses: int = 
     for i, clip in enumerate(clips):
         base = 40 + 160 * clip.label // num_glosses + i % 7
         write_clip(data_dir / clip.path, grey=[base + 2 * frame for frame in range(clip.num_frames)])
-    write_manifest(data_dir / "metadata" / "tiny_manifest.csv", clips)
+    write_manifest_and_label_map(data_dir / "metadata" / "tiny_manifest.csv", clips)
     return clips
+
+
+def write_manifest_and_label_map(path: Path, clips: Sequence[Clip]) -> Path:
+    """Both files of the contract; returns the manifest's path."""
+    gloss_of = {clip.label: clip.gloss for clip in clips}
+    glosses = [gloss_of.get(label, f"gloss {label}") for label in range(max(gloss_of) + 1)]
+    write_manifest(path, clips)
+    read_or_write_label_map(label_map_path(path), glosses)
+    return path

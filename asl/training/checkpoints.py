@@ -101,8 +101,6 @@ def read_checkpoint(path: Path, map_location: Any = "cpu") -> dict[str, Any]:
         raise CheckpointError(
             f"{path} is not a checkpoint of asl. Weights to start from go to model.weights={path}"
         )
-    about = checkpoint["asl"]
-    about.setdefault("network", _FIRST_NETWORKS.get(about["model"]["name"]))
     return checkpoint
 
 
@@ -131,11 +129,12 @@ def restore_network(checkpoint: dict[str, Any]) -> nn.Module:
         CheckpointError: the module that defines the network cannot be imported.
     """
     about = checkpoint["asl"]
+    network_class = about.get("network") or _FIRST_NETWORKS[about["model"]["name"]]
     try:
-        settings_class: type[NetworkSettings] = get_class(about["network"])  # type: ignore[assignment]
+        settings_class: type[NetworkSettings] = get_class(network_class)
     except Exception as error:  # whatever importing a module can raise
         raise CheckpointError(
-            f"the network {about['network']} of this checkpoint cannot be imported ({error}). Put its module "
+            f"the network {network_class} of this checkpoint cannot be imported ({error}). Put its module "
             "on the Python path"
         ) from error
     settings = settings_class(**{key: value for key, value in about["model"].items() if key != "name"})

@@ -1,24 +1,12 @@
 """Every shipped choice composes, and settings say what they allow."""
 
 import dataclasses
-from pathlib import Path
 
 import pytest
 import yaml
-from hydra import compose, initialize_config_dir
+from composing import CONF, SCHEMAS, composed
 
-from asl import config
-from asl.config.setting import ConfigError, checked, setting
-
-CONF = Path(__file__).resolve().parents[2] / "conf"
-SCHEMAS = {"preprocess": config.PreprocessConfig, "train": config.TrainConfig}
-
-config.register()
-
-
-def composed(program, *overrides):
-    with initialize_config_dir(str(CONF), version_base="1.3"):
-        return checked(compose(program, overrides=list(overrides)), SCHEMAS[program])
+from asl.config.setting import ConfigError, setting
 
 
 def choices():

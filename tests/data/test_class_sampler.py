@@ -23,7 +23,7 @@ def test_balanced_epochs_draw_classes_equally_often() -> None:
     drawn: Counter[int] = Counter()
     for epoch in range(200):
         sampler.set_epoch(epoch)
-        drawn.update(LABELS[draw.clip] for draw in sampler)
+        drawn.update(LABELS[draw.clip_index] for draw in sampler)
     shares = [drawn[label] / sum(drawn.values()) for label in range(3)]
     assert shares == pytest.approx([1 / 3] * 3, abs=0.03)
 
@@ -32,7 +32,7 @@ def test_balanced_epochs_draw_classes_equally_often() -> None:
 def test_unbalanced_epochs_draw_every_clip_once(labels: list[int], seed: int, epoch: int) -> None:
     sampler = TrainSampler(labels, balance=False, seed=seed)
     sampler.set_epoch(epoch)
-    assert sorted(draw.clip for draw in sampler) == list(range(len(labels)))
+    assert sorted(draw.clip_index for draw in sampler) == list(range(len(labels)))
 
 
 @given(labels=labels_of_any_kind, balance=st.booleans(), seed=st.integers(0, 99), ranks=st.integers(1, 9))
@@ -72,6 +72,6 @@ def test_every_draw_has_its_own_entropy() -> None:
 def test_evaluation_counts_every_clip_once_over_all_ranks(num_clips: int, ranks: int) -> None:
     shares = [list(EvaluationSampler(num_clips, rank=rank, num_ranks=ranks)) for rank in range(ranks)]
     assert len({len(share) for share in shares}) == 1  # so that no rank waits for another for ever
-    valid = [draw.clip for share in shares for draw in share if draw.valid]
+    valid = [draw.clip_index for share in shares for draw in share if draw.valid]
     assert sorted(valid) == list(range(num_clips))
     assert all(draw.entropy is None for share in shares for draw in share)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+import tempfile
 import time
 from pathlib import Path
 from types import SimpleNamespace
@@ -10,29 +12,30 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from clips import make_clip, write_dataset
+from clips import make_clip, write_dataset, write_manifest_and_label_map
 
-from asl.contract.manifest import Clip, ManifestError, read_manifest
-from asl.data import clip_dataset
+from asl.contract.label_map import LabelMapError, read_or_write_label_map
+from asl.contract.manifest import Clip, ManifestError, read_manifest, write_manifest
+from asl.data.augmentation import Augmentation
 from asl.data.class_sampler import Draw
-from asl.data.datamodule import ClipDataModule, label_map
-from asl.data.reader import ClipError
-from asl.data.sampling import Sampling
-from asl.data.transforms import Augmentation, centre_crop
+from asl.data.clip_files import ClipError
+from asl.data.datamodule import ClipDataModule
+from asl.data.readers.decord import DecordReader, DecordReaderSettings
+from asl.data.settings import DataSettings
+from asl.data.transforms import centre_crop
 
 
 def make_module(data_dir: Path, clips: list[Clip] | None = None, **settings: Any) -> ClipDataModule:
-    clips = read_manifest(data_dir / "metadata" / "tiny_manifest.csv") if clips is None else clips
-    defaults: dict[str, Any] = {
-        "data_dir": data_dir,
-        "sampling": Sampling(clip_len=4),
-        "resize": (20, 30),
-        "crop_size": 16,
-        "augmentation": Augmentation(),
-        "batch_size": 4,
-        "num_workers": 0,
-    }
-    return ClipDataModule(clips, **{**defaults, **settings})
+    """A module of the tiny data set, or of other clips; keys of ``data`` are given as such."""
+    manifest = data_dir / "metadata" / "tiny_manifest.csv"
+    if clips is not None:
+        manifest = write_manifest_and_label_map(Path(tempfile.mkdtemp()) / "other_manifest.csv", clips)
+    keys = {field.name for field in dataclasses.fields(DataSettings)}
+    data = {"clip_len": 4, "resize": [20, 30], "crop_size": 16, "batch_size": 4, "num_workers": 0}
+    data |= {key: value for key, value in settings.items() if key in keys}
+    rest = {key: value for key, value in settings.items() if key not in keys}
+    rest = {"reader": DecordReaderSettings(), "data_dir": data_dir, **rest}
+    return ClipDataModule(manifest, data=DataSettings(**data), **rest)
 
 
 def test_train_batches_are_bytes_until_the_device_and_then_the_models_layout(tiny_data: Path) -> None:
@@ -68,7 +71,7 @@ def test_evaluation_sees_every_clip_once_in_order_and_always_alike(tiny_data: Pa
 
 def test_workers_and_no_workers_give_the_same_training_batches(tiny_data: Path) -> None:
     def videos(num_workers: int) -> list[torch.Tensor]:
-        module = make_module(tiny_data, num_workers=num_workers, sampling=Sampling(clip_len=3), seed=5)
+        module = make_module(tiny_data, num_workers=num_workers, clip_len=3, seed=5)
         return [torch.cat([b["video"].flatten().float(), b["uniforms"].flatten()])
                 for b in module.train_dataloader()]  # fmt: skip
 
@@ -111,9 +114,26 @@ def test_one_gloss_alone_is_refused(tiny_data: Path) -> None:
         make_module(tiny_data, [clip for clip in clips if clip.label == 0])
 
 
-def test_a_label_without_clips_keeps_its_place() -> None:
-    clips = [make_clip("train", 0, 0, gloss="book"), make_clip("train", 2, 0, gloss="go")]
-    assert label_map(clips) == ["book", "", "go"]
+def test_the_label_map_says_how_many_classes_there_are(tiny_data: Path, tmp_path: Path) -> None:
+    """Not the highest label that has clips: a class without any is one of them."""
+    clips = read_manifest(tiny_data / "metadata" / "tiny_manifest.csv")
+    without_last = [clip for clip in clips if clip.label != 2]
+    write_manifest(tmp_path / "some_manifest.csv", without_last)
+    read_or_write_label_map(tmp_path / "some_label_map.json", ["book", "drink", "go", "never seen"])
+    module = ClipDataModule(tmp_path / "some_manifest.csv", data_dir=tiny_data)
+    assert module.glosses == ["book", "drink", "go", "never seen"]
+
+
+def test_a_manifest_without_its_label_map_or_with_another_one_is_refused(
+    tiny_data: Path, tmp_path: Path
+) -> None:
+    clips = read_manifest(tiny_data / "metadata" / "tiny_manifest.csv")
+    write_manifest(tmp_path / "some_manifest.csv", clips)
+    with pytest.raises(LabelMapError, match=r"some_label_map\.json: no such label map"):
+        ClipDataModule(tmp_path / "some_manifest.csv", data_dir=tiny_data)
+    read_or_write_label_map(tmp_path / "some_label_map.json", ["drink", "book", "go"])
+    with pytest.raises(LabelMapError, match="stands for 'book' in the manifest and for 'drink' in"):
+        ClipDataModule(tmp_path / "some_manifest.csv", data_dir=tiny_data)
 
 
 @pytest.mark.parametrize("num_workers", [0, 2])
@@ -132,7 +152,7 @@ def test_a_clip_damaged_after_the_manifest_is_one_error_that_names_it(
     assert "Traceback" not in message
 
 
-def stuck(clip: Clip, *_: object, **__: object) -> np.ndarray:
+def stuck(_: DecordReader, clip: Clip, *__: object, **___: object) -> np.ndarray:
     if clip.video_id == "val000":
         time.sleep(60)
     return np.zeros((4, 20, 30, 3), np.uint8)
@@ -141,8 +161,8 @@ def stuck(clip: Clip, *_: object, **__: object) -> np.ndarray:
 def test_a_reader_that_hangs_ends_in_an_error_that_names_the_clip(
     tiny_data: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(clip_dataset, "read_clip", stuck)
-    module = make_module(tiny_data, num_workers=1, timeout_s=2)
+    monkeypatch.setattr(DecordReader, "read", stuck)
+    module = make_module(tiny_data, num_workers=1, reader=DecordReaderSettings(timeout_s=2))
     loader = module.val_dataloader()
     with pytest.raises(RuntimeError) as caught:
         next(iter(loader))

@@ -9,9 +9,11 @@ import numpy as np
 import pytest
 from clips import make_clip, write_clip
 
-from asl.data.reader import ClipError, read_clip, scalable
+from asl.data.clip_files import ClipError
+from asl.data.readers.decord import DecordReader, scalable
 from asl.data.sampling import Sampling
 
+READER = DecordReader()
 EVERY = Sampling(clip_len=12, frame_stride=1)
 
 
@@ -22,7 +24,7 @@ def levels(frames: np.ndarray) -> list[int]:
 def test_frames_are_scaled_rgb_bytes_in_order(tmp_path: Path) -> None:
     grey = list(range(20, 140, 10))
     write_clip(tmp_path / "a.mp4", grey=grey)
-    frames = read_clip(make_clip("train", 0, 0), tmp_path / "a.mp4", sampling=EVERY, resize=(20, 30))
+    frames = READER.read(make_clip("train", 0, 0), tmp_path / "a.mp4", sampling=EVERY, size=(20, 30))
     assert frames.shape == (12, 20, 30, 3)
     assert frames.dtype == np.uint8
     assert levels(frames) == pytest.approx(grey, abs=3)
@@ -34,15 +36,15 @@ def test_a_varying_frame_rate_is_read_by_time(tmp_path: Path) -> None:
     write_clip(tmp_path / "a.mp4", grey=[20, 60, 100, 140, 180, 220], starts_s=starts)
     clip = dataclasses.replace(make_clip("train", 0, 0, num_frames=6), duration_s=0.44)
     sampling = Sampling(clip_len=11, frame_stride=1)
-    frames = read_clip(clip, tmp_path / "a.mp4", sampling=sampling, resize=(24, 30))
+    frames = READER.read(clip, tmp_path / "a.mp4", sampling=sampling, size=(24, 30))
     assert levels(frames) == pytest.approx([20, 60, 100, 100, 100, 100, 100, 100, 140, 180, 220], abs=3)
 
 
 def test_fifty_frames_a_second_are_thinned_out(tmp_path: Path) -> None:
     write_clip(tmp_path / "a.mp4", grey=list(range(20, 140, 10)), fps=50)
     clip = make_clip("train", 0, 0, fps=50)
-    frames = read_clip(
-        clip, tmp_path / "a.mp4", sampling=Sampling(clip_len=6, frame_stride=1), resize=(24, 30)
+    frames = READER.read(
+        clip, tmp_path / "a.mp4", sampling=Sampling(clip_len=6, frame_stride=1), size=(24, 30)
     )
     assert levels(frames) == pytest.approx([20, 40, 60, 80, 100, 120], abs=3)
 
@@ -51,8 +53,8 @@ def test_widths_that_decord_cannot_scale_to_are_known(tmp_path: Path) -> None:
     write_clip(tmp_path / "a.mp4", grey=list(range(20, 140, 10)))
     for width in range(8, 200, 4):
         if scalable(width):
-            frames = read_clip(
-                make_clip("train", 0, 0), tmp_path / "a.mp4", sampling=EVERY, resize=(16, width)
+            frames = READER.read(
+                make_clip("train", 0, 0), tmp_path / "a.mp4", sampling=EVERY, size=(16, width)
             )
             assert levels(frames) == pytest.approx(list(range(20, 140, 10)), abs=3)
     assert all(scalable(width) for width in (64, 112, 128, 171, 224, 256))
@@ -79,7 +81,7 @@ def test_an_unreadable_clip_is_one_error_with_clip_file_and_way_out(tmp_path: Pa
     path = tmp_path / "a.mp4"
     broken(path, how)
     with pytest.raises(ClipError) as caught:
-        read_clip(make_clip("train", 1, 7), path, sampling=EVERY, resize=(24, 30))
+        READER.read(make_clip("train", 1, 7), path, sampling=EVERY, size=(24, 30))
     message = str(caught.value)
     assert "train107" in message
     assert "'drink'" in message

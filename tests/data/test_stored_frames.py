@@ -13,12 +13,14 @@ import torch
 from clips import make_clip, write_clip, write_dataset
 from test_datamodule import make_module
 
-from asl.contract.frame_store import FrameSpec
+from asl.contract.frame_store import FrameSettings, FrameSpec
 from asl.contract.manifest import Clip
+from asl.data.datamodule import ClipDataModule
 from asl.data.missing_frames import find_missing, make_missing
-from asl.data.reader import read_clip
+from asl.data.readers.decord import DecordReader
+from asl.data.readers.frames import FramesReader, FramesReaderSettings
 from asl.data.sampling import Sampling
-from asl.data.stored_frames import FrameStore, read_stored_clip, scaled
+from asl.data.stored_frames import FrameStore, scaled
 
 GREY = [int(level) for level in np.linspace(16, 236, 45)]  # tells each frame from its neighbours
 
@@ -57,12 +59,12 @@ def test_both_readers_draw_the_same_frames(tmp_path: Path, rate: str, fps: float
                 sampling = Sampling(fps=fps, clip_len=clip_len, frame_stride=stride, pad=pad, long=long)
                 for seed in (None, 0, 1):
                     for speed in ((1.0, 1.0), (0.7, 1.4)):
-                        how: dict[str, Any] = {"sampling": sampling, "resize": (24, 30), "speed": speed}
+                        how: dict[str, Any] = {"sampling": sampling, "size": (24, 30), "speed": speed}
                         first, second = (
                             read(clip, path, **how, rng=None if seed is None else np.random.default_rng(seed))
                             for read, path in (
-                                (read_clip, tmp_path / clip.path),
-                                (read_stored_clip, store.path(clip)),
+                                (DecordReader().read, tmp_path / clip.path),
+                                (FramesReader(store, timeout_s=60).read, store.path(clip)),
                             )
                         )
                         assert first.shape == second.shape == (clip_len, 24, 30, 3)
@@ -74,9 +76,9 @@ def test_both_readers_draw_the_same_frames(tmp_path: Path, rate: str, fps: float
 def test_a_coarser_grid_than_the_stores_is_drawn_from_it(tmp_path: Path) -> None:
     clip = written(tmp_path, "29.97", GREY)
     store = stored(tmp_path, clip, FrameSpec(fps=25.0))
-    how: dict[str, Any] = {"sampling": Sampling(fps=12.5, clip_len=6), "resize": (24, 30)}
-    first = read_clip(clip, tmp_path / clip.path, **how)
-    second = read_stored_clip(clip, store.path(clip), **how)
+    how: dict[str, Any] = {"sampling": Sampling(fps=12.5, clip_len=6), "size": (24, 30)}
+    first = DecordReader().read(clip, tmp_path / clip.path, **how)
+    second = FramesReader(store, timeout_s=60).read(clip, store.path(clip), **how)
     assert np.abs(first.mean(axis=(1, 2, 3)) - second.mean(axis=(1, 2, 3))).max() < 2.5
 
 
@@ -88,8 +90,11 @@ def test_scaling_leaves_frames_of_the_right_size_alone_and_greys_grey() -> None:
     assert (grey == 77).all()
 
 
-def store_of(data_dir: Path, folder: Path) -> FrameStore:
-    return FrameStore(folder=folder / "frames", spec=FrameSpec(short_side=32))
+def stored_module(data_dir: Path, folder: Path, placement: str, **settings: Any) -> ClipDataModule:
+    """A module whose frames are kept in ``folder``."""
+    reader = FramesReaderSettings(placement=placement)
+    frames = FrameSettings(short_side=32)
+    return make_module(data_dir, reader=reader, frames=frames, frames_dir=folder / "frames", **settings)
 
 
 def batches(module: Any, *, training: bool) -> list[dict[str, torch.Tensor]]:
@@ -112,15 +117,14 @@ def batches(module: Any, *, training: bool) -> list[dict[str, torch.Tensor]]:
 def test_a_batch_is_the_same_from_wherever(
     tiny_data: Path, tmp_path: Path, training: bool, size: tuple[int, int]
 ) -> None:
-    settings: dict[str, Any] = {"resize": size, "seed": 7, "sampling": Sampling(clip_len=5)}
-    store = store_of(tiny_data, tmp_path)
+    settings: dict[str, Any] = {"resize": list(size), "seed": 7, "clip_len": 5}
     device, host, workers, decord = (
-        batches(make_module(tiny_data, **settings, **how), training=training)
-        for how in (
-            {"store": store, "placement": "device"},
-            {"store": store, "placement": "host"},
-            {"store": store, "placement": "host", "num_workers": 2},
-            {},
+        batches(module, training=training)
+        for module in (
+            stored_module(tiny_data, tmp_path, "device", **settings),
+            stored_module(tiny_data, tmp_path, "host", **settings),
+            stored_module(tiny_data, tmp_path, "host", num_workers=2, **settings),
+            make_module(tiny_data, **settings),
         )
     )
     assert len(device) == len(host) == len(workers) == len(decord) > 1
@@ -137,7 +141,7 @@ def test_a_batch_is_the_same_from_wherever(
 def test_frames_in_memory_need_no_other_process_and_are_not_loaded_twice(
     tiny_data: Path, tmp_path: Path
 ) -> None:
-    module = make_module(tiny_data, store=store_of(tiny_data, tmp_path), placement="device", num_workers=2)
+    module = stored_module(tiny_data, tmp_path, "device", num_workers=2)
     module.prepare_data()
     module.setup("fit")
     assert module.num_workers == 0
@@ -156,9 +160,7 @@ def test_pictures_of_different_sizes_become_one_tensor(tmp_path: Path) -> None:
     odd = dataclasses.replace(clips[0], video_id="wide", path="videos/wide.mp4")
     write_clip(tmp_path / odd.path, grey=[60] * 12, size=(96, 48))
     odd = dataclasses.replace(odd, width=96, height=48)
-    module = make_module(
-        tmp_path, [*clips, odd], store=store_of(tmp_path, tmp_path), placement="device", resize=(32, 43)
-    )
+    module = stored_module(tmp_path, tmp_path, "device", clips=[*clips, odd], resize=[32, 43])
     module.prepare_data()
     module.setup()
     assert module.frames_on_device is not None
@@ -173,14 +175,15 @@ def test_frames_in_gpu_memory_are_those_on_the_disk(tiny_data: Path, tmp_path: P
     from asl.data.frames_on_device import FramesOnDevice
 
     for size in ((20, 30), (32, 43)):
-        module = make_module(tiny_data, store=store_of(tiny_data, tmp_path), placement="device", resize=size)
+        module = stored_module(tiny_data, tmp_path, "device", resize=list(size))
         module.prepare_data()
         module.setup()
-        assert module.store is not None
+        store = module.reader.store
+        assert store is not None
         assert module.frames_on_device is not None
         on_gpu = FramesOnDevice(
             module.clips,
-            [module.store.path(clip) for clip in module.clips],
+            [store.path(clip) for clip in module.clips],
             [clip.num_frames for clip in module.clips],
             size=size,
             device=torch.device("cuda"),

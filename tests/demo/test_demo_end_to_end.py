@@ -14,18 +14,17 @@ from pathlib import Path
 
 import pytest
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
-from asl.contract.frame_store import FrameSpec
+from asl.contract.frame_store import FrameSettings
 from asl.contract.manifest import read_manifest
 from asl.data.class_sampler import Draw
 from asl.data.clip_dataset import ClipDataset
+from asl.data.readers.frames import FramesReaderSettings
 from asl.data.sampling import Sampling
-from asl.data.stored_frames import FrameStore
 from asl.data.transforms import centre_crop
 from asl.demo import GLOSSES, Gloss, read_truth
-from asl.model.video_resnet import VideoResNet
-from asl.training.checkpoints import read_checkpoint
+from asl.training.checkpoints import read_checkpoint, restore_network
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -62,12 +61,9 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Run:
 
 
 @pytest.fixture(scope="module")
-def network(run: Run) -> VideoResNet:
+def network(run: Run) -> nn.Module:
     """The best epoch's network, built from nothing but its checkpoint."""
-    checkpoint = read_checkpoint(run.checkpoint_dir / "best.pt")
-    model = VideoResNet(num_classes=len(checkpoint["asl"]["glosses"]), **checkpoint["asl"]["model"])
-    model.load_state_dict({name.removeprefix("model."): v for name, v in checkpoint["state_dict"].items()})
-    return model.eval()
+    return restore_network(read_checkpoint(run.checkpoint_dir / "best.pt"))
 
 
 @pytest.fixture(scope="module")
@@ -79,15 +75,15 @@ def unseen(run: Run) -> tuple[Tensor, list[Gloss]]:
         [clip for clip in clips if clip.split != "train"],
         data_dir=run.data_dir,
         sampling=Sampling(**about["sampling"]),
-        resize=tuple(about["resize"]),
-        store=FrameStore(folder=run.data_dir / "frames", spec=FrameSpec(short_side=64)),
+        size=tuple(about["resize"]),
+        reader=FramesReaderSettings().build(FrameSettings(short_side=64), run.data_dir / "frames"),
     )
     gloss_of = {gloss.name: gloss for gloss in GLOSSES}
     videos = [dataset[Draw(i, None)]["video"] for i in range(len(dataset))]
     return torch.stack(videos), [gloss_of[clip.gloss] for clip in dataset.clips]
 
 
-def recognised(run: Run, network: VideoResNet, videos: Tensor) -> list[str]:
+def recognised(run: Run, network: nn.Module, videos: Tensor) -> list[str]:
     about = read_checkpoint(run.checkpoint_dir / "best.pt")["asl"]
     with torch.inference_mode():
         labels = [
@@ -111,7 +107,7 @@ def test_val_accuracy_is_that_of_a_network_that_has_learnt(run: Run) -> None:
 
 
 def test_the_checkpoint_alone_recognises_unseen_clips(
-    run: Run, network: VideoResNet, unseen: tuple[Tensor, list[Gloss]]
+    run: Run, network: nn.Module, unseen: tuple[Tensor, list[Gloss]]
 ) -> None:
     videos, glosses = unseen
     metrics = json.loads((run.checkpoint_dir / "metrics.json").read_text())
@@ -134,7 +130,7 @@ def shuffled(videos: Tensor) -> Tensor:
 )
 def test_changed_clips_are_taken_for_the_partner(
     run: Run,
-    network: VideoResNet,
+    network: nn.Module,
     unseen: tuple[Tensor, list[Gloss]],
     change: Callable[[Tensor], Tensor],
     partner: Callable[[Gloss], Gloss],
@@ -146,7 +142,7 @@ def test_changed_clips_are_taken_for_the_partner(
 
 
 def test_shuffled_frames_tell_the_hand_at_most(
-    run: Run, network: VideoResNet, unseen: tuple[Tensor, list[Gloss]]
+    run: Run, network: nn.Module, unseen: tuple[Tensor, list[Gloss]]
 ) -> None:
     videos, glosses = unseen
     # One motion in four is guessed right.

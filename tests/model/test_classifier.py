@@ -13,8 +13,9 @@ from torch.optim import SGD, AdamW
 from torch.utils.data import DataLoader
 
 from asl.evaluation.metrics import SplitMetrics
-from asl.model.classifier import SignClassifier, _decay_groups, _own_kernel, warmup_cosine
-from asl.model.video_resnet import VideoResNet
+from asl.model.classifier import SignClassifier
+from asl.model.networks.video_resnet import VideoResNet
+from asl.model.optimizer import OptimizerSettings, _keep_fused, decay_groups, warmup_cosine
 
 
 def test_top1_and_top5_count_clips() -> None:
@@ -54,7 +55,7 @@ def test_a_schedule_without_warmup_starts_at_the_peak() -> None:
 
 def test_biases_and_norms_do_not_decay() -> None:
     model = VideoResNet("r2plus1d", num_classes=3, width=2, layers=[1, 1])
-    decayed, kept = _decay_groups(model, 0.1)
+    decayed, kept = decay_groups(model, 0.1)
     assert decayed["weight_decay"] == 0.1
     assert kept["weight_decay"] == 0.0
     norms = {id(p) for m in model.modules() if isinstance(m, nn.BatchNorm3d) for p in m.parameters()}
@@ -62,10 +63,10 @@ def test_biases_and_norms_do_not_decay() -> None:
     assert len(decayed["params"]) + len(kept["params"]) == len(list(model.parameters()))
 
 
-def test_a_resumed_optimiser_keeps_to_its_own_kernel() -> None:
+def test_a_resumed_optimiser_keeps_its_own_kernel() -> None:
     def optimiser(fused: bool) -> AdamW:
         made = AdamW([weight], lr=0.1, fused=fused)
-        made.register_load_state_dict_pre_hook(_own_kernel)
+        made.register_load_state_dict_pre_hook(_keep_fused)
         return made
 
     weight = nn.Parameter(torch.ones(2))
@@ -95,7 +96,10 @@ class Scores(nn.Module):
 
 def classifier() -> SignClassifier:
     return SignClassifier(
-        Scores(), nn.CrossEntropyLoss(), num_classes=2, lr=0.1, weight_decay=0.0, warmup_epochs=0.0
+        Scores(),
+        nn.CrossEntropyLoss(),
+        num_classes=2,
+        optimizer=OptimizerSettings(lr=0.1, weight_decay=0.0, warmup_epochs=0.0),
     )
 
 

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import pytest
 import torch
 import torch.nn.functional as F
 
-from asl.model.losses import FocalLoss, build_loss
+from asl.model.losses.cross_entropy import CrossEntropy
+from asl.model.losses.focal import Focal, FocalLoss
 
 LOGITS = torch.tensor([[2.0, 0.5, -1.0], [0.0, 3.0, 0.0], [1.0, 1.0, 1.0]])
 LABEL = torch.tensor([0, 1, 2])
@@ -30,10 +30,11 @@ def test_focal_loss_has_a_gradient_where_the_answer_is_certain() -> None:
 
 
 def test_cross_entropy_takes_its_smoothing() -> None:
-    loss = build_loss("cross_entropy", label_smoothing=0.2, gamma=2.0)
+    loss = CrossEntropy(label_smoothing=0.2).build()
     assert torch.allclose(loss(LOGITS, LABEL), F.cross_entropy(LOGITS, LABEL, label_smoothing=0.2))
 
 
-def test_other_names_are_refused() -> None:
-    with pytest.raises(ValueError, match="hinge"):
-        build_loss("hinge", label_smoothing=0.0, gamma=2.0)
+def test_focal_loss_takes_its_settings() -> None:
+    loss = Focal(gamma=0.5, label_smoothing=0.2).build()
+    assert torch.allclose(loss(LOGITS, LABEL), FocalLoss(gamma=0.5, label_smoothing=0.2)(LOGITS, LABEL))
+    assert not torch.allclose(loss(LOGITS, LABEL), FocalLoss(gamma=0.5)(LOGITS, LABEL))

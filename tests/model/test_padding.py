@@ -9,9 +9,9 @@ import torch
 from torch import Tensor, nn
 from torchvision.models import video as torchvision_video
 
-from asl.model.classifier import _decay_groups
-from asl.model.padding import PaddedConv3d, pad_planes
-from asl.model.video_resnet import VideoResNet
+from asl.model.networks.padding import PaddedConv3d, pad_planes
+from asl.model.networks.video_resnet import VideoResNet
+from asl.model.optimizer import decay_groups
 
 NARROW = {"num_classes": 5, "width": 10, "layers": [1, 2]}
 
@@ -29,7 +29,7 @@ def pair() -> tuple[VideoResNet, VideoResNet]:
 def trained(model: nn.Module, steps: int) -> dict[str, Tensor]:
     """State after ``steps`` of AdamW with weight decay and clipping, on clips that are always the same."""
     generator = torch.Generator().manual_seed(1)
-    optimizer = torch.optim.AdamW(_decay_groups(model, 0.1), lr=0.01)
+    optimizer = torch.optim.AdamW(decay_groups(model, 0.1), lr=0.01)
     model.train()
     for _ in range(steps):
         video = torch.randn(3, 3, 4, 16, 16, generator=generator, dtype=torch.float64)

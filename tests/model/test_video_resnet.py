@@ -6,7 +6,7 @@ import pytest
 import torch
 from torchvision.models import video as torchvision_video
 
-from asl.model.video_resnet import VideoResNet
+from asl.model.networks.video_resnet import VideoResNet
 
 THEIRS = {
     "r2plus1d": torchvision_video.r2plus1d_18,

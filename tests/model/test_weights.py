@@ -10,7 +10,11 @@ import pytest
 import torch
 
 from asl.model import weights as weights_module
-from asl.model.video_resnet import VideoResNet
+from asl.model.networks.base import NetworkSettings
+from asl.model.networks.mc3 import MC3
+from asl.model.networks.r2plus1d import R2Plus1D
+from asl.model.networks.r3d import R3D
+from asl.model.networks.video_resnet import VideoResNet
 from asl.model.weights import WeightsError, load_weights
 
 
@@ -25,7 +29,7 @@ def same(a: VideoResNet, b: VideoResNet, but: str = "nothing") -> bool:
 def test_a_state_dict_is_taken_whole(tmp_path: Path) -> None:
     source, target = tiny(), tiny()
     torch.save(source.state_dict(), tmp_path / "w.pth")
-    assert load_weights(target, str(tmp_path / "w.pth"), name="r2plus1d") == []
+    assert load_weights(target, str(tmp_path / "w.pth"), R2Plus1D()) == []
     assert same(source, target)
 
 
@@ -33,7 +37,7 @@ def test_an_asl_checkpoint_is_taken_without_its_prefix(tmp_path: Path) -> None:
     source, target = tiny(), tiny()
     state = {f"model.{k}": v for k, v in source.state_dict().items()}
     torch.save({"state_dict": state, "asl": {}, "epoch": 3}, tmp_path / "best.pt")
-    load_weights(target, str(tmp_path / "best.pt"), name="r2plus1d")
+    load_weights(target, str(tmp_path / "best.pt"), R2Plus1D())
     assert same(source, target)
 
 
@@ -41,7 +45,7 @@ def test_a_classifier_of_another_size_stays_as_it_was(tmp_path: Path) -> None:
     source, target = tiny(num_classes=7), tiny(num_classes=3)
     before = {k: v.clone() for k, v in target.state_dict().items()}
     torch.save(source.state_dict(), tmp_path / "w.pth")
-    assert load_weights(target, str(tmp_path / "w.pth"), name="r2plus1d") == ["fc.weight", "fc.bias"]
+    assert load_weights(target, str(tmp_path / "w.pth"), R2Plus1D()) == ["fc.weight", "fc.bias"]
     assert same(target, source, but="fc.")
     assert torch.equal(target.fc.weight, before["fc.weight"])
 
@@ -49,7 +53,7 @@ def test_a_classifier_of_another_size_stays_as_it_was(tmp_path: Path) -> None:
 def test_other_shapes_are_named(tmp_path: Path) -> None:
     torch.save(tiny(width=4).state_dict(), tmp_path / "w.pth")
     with pytest.raises(WeightsError, match=r"stem.0.weight is \(2, 3, 1, 7, 7\), the model's is \(1, 3"):
-        load_weights(tiny(width=2), str(tmp_path / "w.pth"), name="r2plus1d")
+        load_weights(tiny(width=2), str(tmp_path / "w.pth"), R2Plus1D())
 
 
 def test_missing_and_surplus_parameters_are_named(tmp_path: Path) -> None:
@@ -57,7 +61,7 @@ def test_missing_and_surplus_parameters_are_named(tmp_path: Path) -> None:
     state["head.bias"] = state.pop("stem.0.weight")
     torch.save(state, tmp_path / "w.pth")
     with pytest.raises(WeightsError) as caught:
-        load_weights(tiny(), str(tmp_path / "w.pth"), name="r2plus1d")
+        load_weights(tiny(), str(tmp_path / "w.pth"), R2Plus1D())
     assert "stem.0.weight is missing" in str(caught.value)
     assert "head.bias is not part of the model" in str(caught.value)
 
@@ -66,7 +70,7 @@ def test_missing_and_surplus_parameters_are_named(tmp_path: Path) -> None:
 def test_a_file_that_is_no_weights_file_is_named(tmp_path: Path, content: bytes) -> None:
     (tmp_path / "w.pth").write_bytes(content)
     with pytest.raises(WeightsError, match=r"w\.pth cannot be read"):
-        load_weights(tiny(), str(tmp_path / "w.pth"), name="r2plus1d")
+        load_weights(tiny(), str(tmp_path / "w.pth"), R2Plus1D())
 
 
 class Malicious:
@@ -78,18 +82,18 @@ def test_code_in_a_weights_file_is_not_executed(tmp_path: Path, monkeypatch: pyt
     monkeypatch.chdir(tmp_path)
     torch.save({"stem.0.weight": Malicious()}, tmp_path / "w.pth")
     with pytest.raises(WeightsError, match="cannot be read"):
-        load_weights(tiny(), str(tmp_path / "w.pth"), name="r2plus1d")
+        load_weights(tiny(), str(tmp_path / "w.pth"), R2Plus1D())
     assert not (tmp_path / "executed").exists()
 
 
 def test_a_missing_file_is_named() -> None:
     with pytest.raises(WeightsError, match=r"nowhere\.pth: no such file"):
-        load_weights(tiny(), "nowhere.pth", name="r2plus1d")
+        load_weights(tiny(), "nowhere.pth", R2Plus1D())
 
 
-@pytest.mark.parametrize("name", ["r2plus1d", "r3d", "mc3"])
+@pytest.mark.parametrize("settings", [R2Plus1D(), R3D(), MC3()], ids=lambda settings: settings.name)
 def test_without_a_network_the_url_and_the_ways_out_are_named(
-    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    settings: NetworkSettings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def unreachable(*_: object, **__: object) -> None:
         raise urllib.error.URLError("no route to host")
@@ -98,8 +102,9 @@ def test_without_a_network_the_url_and_the_ways_out_are_named(
     monkeypatch.setattr("urllib.request.urlopen", unreachable)
     monkeypatch.setattr("torch.hub.urlopen", unreachable)
     with pytest.raises(WeightsError) as caught:
-        load_weights(VideoResNet(name, num_classes=2), "kinetics400", name=name)
+        load_weights(settings.build(num_classes=2), "kinetics400", settings)
     message = str(caught.value)
+    assert settings.kinetics_weights().url in message
     assert "https://download.pytorch.org/models/" in message
     assert "model.weights=path/to/" in message
     assert "model.weights=null" in message
@@ -109,5 +114,5 @@ def test_kinetics_weights_fit_whatever_the_number_of_glosses(monkeypatch: pytest
     kinetics = VideoResNet("r3d", num_classes=400)
     monkeypatch.setattr(weights_module, "kinetics_state", lambda name: kinetics.state_dict())
     ours = VideoResNet("r3d", num_classes=100)
-    assert load_weights(ours, "kinetics400", name="r3d") == ["fc.weight", "fc.bias"]
+    assert load_weights(ours, "kinetics400", R3D()) == ["fc.weight", "fc.bias"]
     assert same(ours, kinetics, but="fc.")

@@ -12,9 +12,9 @@ import torch
 from torch.utils.data import DataLoader, TensorDataset
 
 from asl.training.checkpoints import (
+    AtomicCheckpointIO,
     CheckpointError,
     LastAndBest,
-    WholeFiles,
     adopt_best,
     check_same_run,
     checkpoint_to_resume,
@@ -49,7 +49,7 @@ def run(folder: Path, accuracies: list[float], resume_from: Path | None = None) 
         accelerator="cpu",
         max_epochs=len(accuracies),
         callbacks=[checkpoints],
-        plugins=[WholeFiles()],
+        plugins=[AtomicCheckpointIO()],
         logger=False,
         enable_progress_bar=False,
         enable_model_summary=False,
@@ -142,7 +142,7 @@ def test_the_name_changes_hands_within_the_folder_after_the_bytes_are_on_disk(
 
     monkeypatch.setattr(os, "fsync", noted_fsync)
     monkeypatch.setattr(Path, "replace", noted_replace)
-    WholeFiles().save_checkpoint({"asl": {"epoch": 1}}, tmp_path / "last.pt")
+    AtomicCheckpointIO().save_checkpoint({"asl": {"epoch": 1}}, tmp_path / "last.pt")
     assert order == ["fsync", "replace"]
     assert read_checkpoint(tmp_path / "last.pt") == {"asl": {"epoch": 1}}
 
@@ -178,8 +178,8 @@ SETTINGS = {"glosses": ["book", "drink"], "model": {"name": "r3d", "width": 2}}
 @pytest.mark.parametrize(
     ("change", "said"),
     [
-        ({"glosses": ["book", "go"]}, "label 1 is 'drink' there, 'go' in the manifest"),
-        ({"glosses": ["book", "drink", "go"]}, "2 glosses there, 3 in the manifest"),
+        ({"glosses": ["book", "go"]}, "label 1 is 'drink' there, 'go' now"),
+        ({"glosses": ["book", "drink", "go"]}, "2 glosses there, 3 in the label map"),
         ({"model": {"name": "r3d", "width": 4}}, "model.width=2 there, 4 now"),
     ],
 )

@@ -25,9 +25,7 @@ class DecordReaderSettings(ReaderSettings):
     def problems_with(self, data: DataSettings, frames: FrameSettings) -> Iterator[str]:
         """What decord cannot do here."""
         if importlib.util.find_spec("decord") is None:
-            yield (
-                "reader=decord: decord is not installed (it has wheels for Linux on x86-64); set reader=frames"
-            )
+            yield ("reader=decord: decord is not installed (it is for Linux on x86-64); set reader=frames")
         if not scalable(data.resize[1]):
             width = next(width for width in range(data.resize[1], 999) if scalable(width))
             yield (

@@ -1,0 +1,23 @@
+"""Configurations composed from the shipped YAML files, as the programs compose them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from hydra import compose, initialize_config_dir
+
+from asl.config.compose import checked, register
+from asl.preprocess.config import PreprocessConfig
+from asl.training.config import TrainConfig
+
+CONF = Path(__file__).resolve().parents[1] / "conf"
+SCHEMAS: dict[str, Any] = {"preprocess": PreprocessConfig, "train": TrainConfig}
+
+register(preprocess_schema=PreprocessConfig, train_schema=TrainConfig)
+
+
+def composed(program: str, *overrides: str) -> Any:
+    """The checked configuration of ``preprocess`` or ``train``."""
+    with initialize_config_dir(str(CONF), version_base="1.3"):
+        return checked(compose(program, overrides=list(overrides)), SCHEMAS[program])
