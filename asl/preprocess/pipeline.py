@@ -25,6 +25,7 @@ from asl.datasets.instance import Metadata
 from asl.datasets.wlasl import find_lengths, load_lengths, load_metadata
 from asl.errors import UserError
 from asl.files import atomic_write_text
+from asl.preprocess import WORKER_MODULES
 from asl.preprocess.audit.audit import Audit, audit, flagged, leaking_train_clips
 from asl.preprocess.audit.problems import FAILURES, find_problems, write_problems
 from asl.preprocess.clips.backend import Choice, decide, encoder_for, workers_for
@@ -73,7 +74,9 @@ def preprocess(config: PreprocessConfig) -> None:
         choice, capabilities = decide(config.trim.name)
         # What drives a GPU works in short bursts for which the GPU waits.
         nice = 0 if gpu is None else _NICE
-        workers = closing.enter_context(Workers(workers_for(choice.name, config.trim), nice=nice))
+        workers = closing.enter_context(
+            Workers(workers_for(choice.name, config.trim), nice=nice, preload=WORKER_MODULES)
+        )
         _preprocess(config, choice, capabilities, workers, gpu)
 
 
