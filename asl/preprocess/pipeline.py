@@ -40,17 +40,11 @@ from asl.preprocess.report import summary
 from asl.preprocess.report.page import write_report
 from asl.preprocess.report.pictures import Pictures, take_pictures
 from asl.preprocess.run_result import RunResult
-from asl.preprocess.sources.matching import (
-    Evidence,
-    Match,
-    Unmatched,
-    UrlNameErrors,
-    claims,
-    match,
-    match_by_url_name,
-    url_name_errors,
-)
-from asl.preprocess.sources.raw_files import RawVideo, RawVideos, scan_raw
+from asl.preprocess.sources.evidence import Evidence
+from asl.preprocess.sources.matching import Match, Unmatched, match
+from asl.preprocess.sources.names import claims
+from asl.preprocess.sources.raw_files import RawVideo, RawVideoCache, scan_raw
+from asl.preprocess.sources.url_name_rule import UrlNameErrors, match_by_url_name, url_name_errors
 from asl.workers import Failed, Workers
 
 _NICE = 5  # of the host's workers beside a GPU's
@@ -183,7 +177,7 @@ def _find_sources(
             "no published lengths (dataset.lengths): files that several videos could mean go to nobody",
             soft_wrap=True,
         )
-    known = RawVideos(raw_dir, Path(config.paths.metadata_dir) / "raw_videos.json")
+    known = RawVideoCache(raw_dir, Path(config.paths.metadata_dir) / "raw_videos.json")
     with _progress(console) as progress:
         bar = progress.add_task("opening raw videos", total=len(claimed))
         raw_videos = known.probe(
@@ -285,7 +279,7 @@ def _audit(
             )
         clips = [clip for clip in clips if clip.video_id not in dropped]
         found = dataclasses.replace(look(clips), pairs=found.pairs, dropped=tuple(dropped))
-    suspects = [video_id for video_id, one in matches.items() if isinstance(one, Match) and one.doubt]
+    suspects = [video_id for video_id, one in matches.items() if isinstance(one, Match) and one.objection]
     return flagged(clips, found.pairs, suspects), found, dropped
 
 
