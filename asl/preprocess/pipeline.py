@@ -22,7 +22,8 @@ from asl.contract.label_map import read_or_write_label_map
 from asl.contract.manifest import SPLITS, Clip, write_manifest
 from asl.data.split import signer_folds
 from asl.datasets.instance import Metadata
-from asl.datasets.wlasl import find_lengths, load_lengths, load_metadata
+from asl.datasets.wlasl import load_metadata
+from asl.datasets.wlasl_lengths import find_lengths, load_lengths
 from asl.errors import UserError
 from asl.files import atomic_write_text
 from asl.preprocess import WORKER_MODULES

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from asl.datasets.instance import MetadataError
-from asl.datasets.wlasl import find_lengths, load_lengths
+from asl.datasets.wlasl_lengths import find_lengths, load_lengths
 
 
 def test_published_lengths_are_read_or_one_clear_error(tmp_path):
