@@ -61,6 +61,7 @@ def test_a_lock_excludes_others_until_its_block_ends(tmp_path: Path) -> None:
             pytest.fail("locked twice")
 
 
+@pytest.mark.slow
 def test_a_lock_ends_with_its_process_however_that_ends(tmp_path: Path) -> None:
     path = tmp_path / ".lock"
     holder = subprocess.Popen(

@@ -16,6 +16,7 @@ def test_only_videos_are_scanned_in_every_folder(tmp_path):
         scan_raw(tmp_path / "nowhere")
 
 
+@pytest.mark.slow
 def test_raw_videos_are_opened_once_and_again_only_if_they_change(tmp_path, monkeypatch):
     write_raw(tmp_path / "raw" / "a.mp4", rotation=90, size=(144, 108))
     (tmp_path / "raw" / "b.mp4").write_bytes(b"no video")
