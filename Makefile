@@ -1,3 +1,4 @@
+# make check   lint, types and the quick tests: within a minute
 # make test    lint, types and the whole test suite
 # make demo    the built-in data set: make, preprocess, train, test
 # make install the environment alone, in .venv (gpu=1: with DALI)
@@ -13,7 +14,7 @@ FIND_PYTHON = for p in $(PYTHON) python3 python3.12 python3.13 python3.11 python
 	if $$p -c 'import sys; sys.exit(not (3, 10) <= sys.version_info < (3, 14))' 2>/dev/null; \
 	then echo $$p; exit; fi; done
 
-.PHONY: install test lint types browser demo benchmark clean-demo
+.PHONY: install check test lint types browser demo benchmark clean-demo
 
 install: $(VENV)/installed
 
@@ -41,6 +42,9 @@ browser:
 	then apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -qq -y chromium >/dev/null; fi \
 	|| true; \
 	command -v chromium >/dev/null || echo "no Chromium: tests in a browser are left out (apt-get install chromium)"
+
+check: lint types
+	$(BIN)/pytest -q -m "not slow and not gpu"
 
 test: lint types browser
 	$(BIN)/pytest

@@ -1,35 +1,147 @@
-"""What this machine has."""
+"""What differs between operating systems: processor cores, memory, processes and file locks.
+
+The other modules call these functions and contain no code for one system alone.
+"""
 
 from __future__ import annotations
 
+import errno
+import importlib
+import multiprocessing
 import os
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from multiprocessing.context import BaseContext
 from pathlib import Path
+from typing import IO, Any
+
+from asl.errors import UserError
+
+try:
+    import fcntl
+except ImportError:  # Windows
+    fcntl = None  # type: ignore[assignment]
+
+_PROC_MEMINFO = Path("/proc/meminfo")  # Linux
+_CGROUP = Path("/sys/fs/cgroup")  # Linux, version 2, as seen from inside a container
+
+#: Bytes of RAM assumed where the system does not report how much there is.
+_ASSUMED_MEMORY = 4 << 30
+
+_LOCK_IS_HELD = {errno.EAGAIN, errno.EWOULDBLOCK, errno.EACCES, errno.EDEADLK}
+_LOCKS_NOT_OFFERED = {errno.ENOLCK, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS}
+
+
+class FileLockedError(UserError):
+    """Another process holds the lock."""
+
+
+class FileLocksUnsupportedError(UserError):
+    """The file system offers no file locks."""
+
+
+# ---------------------------------------------------------------- cores and memory
 
 
 def available_cores() -> int:
-    """Cores that this process may use, which in a container or a batch job is fewer than there are."""
-    if hasattr(os, "sched_getaffinity"):
+    """Number of cores this process may use; in a container or batch job fewer than the machine has."""
+    if hasattr(os, "sched_getaffinity"):  # Linux
         return len(os.sched_getaffinity(0))
     return os.cpu_count() or 1
 
 
 def available_memory() -> int:
-    """Bytes of RAM that this process could still take without swapping, which a container may limit."""
-    free = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
-    for line in _lines(Path("/proc/meminfo")):
+    """Bytes of RAM this process can still use without swapping, within the limit of its container.
+
+    Outside Linux the machine's whole RAM is returned, or 4 GiB where the system does not report it.
+    """
+    free = _total_memory()
+    for line in _lines(_PROC_MEMINFO):
         if line.startswith("MemAvailable:"):
             free = int(line.split()[1]) * 1024
-    group = Path("/sys/fs/cgroup")  # version 2, as seen from inside
-    limit, used = (_lines(group / name) for name in ("memory.max", "memory.current"))
+    limit, used = (_lines(_CGROUP / name) for name in ("memory.max", "memory.current"))
     if limit and used and limit[0].isdigit():
-        cache = [int(line.split()[1]) for line in _lines(group / "memory.stat") if line.startswith("file ")]
+        cache = [int(line.split()[1]) for line in _lines(_CGROUP / "memory.stat") if line.startswith("file ")]
         free = min(free, int(limit[0]) - int(used[0]) + sum(cache))
     return max(0, free)
 
 
+def _total_memory() -> int:
+    try:
+        return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    except (AttributeError, ValueError, OSError):  # Windows has no sysconf; not every system has both names
+        return _ASSUMED_MEMORY
+
+
 def _lines(path: Path) -> list[str]:
-    """Empty where there is no such file: not on Linux, or no container."""
+    """The lines of a text file; none if it does not exist."""
     try:
         return path.read_text().splitlines()
     except OSError:
         return []
+
+
+# ---------------------------------------------------------------- processes
+
+
+def worker_context(preload: Sequence[str] = ()) -> BaseContext:
+    """The multiprocessing context for worker processes: forkserver where available, otherwise spawn.
+
+    Never fork: a process with threads (a progress bar has one) would pass their locks on to its children.
+
+    Args:
+        preload: names of modules that the forkserver imports once for all workers. It has one server per
+            process: names given after its start have no effect. Spawned workers import for themselves.
+    """
+    if "forkserver" not in multiprocessing.get_all_start_methods():  # Windows
+        return multiprocessing.get_context("spawn")
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload(["__main__", *preload])
+    return context
+
+
+def lower_priority(nice: int) -> None:
+    """Add ``nice`` to the niceness of this process, see :func:`os.nice`. No effect on Windows."""
+    if hasattr(os, "nice"):
+        os.nice(nice)
+
+
+# ---------------------------------------------------------------- file locks
+
+
+@contextmanager
+def lock_file(path: Path) -> Iterator[None]:
+    """Hold an exclusive lock on a file, which is created if missing and is not deleted.
+
+    The lock ends with the block, or with the process however that ends.
+
+    Args:
+        path: a file of its own, which holds no data; its folder exists.
+
+    Raises:
+        FileLockedError: another process, or another block of this one, holds the lock.
+        FileLocksUnsupportedError: the file system offers no locks.
+        OSError: the file cannot be opened.
+    """
+    with path.open("a") as file:
+        try:
+            _lock(file)
+        except OSError as error:
+            if error.errno in _LOCK_IS_HELD:
+                raise FileLockedError(f"{path} is locked by another process") from None
+            if error.errno in _LOCKS_NOT_OFFERED:
+                raise FileLocksUnsupportedError(
+                    f"{path} cannot be locked: its file system offers no file locks ({error.strerror}). "
+                    "Use a folder on another file system"
+                ) from error
+            raise
+        yield  # closing the file releases the lock
+
+
+def _lock(file: IO[str]) -> None:
+    """Lock an open file without waiting. Raises OSError if that is not possible."""
+    if fcntl is not None:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    else:
+        msvcrt: Any = importlib.import_module("msvcrt")
+        msvcrt.locking(file.fileno(), msvcrt.LK_NBLCK, 1)

@@ -1,13 +1,11 @@
-"""Work on untrusted files in processes: a time limit each, and a crash costs one task.
+"""Run functions on untrusted files in worker processes with a per-task timeout; a crash fails only its task.
 
-Decoders hang and crash on bad files. Pebble kills the worker that runs too long and replaces the
-one that died; the other tasks go on.
+Decoders hang and crash on damaged files. Pebble kills a worker that runs too long and replaces one
+that died; the other tasks continue.
 """
 
 from __future__ import annotations
 
-import multiprocessing
-import os
 import signal
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, as_completed, wait
@@ -17,10 +15,7 @@ from typing import Generic, TypeVar
 
 from pebble import ProcessExpired, ProcessPool
 
-from asl.machine import available_cores
-
-#: What workers need sooner or later; on many cores, each importing it for itself takes seconds.
-_PRELOADED = ["__main__", "asl.preprocess.clips.trim", "PIL.JpegImagePlugin", "safetensors.numpy"]
+from asl.machine import available_cores, lower_priority, worker_context
 
 Task = TypeVar("Task")
 Result = TypeVar("Result")
@@ -36,34 +31,35 @@ class Done(Generic[Task, Result]):
 
 @dataclass(frozen=True)
 class Failed(Generic[Task]):
-    """A task that raised, took too long, or took its worker down with it."""
+    """A task that raised an exception, exceeded its time limit, or crashed its worker."""
 
     task: Task
-    error: BaseException | None  # what it raised; None: it was killed or crashed
+    error: BaseException | None  # what it raised; None if it was killed or crashed
     message: str
     reason: str  # "time limit", "crash" or "error"
 
 
 class Workers:
-    """Worker processes that serve one step after another; a context, which starts and ends them.
+    """A pool of worker processes, shared by several steps. Use it as a context manager.
 
     Args:
-        count: how many; None: one a core.
-        nice: how much they leave the processor to others, see ``os.nice``.
+        count: number of processes; None: one per core.
+        nice: niceness added to the workers', see :func:`os.nice`.
+        preload: names of modules that every worker needs. They are imported once instead of once per
+            worker where the system allows it, see :func:`asl.machine.worker_context`.
     """
 
-    def __init__(self, count: int | None = None, *, nice: int = 0) -> None:
-        # Not fork: the parent has threads (progress bar), and a forked child would inherit their locks.
-        # A server without threads is forked instead, which has imported once what every worker needs.
-        forkserver = multiprocessing.get_context("forkserver")
-        forkserver.set_forkserver_preload(_PRELOADED)
+    def __init__(self, count: int | None = None, *, nice: int = 0, preload: Sequence[str] = ()) -> None:
         self.count = count or available_cores()
         self._pool = ProcessPool(
-            max_workers=self.count, context=forkserver, initializer=_begin, initargs=[nice]
+            max_workers=self.count,
+            context=worker_context(preload),
+            initializer=_initialize_worker,
+            initargs=[nice],
         )
 
     def __enter__(self) -> Workers:
-        self._pool.schedule(_nothing)  # start them now, while the parent reads its metadata
+        self._pool.schedule(_do_nothing)  # starts the processes now, while the parent does other things
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -73,12 +69,12 @@ class Workers:
     def run_each(
         self, function: Callable[[Task], Result], tasks: Sequence[Task], *, timeout_s: float | None = None
     ) -> Iterator[Done[Task, Result] | Failed[Task]]:
-        """Call ``function`` on each task, from now on; yields each as soon as it ends.
+        """Start ``function`` on each task at once; yields their results in the order in which they end.
 
         Args:
-            function: importable by name, as worker processes are started afresh.
+            function: importable by name; workers do not share the parent's memory.
             tasks: picklable.
-            timeout_s: a task that takes longer is killed with its worker.
+            timeout_s: time limit of a task; its worker is killed and replaced. None: no limit.
         """
         task_of: dict[Future[Result], Task] = {
             self._pool.schedule(function, args=[task], timeout=timeout_s): task for task in tasks
@@ -93,19 +89,19 @@ class Workers:
         ahead: int,
         timeout_s: float | None = None,
     ) -> Iterator[Done[Task, Result] | Failed[Task]]:
-        """The same for tasks that are decided on late: only ``ahead`` of them are taken before one ends."""
+        """Like :meth:`run_each`, but draws tasks from an iterator, at most ``ahead`` more than have ended."""
         task_of: dict[Future[Result], Task] = {}
 
-        def take() -> None:
+        def schedule_next() -> None:
             while len(task_of) < ahead and (task := next(tasks, None)) is not None:
                 task_of[self._pool.schedule(function, args=[task], timeout=timeout_s)] = task
 
         try:
-            take()
+            schedule_next()
             while task_of:
                 done, _ = wait(task_of, return_when=FIRST_COMPLETED)
                 ended = [_ended(future, task_of.pop(future), timeout_s) for future in done]
-                take()
+                schedule_next()
                 yield from ended
         finally:
             for future in task_of:
@@ -118,11 +114,20 @@ def run_each(
     *,
     workers: int | None = None,
     timeout_s: float | None = None,
+    preload: Sequence[str] = (),
 ) -> Iterator[Done[Task, Result] | Failed[Task]]:
-    """The same with workers of its own, one a core by default, no more than there are tasks."""
+    """Like :meth:`Workers.run_each`, in a pool for these tasks alone.
+
+    Args:
+        function: importable by name.
+        tasks: picklable.
+        workers: number of processes, never more than there are tasks; None: one per core.
+        timeout_s: time limit of a task.
+        preload: see :class:`Workers`.
+    """
     if not tasks:
         return
-    with Workers(min(workers or available_cores(), len(tasks))) as pool:
+    with Workers(min(workers or available_cores(), len(tasks)), preload=preload) as pool:
         yield from pool.run_each(function, tasks, timeout_s=timeout_s)
 
 
@@ -133,7 +138,7 @@ def _results(
         for future in as_completed(task_of):
             yield _ended(future, task_of[future], timeout_s)
     finally:
-        for future in task_of:  # a no-op where all is done
+        for future in task_of:  # no effect on those that are done
             future.cancel()
 
 
@@ -148,10 +153,10 @@ def _ended(future: Future[Result], task: Task, timeout_s: float | None) -> Done[
     return Failed(task, error, f"{type(error).__name__}: {error}", "error")
 
 
-def _nothing() -> None:
-    """What starts the workers."""
+def _do_nothing() -> None:
+    """The task that starts the workers."""
 
 
-def _begin(nice: int) -> None:
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the parent's, so that it is told of once
-    os.nice(nice)
+def _initialize_worker(nice: int) -> None:
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent alone handles Ctrl-C and reports it
+    lower_priority(nice)

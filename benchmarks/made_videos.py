@@ -15,7 +15,7 @@ from typing import Any
 import av
 import numpy as np
 
-from asl.demo.frame_number import STRIP_SHARE, write_frame_number
+from asl.demo.frame_number import BARCODE_HEIGHT, write_frame_number
 from asl.workers import Failed, run_each
 
 SIZES = ((320, 240), (640, 480), (1280, 720))  # width, height
@@ -78,7 +78,7 @@ def write_video(video: Video) -> None:
 
 
 def _strip(height: int) -> int:
-    return round(height * STRIP_SHARE)
+    return round(height * BARCODE_HEIGHT)
 
 
 def _number(number: int, width: int, height: int) -> np.ndarray:

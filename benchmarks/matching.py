@@ -26,8 +26,11 @@ from asl.datasets.instance import Instance
 from asl.datasets.wlasl import segment_span
 from asl.preprocess.audit import fingerprint
 from asl.preprocess.audit.audit import audit
-from asl.preprocess.sources.matching import Evidence, Match, claims, match, url_name_errors
+from asl.preprocess.sources.evidence import Evidence
+from asl.preprocess.sources.matching import Match, match
+from asl.preprocess.sources.names import claims
 from asl.preprocess.sources.raw_files import RawVideo
+from asl.preprocess.sources.url_name_rule import url_name_errors
 
 ROOT = Path(__file__).resolve().parent.parent
 INSTANCES, FILES = 21_083, 12_000

@@ -11,6 +11,34 @@ from clips import write_dataset
 
 from asl.demo import make_demo
 
+#: Test modules that take seconds or start processes: ``slow``, which ``make check`` leaves out.
+SLOW_MODULES = {
+    "test_capabilities",
+    "test_clip_frames",
+    "test_demo_end_to_end",
+    "test_missing_frames",
+    "test_pipeline",
+    "test_preprocess_program",
+    "test_report_browser",
+    "test_run",
+    "test_train_cli",
+    "test_video",
+}
+
+#: Single tests of that kind in modules that are quick otherwise.
+SLOW_TESTS = {
+    "test_a_reader_that_hangs_ends_in_an_error_that_names_the_clip",
+    "test_a_run_writes_the_page_before_the_manifest_and_names_it",
+    "test_all_of_wlasl_is_a_page_of_a_few_megabytes",
+}
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Mark the tests that are listed as slow."""
+    for item in items:
+        if item.path.stem in SLOW_MODULES or item.name.partition("[")[0] in SLOW_TESTS:
+            item.add_marker(pytest.mark.slow)
+
 
 @pytest.hookimpl(tryfirst=True)  # before fixtures are made
 def pytest_runtest_setup(item: pytest.Item) -> None:

@@ -20,8 +20,9 @@ from asl.preprocess.clips.frames import FramesOutcome
 from asl.preprocess.clips.trim import Proof
 from asl.preprocess.report.pictures import Pictures, take_pictures
 from asl.preprocess.run_result import RunResult
-from asl.preprocess.sources.matching import Match, Unmatched, UrlNameErrors
+from asl.preprocess.sources.matching import Match, Unmatched
 from asl.preprocess.sources.raw_files import RawVideo
+from asl.preprocess.sources.url_name_rule import UrlNameErrors
 from asl.workers import Workers
 
 NUM_FRAMES = 9

@@ -10,6 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from asl.config.setting import setting
+from asl.preprocess.sources.settings import MatchingSettings as MatchingConfig
 
 # ---------------------------------------------------------------- both programs
 
@@ -82,25 +83,6 @@ class TrimConfig:
     # NVENC takes 0 for "automatic", which is no constant quality at all.
     cq: int = setting(23, "trim=nvenc: constant quality, lower is better and larger", ge=1, le=51)
     audio: bool = setting(False, "keep the sound")
-
-
-@dataclass
-class MatchingConfig:
-    """Which raw file is an instance's source."""
-
-    policy: str = setting(
-        "evidence",
-        "evidence: never a file that may be another video; url_name: the usual unsafe rule, to compare",
-        choices=["evidence", "url_name"],
-    )
-    suspect: str = setting(
-        "keep",
-        "a file that its length or size speaks against, though its name is nobody else's: keep or drop",
-        choices=["keep", "drop"],
-    )
-    end_tolerance_s: float | None = setting(
-        None, "a segment may reach this far past its source's end; null: one frame of dataset.fps", ge=0
-    )
 
 
 @dataclass

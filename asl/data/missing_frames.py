@@ -81,7 +81,9 @@ def make_missing(missing: Sequence[MissingFrames], *, folder: Path, timeout_s: f
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
     with Progress(*columns, console=console) as progress:
         bar = progress.add_task("decoding clips once", total=len(missing))
-        for ended in run_each(make_frames, missing, timeout_s=timeout_s):
+        for ended in run_each(
+            make_frames, missing, timeout_s=timeout_s, preload=[__name__, "safetensors.numpy"]
+        ):
             if isinstance(ended, Failed):
                 raise _explained(ended)
             progress.advance(bar)

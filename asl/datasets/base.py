@@ -1,4 +1,4 @@
-"""What a data set's settings have in common; ``dataset=...`` chooses one."""
+"""The base class of data sets; ``dataset=...`` in the configuration chooses one."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from asl.datasets.instance import Metadata
 
 @dataclass(kw_only=True)
 class SignDataset:
-    """A data set: its name, and how its metadata is read. A subclass and a YAML for each."""
+    """A data set: its name and its metadata. Each data set has a subclass and a YAML in ``conf/dataset``."""
 
     name: str = setting("???", "prefix of the names of the manifest and the label map")
     how_to_get: str = setting("", "shown when the metadata is missing")
@@ -19,6 +19,6 @@ class SignDataset:
         """Read the metadata.
 
         Raises:
-            MetadataError: it is missing or cannot be used.
+            MetadataError: a file is missing or cannot be used.
         """
         raise NotImplementedError(f"{type(self).__name__}.load")

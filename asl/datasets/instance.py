@@ -1,4 +1,4 @@
-"""What every data set is turned into: instances of signed glosses."""
+"""Instances of signed glosses: the form in which all data sets are read."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ _LONGEST_NAME = 200  # bytes; file systems allow 255, and endings are added
 
 
 class MetadataError(UserError):
-    """Metadata that cannot be used at all."""
+    """Metadata that is missing or cannot be used."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Instance:
-    """One signed gloss of a data set, as its metadata describes it."""
+    """One signed gloss: a span of a source video, as the metadata describes it."""
 
     video_id: str  # unique in the data set, and a file name
     gloss: str
@@ -41,29 +41,29 @@ class Instance:
 class Refused:
     """A row of the metadata that is not used, and why."""
 
-    video_id: str  # as far as the row has one
+    video_id: str  # empty if the row has none
     error: str  # names the row
 
 
 @dataclass(frozen=True)
 class Metadata:
-    """What the metadata of a data set says.
+    """The metadata of a data set.
 
-    ``others`` are instances that are not asked for, of further glosses for example: a raw file may be
-    theirs nevertheless. ``published_ends`` are lengths of source files that were published with the data
-    set, by video_id, in frames at ``fps``; they help to tell whose a raw file is.
+    ``others`` are instances that are left out, such as those of further glosses; a raw file may be theirs.
+    ``published_frames`` are the published lengths of source files, by video_id, in frames at ``fps``; they
+    help to decide which instance a raw file belongs to.
     """
 
     instances: tuple[Instance, ...]
     glosses: tuple[str, ...]  # in the metadata's own order
     refused: tuple[Refused, ...] = ()
     others: tuple[Instance, ...] = ()
-    published_ends: Mapping[str, float] = dataclasses.field(default_factory=dict)
-    fps: float = 25.0  # rate in which the metadata counts frames
+    published_frames: Mapping[str, float] = dataclasses.field(default_factory=dict)
+    fps: float = 25.0  # rate at which the metadata counts frames
 
 
 def name_problem(name: Any) -> str | None:
-    """Why ``name`` cannot be the name of one folder or file. None if it can."""
+    """Why ``name`` cannot be the name of a single folder or file. None if it can."""
     if not isinstance(name, str) or not name:
         return "is not a text"
     if name.startswith("."):

@@ -1,7 +1,7 @@
-"""WLASL (Li et al., WACV 2020): its JSON files, flat or nested, and the published lengths of its clips.
+"""WLASL (Li et al., WACV 2020): its metadata, flat or nested.
 
-The metadata is untrusted input: a row whose names could leave the output folder, or whose numbers
-make no sense, is refused and reported, and the other rows are used.
+The metadata is untrusted input: a row whose names could lead out of the output folder, or whose numbers
+are impossible, is refused and reported; the other rows are used.
 """
 
 from __future__ import annotations
@@ -19,11 +19,12 @@ from asl.config.setting import setting
 from asl.contract.manifest import SPLITS
 from asl.datasets.base import SignDataset
 from asl.datasets.instance import Instance, Metadata, MetadataError, Refused, name_problem
+from asl.datasets.wlasl_lengths import find_lengths, load_lengths
 
 
 @dataclass(kw_only=True)
 class Wlasl(SignDataset):
-    """WLASL's metadata, and how much of it is used."""
+    """WLASL's metadata files, and how many of its glosses are used."""
 
     metadata: str = setting("???", "the JSON file: WLASL_v0.3.json (nested), or a flat list of rows")
     num_glosses: int | None = setting(None, "keep the first N glosses of the metadata; null: all", ge=1)
@@ -40,20 +41,32 @@ class Wlasl(SignDataset):
     }
 
     def load(self) -> Metadata:
-        """Read the JSON files. Raises MetadataError."""
+        """Read the metadata and, if there are any, the published lengths.
+
+        Raises:
+            MetadataError: a file is missing or cannot be used.
+        """
         path = Path(self.metadata)
         metadata = load_metadata(path, num_glosses=self.num_glosses, fps=self.fps, how_to_get=self.how_to_get)
         lengths = find_lengths(self.lengths, path, self.num_glosses)
-        ends = {} if lengths is None else load_lengths(lengths)
-        return dataclasses.replace(metadata, published_ends=ends)
+        published_frames = {} if lengths is None else load_lengths(lengths)
+        return dataclasses.replace(metadata, published_frames=published_frames)
 
 
 def segment_span(frame_start: int, frame_end: int, fps: float) -> tuple[Fraction, Fraction | None]:
-    """The half-open span ``[start_s, end_s)`` in seconds; ``end_s`` is None for "to the end".
+    """The half-open span ``[start_s, end_s)`` of a segment in seconds; ``end_s`` is None for "to the end".
 
-    Frames are counted from 1 at ``fps``, whatever the file's own rate, and ``frame_end`` is
-    inclusive. The 72 segments that WLASL takes from one 4,232-frame source tile 1…4232 under this
-    reading; ``(frame_end - frame_start) / fps`` would lose each one's last frame.
+    Frames are counted from 1 at ``fps``, whatever the file's own rate, and ``frame_end`` is inclusive.
+    Read like this, the 72 segments that WLASL takes from one source of 4,232 frames tile 1 to 4232; a
+    duration of ``(frame_end - frame_start) / fps`` would lose the last frame of each.
+
+    Args:
+        frame_start: from 1.
+        frame_end: inclusive; -1: to the end.
+        fps: rate at which frames are counted. Rounded decimals of broadcast rates become exact.
+
+    Raises:
+        ValueError: ``frame_start`` is below 1, or ``frame_end`` before it.
 
     >>> segment_span(1, -1, 25)
     (Fraction(0, 1), None)
@@ -70,16 +83,16 @@ def segment_span(frame_start: int, frame_end: int, fps: float) -> tuple[Fraction
 def load_metadata(
     path: Path, *, num_glosses: int | None = None, fps: float = 25.0, how_to_get: str = ""
 ) -> Metadata:
-    """Read the flat list of rows, or the nested original (a list of ``{gloss, instances}``).
+    """Read a flat list of rows, or the nested original (a list of ``{gloss, instances}``).
 
     Args:
         path: the JSON file.
-        num_glosses: keep the first N glosses only; WLASL100 is the first 100 of WLASL2000.
-        fps: the rate in which frames are counted; a row that says another is refused.
-        how_to_get: added to the message when there is no such file.
+        num_glosses: keep the first N glosses; WLASL100 is the first 100 of WLASL2000. None: all.
+        fps: rate at which frames are counted; a row with another ``fps`` is refused.
+        how_to_get: appended to the message if the file is missing.
 
     Raises:
-        MetadataError: no file, no JSON list, or fewer glosses than asked for.
+        MetadataError: the file is missing, not a JSON list, or has fewer than ``num_glosses`` glosses.
     """
     rows = list(_rows(_load_json(path, how_to_get), path))
     glosses = tuple(dict.fromkeys(row["gloss"] for _, row in rows if name_problem(row.get("gloss")) is None))
@@ -127,7 +140,7 @@ def _load_json(path: Path, how_to_get: str) -> Any:
 
 
 def _rows(content: Any, path: Path) -> Iterator[tuple[str, dict[str, Any]]]:
-    """``(where, row)`` for each instance; ``where`` is how a person finds the row in the file."""
+    """``(where, row)`` for each instance; ``where`` describes the row's position in the file."""
     if not isinstance(content, list) or not content:
         raise MetadataError(f"{path}: not a list of rows (flat) or of {{gloss, instances}} (nested)")
     for i, entry in enumerate(content, start=1):
@@ -145,6 +158,7 @@ def _rows(content: Any, path: Path) -> Iterator[tuple[str, dict[str, Any]]]:
 
 
 def _row_problem(row: dict[str, Any], fps: float) -> str | None:
+    """Why a row cannot be used. None if it can."""
     for key in ("gloss", "split", "video_id"):
         problem = name_problem(row.get(key))
         if problem:
@@ -191,7 +205,7 @@ def _instance(row: dict[str, Any], fps: float) -> Instance:
 def _without_conflicts(
     instances: Sequence[Instance], where_of: dict[str, list[str]]
 ) -> tuple[list[Instance], list[Refused]]:
-    """Rows that share a video_id would overwrite each other's clip: equal ones count once, others never."""
+    """Keep equal instances once, and refuse different ones of one video_id: their clips share a file name."""
     distinct = list(dict.fromkeys(instances))
     times = Counter(instance.video_id for instance in distinct)
     kept = [instance for instance in distinct if times[instance.video_id] == 1]
@@ -203,35 +217,3 @@ def _without_conflicts(
         if count > 1
     ]
     return kept, refused
-
-
-# ---------------------------------------------------------------- published lengths
-
-
-def find_lengths(lengths: str | None, metadata: Path, num_glosses: int | None) -> Path | None:
-    """The file that ``dataset.lengths`` means; None: there is none, and none has to be."""
-    if lengths != "auto":
-        return None if lengths is None else Path(lengths)
-    path = metadata.with_name(f"nslt_{num_glosses}.json")
-    return path if path.is_file() else None
-
-
-def load_lengths(path: Path) -> dict[str, float]:
-    """``{video_id: end}`` in frames at 25 fps from the authors' ``nslt_*.json``.
-
-    The file holds ``{video_id: {subset, action: [class, start, end]}}``.
-
-    Raises:
-        MetadataError: no such file, or another form.
-    """
-    try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-        return {str(video_id): float(entry["action"][2]) for video_id, entry in content.items()}
-    except FileNotFoundError:
-        raise MetadataError(
-            f"{path}: no such file (dataset.lengths). nslt_*.json lie in github.com/dxli94/WLASL; "
-            "dataset.lengths=null does without"
-        ) from None
-    except (OSError, ValueError, KeyError, TypeError, IndexError, AttributeError):
-        form = "{video_id: {action: [class, start, end]}}"
-        raise MetadataError(f"{path}: not of the form {form} (dataset.lengths)") from None

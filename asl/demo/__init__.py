@@ -1,7 +1,7 @@
-"""The built-in data set: rendered signers, and raw files with every trap of real downloads.
+"""The built-in data set: rendered signers, in raw files with the irregularities of real downloads.
 
-``python -m asl.demo`` makes it; :func:`make_demo` does so from Python, :func:`read_truth` tells what
-preprocessing should find in it, and :func:`read_frame_number` which frame a picture shows.
+``python -m asl.demo`` makes it, as does :func:`make_demo` from Python. :func:`read_truth` returns the results
+that preprocessing should have, and :func:`read_frame_number` the number of the frame that an image shows.
 """
 
 from asl.demo.frame_number import UnreadableFrameNumberError, read_frame_number

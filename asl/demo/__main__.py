@@ -12,7 +12,7 @@ from asl.errors import UserError
 
 
 def main() -> None:
-    """Read the command line, make the demo, say what came of it."""
+    """Make the demo that the command line describes and print a summary."""
     parser = argparse.ArgumentParser(prog="python -m asl.demo", description="Make the built-in data set.")
     parser.add_argument(
         "data_dir", nargs="?", type=Path, default=Path("data/demo"), help="default: data/demo"

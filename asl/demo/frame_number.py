@@ -1,9 +1,8 @@
-"""A strip along the top of every rendered picture that says which frame of its file it is.
+"""A barcode along the top of every rendered frame that encodes its number in the file.
 
-Sixteen dark or light blocks over the whole width: twelve bits of the frame number, then four that
-check them. Places are shares of the picture's size, so the strip survives scaling, lossy compression
-and the loss of one column or row. It counts frames of the file, not of the sign, and so says nothing
-about the gloss.
+Sixteen dark or light blocks over the whole width: twelve bits of the frame number, then four check bits.
+Positions are fractions of the image size, so the barcode survives scaling, lossy compression and the loss
+of one column or row. It counts frames of the file, not of the sign, and so does not reveal the gloss.
 """
 
 from __future__ import annotations
@@ -14,35 +13,43 @@ NUMBER_BITS = 12
 CHECK_BITS = 4
 BLOCKS = NUMBER_BITS + CHECK_BITS
 MAX_FRAME_NUMBER = 2**NUMBER_BITS - 1
-STRIP_SHARE = 1 / 16  # of the height
+BARCODE_HEIGHT = 1 / 16  # as a fraction of the image height
 
-_DARK, _LIGHT = 16, 128  # dimmer than hands, which are what a network should look at
-_UNCLEAR = 16  # a block this near to the middle is neither
+_DARK, _LIGHT = 16, 128  # dimmer than hands, which a network should recognise signs by
+_UNCLEAR = 16  # a block whose mean is this close to the middle is neither
 
 
 class UnreadableFrameNumberError(ValueError):
-    """A picture whose strip is no frame number."""
+    """An image without a readable frame number."""
 
 
 def write_frame_number(image: np.ndarray, number: int) -> None:
-    """Paint ``number`` (0 to 4095) over the top of ``image``, (H, W, 3) uint8, in place."""
+    """Draw the barcode of a number over the top of an image, in place.
+
+    Args:
+        image: (H, W, 3) uint8.
+        number: 0 to 4095.
+
+    Raises:
+        ValueError: the number is out of range.
+    """
     if not 0 <= number <= MAX_FRAME_NUMBER:
         raise ValueError(f"frame number {number} is not within 0 to {MAX_FRAME_NUMBER}")
     height, width = image.shape[:2]
     code = number << CHECK_BITS | _check(number)
     bits = np.array([code >> (BLOCKS - 1 - i) & 1 for i in range(BLOCKS)], dtype=np.uint8)
     columns = np.arange(width) * BLOCKS // width
-    image[: round(height * STRIP_SHARE)] = (_DARK + (_LIGHT - _DARK) * bits[columns])[None, :, None]
+    image[: round(height * BARCODE_HEIGHT)] = (_DARK + (_LIGHT - _DARK) * bits[columns])[None, :, None]
 
 
 def read_frame_number(image: np.ndarray) -> int:
-    """The number in the strip of ``image``, (H, W, 3) uint8, upright.
+    """Decode the barcode of an image, (H, W, 3) uint8, upright.
 
     Raises:
-        UnreadableFrameNumberError: a block is neither dark nor light, or the check bits do not fit.
+        UnreadableFrameNumberError: a block is neither dark nor light, or the check bits are wrong.
     """
     height, width = image.shape[:2]
-    bottom = max(1, int(height * STRIP_SHARE) - 1)  # the lowest row blends with the picture below
+    bottom = max(1, int(height * BARCODE_HEIGHT) - 1)  # the lowest row blends with the image below
     rows = image[bottom // 3 : bottom].mean(axis=(0, 2))
     code = 0
     for i in range(BLOCKS):
@@ -60,5 +67,5 @@ def read_frame_number(image: np.ndarray) -> int:
 
 
 def _check(number: int) -> int:
-    """Four bits that change with every single bit of ``number``; never all equal for number 0."""
+    """Four check bits: flipping any bit of ``number`` changes them; for number 0 they are not all equal."""
     return (number ^ number >> 4 ^ number >> 8 ^ 0b0101) & 0b1111

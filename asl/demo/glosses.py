@@ -1,11 +1,11 @@
 """The glosses of the demo as pure functions of time: which hand moves, and where it is.
 
-All eight lead one hand round the same circle in front of its shoulder, at the same speed, from rest
-and back to rest, so a single frame tells which hand moves and nothing else. What tells glosses apart
-is the order of the frames and the hand:
+In all eight, one hand moves round the same circle in front of its shoulder, at the same speed, from rest
+and back to rest. A single frame shows only which hand moves; glosses differ in the hand and in the order
+of the frames:
 
 ==========  ========================================================  ====================
-motion      way of the hand, from the lowest point of the circle       played backwards
+motion      path of the hand, from the lowest point of the circle      played backwards
 ==========  ========================================================  ====================
 circle out  twice round, away from the body first                     circle in
 circle in   twice round, towards the body first                       circle out
@@ -13,9 +13,9 @@ swing out   outer half up and back down, then inner half up and down  swing in
 swing in    inner half up and back down, then outer half up and down  swing out
 ==========  ========================================================  ====================
 
-A mirrored clip shows the same motion of the other hand. The hand is the signer's own: a left-handed
-signer signs "right circle out" with the right hand too. Being left-handed shows in how a signer
-looks and rests (see :mod:`asl.demo.signer`), which is the same in every gloss.
+A mirrored clip shows the same motion of the other hand. The hand of a gloss is fixed: a left-handed signer
+signs "right circle out" with the right hand, too. Handedness shows only in a signer's appearance and rest
+position (see :mod:`asl.demo.signer`), which are the same in every gloss.
 """
 
 from __future__ import annotations
@@ -35,27 +35,27 @@ _BACKWARDS = {
 
 @dataclass(frozen=True)
 class Gloss:
-    """One class: a hand of :data:`HANDS` and a motion of :data:`MOTIONS`."""
+    """A class: a hand of :data:`HANDS` and a motion of :data:`MOTIONS`."""
 
     hand: str
     motion: str
 
     @property
     def name(self) -> str:
-        """What the metadata calls it, such as ``right circle out``."""
+        """The gloss in the metadata, such as ``right circle out``."""
         return f"{self.hand} {self.motion}"
 
     @property
     def side(self) -> int:
-        """Where the moving hand is in the picture: -1 left (the signer's right hand), 1 right."""
+        """The side of the image on which the hand moves: -1 left (the signer's right hand), 1 right."""
         return -1 if self.hand == "right" else 1
 
     def backwards(self) -> Gloss:
-        """The gloss that this one becomes when its frames are played backwards."""
+        """The gloss that this one becomes if its frames are reversed."""
         return Gloss(self.hand, _BACKWARDS[self.motion])
 
     def mirrored(self) -> Gloss:
-        """The gloss that this one becomes when the picture is mirrored."""
+        """The gloss that this one becomes if its frames are mirrored."""
         return Gloss("left" if self.hand == "right" else "right", self.motion)
 
 
@@ -63,11 +63,11 @@ GLOSSES = tuple(Gloss(hand, motion) for hand in HANDS for motion in MOTIONS)
 
 
 def angle(motion: str, progress: float) -> float:
-    """How far round the circle the hand is, in radians from its lowest point, outwards positive.
+    """The angle of the hand on its circle in radians, 0 at the lowest point, positive outwards.
 
     Args:
         motion: one of :data:`MOTIONS`.
-        progress: share of the motion that is done, 0 to 1. The speed is 4π a motion in all four.
+        progress: completed fraction of the motion, 0 to 1. All four motions travel 4π at constant speed.
     """
     if motion == "circle out":
         return 4 * math.pi * progress
@@ -79,10 +79,10 @@ def angle(motion: str, progress: float) -> float:
 
 
 def hand_position(gloss: Gloss, progress: float) -> tuple[float, float]:
-    """Where the moving hand is, from the centre of its circle, in radii.
+    """The position of the moving hand relative to the centre of its circle, in radii.
 
     Returns:
-        ``(x, y)``, x to the right of the picture, y downwards.
+        ``(x, y)``, x to the right of the image, y downwards.
     """
     theta = angle(gloss.motion, progress)
     return gloss.side * math.sin(theta), math.cos(theta)

@@ -1,4 +1,4 @@
-"""Makes the demo: plans it, draws and encodes the raw files in several processes, writes metadata."""
+"""Makes the demo: plans it, renders and encodes raw files in several processes, writes the metadata."""
 
 from __future__ import annotations
 
@@ -17,24 +17,30 @@ from pathlib import Path
 from typing import Any
 
 from asl.demo import metadata
-from asl.demo.oddities import add_doubtful_rows, add_formats, add_shared_sources, add_without_clip
 from asl.demo.plan import Planner
 from asl.demo.raw_files import RawFile, read_times, write_raw_file
+from asl.demo.special_cases import (
+    add_formats,
+    add_questionable_clips,
+    add_rows_without_clip,
+    add_shared_sources,
+)
 from asl.errors import UserError
 from asl.files import atomic_write_text
+from asl.machine import worker_context
 
-#: In the raw folder: tells a demo's folder from one with other people's videos, and what it was made from.
+#: A file in the raw folder of a demo, with its recipe. A folder without it holds other videos.
 _MARK = "made_by_asl_demo.json"
-_VERSION = 1  # raise it when the same recipe gives other files
+_VERSION = 1  # increase it whenever the same recipe gives other files
 
 
 class DemoError(UserError):
-    """The demo cannot be made there."""
+    """The demo cannot be made in this folder."""
 
 
 @dataclass(frozen=True)
 class Recipe:
-    """All that the demo's content depends on."""
+    """Everything that determines the content of a demo."""
 
     train_per_gloss: int
     val_per_gloss: int
@@ -50,17 +56,17 @@ class Demo:
     data_dir: Path
     num_instances: int
     num_raw_files: int
-    clips: dict[str, int]  # by split, those that preprocessing should give
-    made: bool  # False: it was there already
+    clips: dict[str, int]  # number of clips that preprocessing should make, by split
+    made: bool  # False if it existed already
 
 
 def plan_demo(recipe: Recipe) -> Planner:
-    """Rows and raw files; the traps of :mod:`asl.demo.oddities` always, then ordinary clips to fill up."""
+    """The rows and raw files: all of :mod:`asl.demo.special_cases`, then ordinary clips to fill up."""
     plan = Planner(recipe.seed)
     add_formats(plan)
     add_shared_sources(plan, more=recipe.train_per_gloss // 12)
-    add_without_clip(plan)
-    add_doubtful_rows(plan)
+    add_rows_without_clip(plan)
+    add_questionable_clips(plan)
     for split in ("train", "val", "test"):
         plan.fill(split, getattr(recipe, f"{split}_per_gloss"))
     return plan
@@ -76,22 +82,22 @@ def make_demo(
     workers: int | None = None,
     overwrite: bool = False,
 ) -> Demo:
-    """Make ``data_dir/raw`` and ``data_dir/metadata/demo*.json``, or leave them if they are there.
+    """Make ``data_dir/raw`` and ``data_dir/metadata/demo*.json``, unless this demo exists there already.
 
-    The same arguments give the same bytes. Everything is written beside and renamed at the end, so a
-    run that was killed leaves nothing that looks finished; the next one starts afresh.
+    The same arguments give the same bytes. Files are written to a temporary folder that is renamed at the
+    end: a killed run leaves no demo that looks finished, and the next run starts from the beginning.
 
     Args:
-        data_dir: the folder; made if it is not there. What else lies in it is left alone.
-        train_per_gloss: clips of each gloss; the fixed traps alone are 5 to 8.
-        val_per_gloss: likewise.
-        test_per_gloss: likewise.
-        seed: of everything drawn.
-        workers: processes; None: one a core.
-        overwrite: replace a demo that is there.
+        data_dir: the folder, created if missing. Other files in it are not touched.
+        train_per_gloss: training clips of each gloss; the special cases alone are 5 to 8.
+        val_per_gloss: validation clips of each gloss.
+        test_per_gloss: test clips of each gloss.
+        seed: of all random numbers.
+        workers: number of processes; None: one per core.
+        overwrite: replace an existing demo.
 
     Raises:
-        DemoError: the folder holds a demo of another recipe, or raw videos that are no demo.
+        DemoError: the folder holds a demo of another recipe, or raw videos that are not a demo's.
     """
     recipe = Recipe(train_per_gloss, val_per_gloss, test_per_gloss, seed)
     raw_dir, metadata_dir = data_dir / "raw", data_dir / "metadata"
@@ -103,7 +109,7 @@ def make_demo(
         clips=dict(Counter(row.split for row in plan.rows if row.outcome == "clip")),
         made=True,
     )
-    if _is_there(raw_dir, metadata_dir, recipe, overwrite):
+    if _exists(raw_dir, metadata_dir, recipe, overwrite):
         return replace(demo, made=False)
 
     part = data_dir / ".demo.part"
@@ -113,7 +119,7 @@ def make_demo(
     atomic_write_text(part / _MARK, json.dumps(asdict(recipe), indent=1))
 
     truth_path = metadata_dir / "demo_truth.json"
-    truth_path.unlink(missing_ok=True)  # from here to the end there is no finished demo
+    truth_path.unlink(missing_ok=True)  # without this file the demo counts as unfinished
     if raw_dir.exists():
         shutil.rmtree(raw_dir)
     part.rename(raw_dir)
@@ -128,15 +134,15 @@ def make_demo(
 
 
 def read_truth(data_dir: Path) -> dict[str, Any]:
-    """What :func:`asl.demo.metadata.truth` returned when the demo was made."""
+    """The expected results of preprocessing a demo, see :func:`asl.demo.metadata.truth`."""
     content: dict[str, Any] = json.loads(
         (data_dir / "metadata" / "demo_truth.json").read_text(encoding="utf-8")
     )
     return content
 
 
-def _is_there(raw_dir: Path, metadata_dir: Path, recipe: Recipe, overwrite: bool) -> bool:
-    """This very demo is there. Raises DemoError rather than let anything else be deleted."""
+def _exists(raw_dir: Path, metadata_dir: Path, recipe: Recipe, overwrite: bool) -> bool:
+    """Whether this very demo exists. Raises DemoError if the folder holds anything else."""
     if not raw_dir.exists():
         return False
     mark = raw_dir / _MARK
@@ -166,29 +172,26 @@ def _differences(found: dict[str, Any], asked: dict[str, Any]) -> str:
 def _write_all(
     folder: Path, files: Iterable[RawFile], workers: int | None
 ) -> Iterator[tuple[str, list[Fraction]]]:
-    # The long ones first, so that no process is left alone with one at the end.
+    # The long ones first, so that all processes end at about the same time.
     ordered = sorted(files, key=lambda file: -file.duration_s)
-    # Not fork: whoever calls this may have threads, whose locks a forked child would inherit.
-    pool = ProcessPoolExecutor(
-        workers, mp_context=multiprocessing.get_context("spawn"), initializer=_end_with_parent
-    )
+    pool = ProcessPoolExecutor(workers, mp_context=worker_context([__name__]), initializer=_end_with_parent)
     try:
         yield from pool.map(_write_one, [(folder, file) for file in ordered], chunksize=4)
     finally:
-        pool.shutdown(cancel_futures=True)  # after an error or Ctrl-C, hundreds may be waiting
+        pool.shutdown(cancel_futures=True)  # after an error or Ctrl-C, hundreds are queued
 
 
 def _end_with_parent() -> None:
-    """Leave Ctrl-C to the parent, and do not outlive it if it is killed."""
+    """Initialize a worker: it ignores Ctrl-C, which the parent handles, and exits if the parent is killed."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     parent = multiprocessing.parent_process()
     assert parent is not None
 
-    def watch() -> None:
+    def exit_after_parent() -> None:
         parent.join()
         os._exit(1)
 
-    threading.Thread(target=watch, daemon=True).start()
+    threading.Thread(target=exit_after_parent, daemon=True).start()
 
 
 def _write_one(task: tuple[Path, RawFile]) -> tuple[str, list[Fraction]]:
@@ -199,7 +202,7 @@ def _write_one(task: tuple[Path, RawFile]) -> tuple[str, list[Fraction]]:
 
 
 def _write_other_files(folder: Path) -> None:
-    """What else lies about in a folder of downloads, and belongs to no row."""
+    """Write other files that folders of downloads contain and that belong to no row."""
     (folder / "downloads").mkdir(parents=True, exist_ok=True)
     (folder / "downloads" / "failed.txt").write_text(
         "404 http://signlab.example/media/Never%20Downloaded.mp4\n"

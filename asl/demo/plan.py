@@ -1,4 +1,4 @@
-"""What the demo holds: rows of metadata and the raw files that they mean, before any is drawn."""
+"""The plan of a demo: rows of metadata and the raw files they refer to, before any is rendered."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ import numpy as np
 
 from asl.demo.glosses import GLOSSES, Gloss
 from asl.demo.raw_files import Format, RawFile, frame_times
-from asl.demo.signer import Take, bounding_box, make_signer, make_take
+from asl.demo.signer import Performance, bounding_box, make_performance, make_signer
 
-#: In which the metadata counts frames, whatever the rate of the files.
+#: Rate at which the metadata counts frames, whatever the rate of the files.
 FPS = 25
 
-#: Who signs where. Some of val's and test's signers are in train too, others are never seen there.
+#: Signers by split. Some signers of val and test are in train, too, others are not.
 SIGNERS = {"train": range(0, 32), "val": range(28, 36), "test": [*range(24, 28), *range(36, 40)]}
 
 _SITES = ("handshapes", "motiondict", "signlab", "openhands")
@@ -27,7 +27,7 @@ _SHORTEST, _LONGEST, _USUAL = 27, 148, 60  # frames a clip
 
 @dataclass(frozen=True)
 class Row:
-    """One instance as the metadata will have it, and what should become of it."""
+    """An instance of the metadata, and the expected result of preprocessing it."""
 
     video_id: str
     gloss: Gloss
@@ -39,13 +39,13 @@ class Row:
     frame_start: int  # at 25 fps, from 1
     frame_end: int  # inclusive; -1: to the end
     duration_s: float  # of the clip, as published
-    raw: str | None  # its file in the raw folder, if that is there
-    outcome: str = "clip"  # or why there is none: missing, ambiguous, damaged, past_end
-    note: str = ""  # what is particular about it
+    raw: str | None  # its file in the raw folder; None if that is missing
+    outcome: str = "clip"  # or why it has none: missing, ambiguous, damaged, past_end
+    note: str = ""  # what is special about it
 
 
 class Planner:
-    """Collects rows and raw files; every draw comes from one generator, in one order."""
+    """Collects rows and raw files. All random numbers come from one generator, in a fixed order."""
 
     def __init__(self, seed: int) -> None:
         self.seed = seed
@@ -55,35 +55,37 @@ class Planner:
         self._num_ids = 0
 
     def new_video_id(self) -> str:
-        """Five digits, some with zeros in front, like WLASL's."""
+        """Five digits, some with leading zeros, as in WLASL."""
         self._num_ids += 1
         return f"{397 + 71 * self._num_ids:05d}"
 
     def new_youtube_id(self) -> str:
-        """Eleven letters, in which case matters."""
+        """Eleven letters; ids are case-sensitive."""
         return "".join(self.rng.choice(list(_ID_LETTERS), 11))
 
     def youtube_url(self, youtube_id: str) -> str:
-        """Either of the two forms in which the metadata writes it."""
+        """The URL in one of the two forms that occur in WLASL."""
         if self.rng.random() < 0.2:
             return f"https://youtu.be/{youtube_id}"
         return f"https://www.youtube.com/watch?v={youtube_id}"
 
-    def length(self) -> int:
-        """Frames at 25 fps; more than half of the clips are shorter than a window of 63."""
+    def random_length(self) -> int:
+        """A number of frames at 25 fps; more than half of the clips are shorter than a window of 63."""
         return int(np.clip(self.rng.lognormal(np.log(_USUAL), 0.4), _SHORTEST, _LONGEST))
 
-    def take(self, gloss: Gloss, start_s: float, duration_s: float) -> Take:
-        """The gloss somewhere within ``[start_s, start_s + duration_s)``, at the signer's own pace."""
+    def random_performance(self, gloss: Gloss, start_s: float, duration_s: float) -> Performance:
+        """The gloss at a random pace and time within ``[start_s, start_s + duration_s)``."""
         signed_s = min(duration_s * self.rng.uniform(0.8, 1.0), self.rng.uniform(2.2, 3.6))
-        return make_take(gloss, start_s + self.rng.uniform(0, duration_s - signed_s), signed_s, self.rng)
+        return make_performance(
+            gloss, start_s + self.rng.uniform(0, duration_s - signed_s), signed_s, self.rng
+        )
 
     def add(self, row: Row) -> Row:
-        """Append a row."""
+        """Append a row and return it."""
         self.rows.append(row)
         return row
 
-    def whole(
+    def add_whole(
         self,
         gloss: Gloss,
         split: str = "train",
@@ -97,20 +99,20 @@ class Planner:
         outcome: str = "clip",
         note: str = "",
     ) -> Row:
-        """A row whose clip is its whole file, and, unless it is to be missing, that file.
+        """Add a row whose clip is its whole file, and that file unless ``outcome`` is ``missing``.
 
         Args:
-            gloss: what is signed.
+            gloss: the gloss that is signed.
             split: train, val or test.
-            form: of the file.
-            named: how the file got its name: ``video_id``, ``youtube``, or from the URL:
+            form: format of the file.
+            named: what the file is named after: ``video_id``, ``youtube`` (its id), or its URL name as
                 ``decoded``, ``encoded`` or ``other case``.
-            url: another URL than the usual.
-            path: another place in the raw folder than ``named`` says.
+            url: replaces the URL that ``named`` gives.
+            path: replaces the path that ``named`` gives, relative to the raw folder.
             frame_start: as in the metadata.
             damage: see :class:`~asl.demo.raw_files.RawFile`.
-            outcome: what should become of the row.
-            note: what is particular about it.
+            outcome: expected result, see :class:`Row`.
+            note: what is special about the row.
         """
         video_id = self.new_video_id()
         site = _SITES[self.rng.integers(len(_SITES))]
@@ -127,12 +129,12 @@ class Planner:
                 "encoded": f"{site}/{quote(name)}",
                 "other case": f"{site}/{name.lower()}",
             }[named]
-        duration_s = self.length() / FPS
+        duration_s = self.random_length() / FPS
         file = RawFile(
             path or usual_path,
             form,
             make_signer(signer_id, self.seed),
-            (self.take(gloss, 0.0, duration_s),),
+            (self.random_performance(gloss, 0.0, duration_s),),
             duration_s,
             damage,
             seed=int(self.rng.integers(2**31)),
@@ -157,10 +159,16 @@ class Planner:
             )
         )
 
-    def shared_source(
+    def add_shared_source(
         self, form: Format, splits: Sequence[str], *, pauses: bool, note: str
     ) -> tuple[RawFile, str]:
-        """A long YouTube video of one signer, in which every gloss has a segment, one in each split given.
+        """Add a long YouTube video of one signer with a segment of every gloss, and their rows.
+
+        Args:
+            form: format of the file.
+            splits: of the segments in order, one for each gloss.
+            pauses: leave pauses between segments; otherwise they tile the file.
+            note: what is special about the rows.
 
         Returns:
             The file and its YouTube id.
@@ -168,11 +176,11 @@ class Planner:
         youtube_id, signer_id = self.new_youtube_id(), int(self.rng.integers(24, 32))
         path = f"youtube/{youtube_id}{form.suffix}"
         signer = make_signer(signer_id, self.seed)
-        takes, end = [], 0
+        performances, end = [], 0
         for gloss, split in zip(self.rng.permutation(len(GLOSSES)), splits, strict=True):
             start = end + (int(self.rng.integers(20, 90)) if pauses else 0)
-            end = start + self.length()
-            takes.append(self.take(GLOSSES[gloss], start / FPS, (end - start) / FPS))
+            end = start + self.random_length()
+            performances.append(self.random_performance(GLOSSES[gloss], start / FPS, (end - start) / FPS))
             self.add(
                 Row(
                     video_id=self.new_video_id(),
@@ -190,24 +198,24 @@ class Planner:
                 )
             )
         seed = int(self.rng.integers(2**31))
-        file = RawFile(path, form, signer, tuple(takes), end / FPS + 0.5 * pauses, seed=seed)
+        file = RawFile(path, form, signer, tuple(performances), end / FPS + 0.5 * pauses, seed=seed)
         self.files[path] = file
         return file, youtube_id
 
-    def again(self, row: Row, **changes: object) -> Row:
-        """Another row like ``row``, under a new ``video_id``."""
+    def add_variant(self, row: Row, **changes: object) -> Row:
+        """Add a copy of ``row`` under a new video_id, with these fields changed."""
         return self.add(replace(row, video_id=self.new_video_id(), **changes))  # type: ignore[arg-type]
 
     def fill(self, split: str, per_gloss: int) -> None:
         """Add ordinary clips until every gloss has ``per_gloss`` of them in ``split``."""
-        there = Counter(row.gloss for row in self.rows if (row.split, row.outcome) == (split, "clip"))
-        missing = [gloss for gloss in GLOSSES for _ in range(per_gloss - there[gloss])]
+        present = Counter(row.gloss for row in self.rows if (row.split, row.outcome) == (split, "clip"))
+        missing = [gloss for gloss in GLOSSES for _ in range(per_gloss - present[gloss])]
         for i in self.rng.permutation(len(missing)):
-            form, named = self._ordinary()
-            self.whole(missing[i], split, form=form, named=named)
+            form, named = self._random_format()
+            self.add_whole(missing[i], split, form=form, named=named)
 
-    def _ordinary(self) -> tuple[Format, str]:
-        """Rates in about the shares in which WLASL's sources have them."""
+    def _random_format(self) -> tuple[Format, str]:
+        """A format and what its file is named after. Frame rates are about as frequent as in WLASL."""
         rng = self.rng
         fps = (Fraction(30000, 1001), Fraction(30), Fraction(24000, 1001), Fraction(25), None)[
             rng.choice(5, p=[0.42, 0.19, 0.17, 0.15, 0.07])
@@ -223,6 +231,6 @@ class Planner:
 
 
 def _duration_s(file: RawFile) -> float:
-    """With the last frame shown as long as the one before it."""
+    """Duration of a file; the last frame is shown as long as the one before it."""
     times = frame_times(file)
     return float(2 * times[-1] - times[-2])

@@ -1,6 +1,6 @@
-"""Writes one raw video as sites, phones and cameras leave them: containers, codecs, rates, damage.
+"""Writes a raw video as sites, phones and cameras produce them: containers, codecs, frame rates, damage.
 
-The demo's counterpart of a download. Deterministic: the same :class:`RawFile` gives the same bytes.
+Deterministic: the same :class:`RawFile` gives the same bytes.
 """
 
 from __future__ import annotations
@@ -17,12 +17,12 @@ from av.audio.stream import AudioStream
 from av.container import OutputContainer
 from av.video.stream import VideoStream
 
-from asl.demo.signer import Signer, Take, draw
+from asl.demo.signer import Performance, Signer, render_frame
 
-_VARIABLE_TICK = Fraction(1, 1000)  # of time stamps with a variable rate: what Matroska can hold
+_VARIABLE_TICK = Fraction(1, 1000)  # time base of variable rates: the resolution of Matroska
 _AUDIO_RATE = 48_000
 _OPTIONS = {
-    # Slower presets look ahead, and then the bytes differ from run to run at such odd sizes.
+    # Slower presets use lookahead, with which the bytes differ between runs at such small sizes.
     "libx264": {"preset": "superfast", "crf": "22"},
     "libvpx-vp9": {"deadline": "realtime", "cpu-used": "8", "crf": "28", "b": "0"},
     "mpeg4": {"qscale": "3", "global_quality": "354", "flags": "+qscale"},
@@ -32,53 +32,53 @@ _MUXERS = {".mkv": "matroska", ".webm": "webm", ".avi": "avi", ".mov": "mov", ".
 
 @dataclass(frozen=True)
 class Format:
-    """How a raw file holds its pictures."""
+    """Container, codec and picture format of a raw file."""
 
     suffix: str = ".mp4"
     codec: str = "libx264"  # the encoder's name in FFmpeg
     pix_fmt: str = "yuv420p"
     fps: Fraction | None = Fraction(30000, 1001)  # None: variable
-    size: tuple[int, int] = (144, 108)  # width, height as a person sees it
-    rotation: int = 0  # degrees clockwise by which a player turns the stored picture
-    audio: str | None = None  # encoder's name
+    size: tuple[int, int] = (144, 108)  # width, height, upright
+    rotation: int = 0  # degrees clockwise by which a player rotates the stored picture
+    audio: str | None = None  # the encoder's name in FFmpeg; None: no sound
 
     @property
     def can_be_copied(self) -> bool:
-        """Its packets are what a clip must be: H.264, yuv420p, even size, upright."""
+        """Whether a clip can use its packets as they are: H.264, yuv420p, even size, upright."""
         even = self.size[0] % 2 == self.size[1] % 2 == 0
         return (self.codec, self.pix_fmt) == ("libx264", "yuv420p") and even and not self.rotation
 
 
 @dataclass(frozen=True)
 class RawFile:
-    """One file of the raw folder, and all that is needed to write it."""
+    """A file of the raw folder, with everything needed to write it."""
 
     path: str  # relative to the raw folder
     format: Format
     signer: Signer
-    takes: tuple[Take, ...]
-    duration_s: float  # about: the last frame ends at the first frame time from here on
+    performances: tuple[Performance, ...]
+    duration_s: float  # approximate: rounded to whole frames
     damage: str | None = None  # "bytes" overwritten in the middle, "cut off", or a "web page" instead
-    seed: int = 0  # of the variable rate and of the damage
+    seed: int = 0  # of variable frame times and of the damage
 
 
 def frame_times(raw: RawFile) -> list[Fraction]:
-    """When each frame is shown, in seconds from the first."""
+    """The time stamp of each frame, in seconds from the first, before the container rounds it."""
     if raw.format.fps is not None:
         count = max(2, round(raw.duration_s * raw.format.fps))
         return [i / raw.format.fps for i in range(count)]
     rng = np.random.default_rng([raw.seed, 2])
     ticks = [0]
-    # Like a phone that halves its rate in the dark: from 20 to 50 ms, drifting, with a stall or two.
+    # Like a phone that halves its rate in the dark: 20 to 50 ms a frame, drifting, with a few gaps.
     while ticks[-1] * _VARIABLE_TICK < raw.duration_s:
         drift = 35 + 15 * math.sin(len(ticks) / 9 + raw.seed)
-        stall = 90 if rng.random() < 0.02 else 0
-        ticks.append(ticks[-1] + int(drift) + stall + int(rng.integers(0, 4)))
+        gap = 90 if rng.random() < 0.02 else 0
+        ticks.append(ticks[-1] + int(drift) + gap + int(rng.integers(0, 4)))
     return [tick * _VARIABLE_TICK for tick in ticks[:-1]]
 
 
 def write_raw_file(raw: RawFile, path: Path) -> None:
-    """Draw, encode and, if asked for, damage ``raw`` at ``path``."""
+    """Render and encode a raw file at ``path``, and damage it if ``raw.damage`` says so."""
     path.parent.mkdir(parents=True, exist_ok=True)
     times = frame_times(raw)
     with av.open(
@@ -97,9 +97,9 @@ def write_raw_file(raw: RawFile, path: Path) -> None:
 
 
 def read_times(path: Path) -> list[Fraction]:
-    """When each frame of a file is shown, in seconds from the first, as its container has it.
+    """The time stamp of each frame, in seconds from the first, as stored in the container.
 
-    Containers round: Matroska to milliseconds. Nothing is decoded.
+    Containers round: Matroska to milliseconds. The file is not decoded.
     """
     with av.open(str(path)) as container:
         stream = container.streams.video[0]
@@ -109,7 +109,7 @@ def read_times(path: Path) -> list[Fraction]:
 
 
 def is_damaged(path: Path) -> bool:
-    """A strict decoder objects to the file."""
+    """Whether a strict decoder reports an error in the file."""
     try:
         with av.open(str(path)) as container:
             stream = container.streams.video[0]
@@ -129,13 +129,13 @@ def _encode(container: OutputContainer, raw: RawFile, times: list[Fraction]) -> 
     stored_size = form.size if form.rotation % 180 == 0 else form.size[::-1]
     stream.width, stream.height = stored_size
     stream.pix_fmt = form.pix_fmt
-    stream.codec_context.thread_count = 1  # files are written side by side, one process a core
+    stream.codec_context.thread_count = 1  # files are written in parallel, one process per core
     stream.codec_context.time_base = tick
     stream.codec_context.gop_size = 50
-    # Streams have to be known before the first packet is written.
+    # All streams must be added before the first packet is written.
     sound = container.add_stream(form.audio, rate=_AUDIO_RATE) if form.audio else None
     for number, time in enumerate(times):
-        upright = draw(raw.signer, raw.takes, float(time), number, *form.size)
+        upright = render_frame(raw.signer, raw.performances, float(time), number, *form.size)
         stored = np.ascontiguousarray(np.rot90(upright, form.rotation // 90))
         frame = av.VideoFrame.from_ndarray(stored, format="rgb24")
         frame.pts, frame.time_base = int(time / tick), tick
@@ -149,7 +149,7 @@ def _encode(container: OutputContainer, raw: RawFile, times: list[Fraction]) -> 
 
 
 def _tone(duration_s: float) -> Iterator[av.AudioFrame]:
-    """A quiet 440 Hz in frames of 20 ms."""
+    """A quiet tone of 440 Hz, in audio frames of 20 ms."""
     samples = _AUDIO_RATE // 50
     for number in range(math.ceil(duration_s * 50)):
         phase = (np.arange(samples) + number * samples) * 2 * math.pi * 440 / _AUDIO_RATE
@@ -161,13 +161,13 @@ def _tone(duration_s: float) -> Iterator[av.AudioFrame]:
 
 
 def _set_rotation(path: Path, rotation: int, size: tuple[int, int]) -> None:
-    """Set the display matrix in an MP4's or MOV's track header, as a phone does.
+    """Set the display matrix in the track header of an MP4 or MOV file, as phones do.
 
-    Written into the bytes, as PyAV learnt to set it only lately.
+    The bytes are replaced in the file, because only recent versions of PyAV can set the matrix.
     """
     one, minus = 1 << 16, 0xFFFF0000
     turn = {90: (0, one, minus, 0), 180: (minus, 0, 0, minus), 270: (0, minus, one, 0)}[rotation]
-    # After the turn the picture is moved back into sight.
+    # Rotation is about the origin; the picture is then moved back into the visible area.
     move = {90: (size[0] << 16, 0), 180: (size[0] << 16, size[1] << 16), 270: (0, size[1] << 16)}[rotation]
     matrix = (turn[0], turn[1], 0, turn[2], turn[3], 0, *move, 1 << 30)
     content = bytearray(path.read_bytes())
@@ -178,7 +178,7 @@ def _set_rotation(path: Path, rotation: int, size: tuple[int, int]) -> None:
 
 
 def _overwrite_middle(path: Path, seed: int) -> None:
-    """Put noise over the middle of an MP4's pictures, until a decoder notices."""
+    """Overwrite the middle of an MP4's media data with noise, more of it until a decoder reports an error."""
     rng = np.random.default_rng([seed, 3])
     whole = path.read_bytes()
     start = whole.index(b"mdat") + 4
@@ -189,4 +189,4 @@ def _overwrite_middle(path: Path, seed: int) -> None:
         path.write_bytes(whole[:at] + rng.bytes(length) + whole[at + length :])
         if is_damaged(path):
             return
-    raise RuntimeError(f"{path}: no damage that a decoder notices")
+    raise RuntimeError(f"{path}: no decoder reports the damage")

@@ -1,6 +1,6 @@
-"""Draws a person who signs: bodies, skins, clothes, backgrounds, paces and both handednesses.
+"""Renders signers: body, skin, clothes, background, pace and handedness vary.
 
-Lengths are in picture heights, x from the middle of the picture, y from its top.
+Lengths are in image heights; x counts from the middle of the image, y from its top.
 """
 
 from __future__ import annotations
@@ -30,12 +30,12 @@ _SUPERSAMPLING = 2
 
 @dataclass(frozen=True)
 class Signer:
-    """How somebody looks and rests. The same in every gloss, so it tells nothing about one."""
+    """Appearance and rest position of a signer, which are the same in every gloss and do not reveal it."""
 
     signer_id: int
     left_handed: bool  # the stronger hand rests higher; the watch is on the other wrist
     scale: float  # body size
-    x: float  # where the body stands
+    x: float  # position of the body
     shoulder: float  # half the width of the shoulders
     hand: float  # radius of a hand
     long_hair: bool
@@ -44,36 +44,36 @@ class Signer:
     clothes: Colour
     background: Colour
     background_slope: float  # how much brighter the background is on one side
-    furniture: float  # where a dark piece of furniture stands
+    furniture: float  # x of a dark piece of furniture in the background
 
 
 @dataclass(frozen=True)
-class Take:
-    """One gloss as performed once: when, how large, how evenly.
+class Performance:
+    """One performance of a gloss: its time, size and evenness.
 
-    Times are seconds of the raw file. The hand leaves its rest at ``start_s``, reaches the circle,
-    goes round, and is back at rest at ``start_s + duration_s``.
+    Times are in seconds of the raw file. The hand leaves its rest position at ``start_s``, moves to the
+    circle, round it, and is back at rest at ``start_s + duration_s``.
     """
 
     gloss: Gloss
     start_s: float
     duration_s: float
-    centre: tuple[float, float]  # of the circle, from the body's usual place for it
+    centre: tuple[float, float]  # of the circle, relative to its usual position
     radius: float
-    unevenness: float  # how much the speed rises and falls around its mean, 0 to 1
+    unevenness: float  # amplitude of the speed around its mean, 0 to 1
     unevenness_phase: float
 
 
-_TRANSIT = 0.12  # share of a take in which the hand goes from rest to the circle, and again back
+_TRANSIT = 0.12  # fraction of a performance in which the hand moves from rest to the circle, and back
 
 
 def make_signer(signer_id: int, seed: int) -> Signer:
-    """The same signer for the same ``(signer_id, seed)``. Hands are always the brightest thing."""
+    """A signer, the same for the same arguments. The hands are the brightest part of the image."""
     rng = np.random.default_rng([seed, 1, signer_id])
     skin = _SKINS[rng.integers(len(_SKINS))]
-    dark = 0.42 * sum(skin) / 3  # what clothes and background stay below
+    dark = 0.42 * sum(skin) / 3  # upper limit of clothes and background
 
-    def dim() -> Colour:
+    def dark_colour() -> Colour:
         r, g, b = rng.uniform(0.25, 1.0, 3) * dark
         return int(r), int(g), int(b)
 
@@ -87,16 +87,18 @@ def make_signer(signer_id: int, seed: int) -> Signer:
         long_hair=bool(rng.integers(2)),
         skin=skin,
         hair=_HAIRS[rng.integers(len(_HAIRS))],
-        clothes=dim(),
-        background=dim(),
+        clothes=dark_colour(),
+        background=dark_colour(),
         background_slope=rng.uniform(-0.3, 0.3),
         furniture=rng.uniform(-0.6, 0.6),
     )
 
 
-def make_take(gloss: Gloss, start_s: float, duration_s: float, rng: np.random.Generator) -> Take:
-    """A performance with its own size, place and evenness, drawn from the same spread for all glosses."""
-    return Take(
+def make_performance(
+    gloss: Gloss, start_s: float, duration_s: float, rng: np.random.Generator
+) -> Performance:
+    """A performance of random size, position and evenness, distributed equally for all glosses."""
+    return Performance(
         gloss=gloss,
         start_s=start_s,
         duration_s=duration_s,
@@ -107,8 +109,10 @@ def make_take(gloss: Gloss, start_s: float, duration_s: float, rng: np.random.Ge
     )
 
 
-def hands_at(signer: Signer, takes: tuple[Take, ...], time_s: float) -> dict[str, tuple[float, float]]:
-    """Where the signer's ``right`` and ``left`` hand are, in picture heights, at ``time_s``."""
+def hands_at(
+    signer: Signer, performances: tuple[Performance, ...], time_s: float
+) -> dict[str, tuple[float, float]]:
+    """The position ``(x, y)`` of the signer's ``right`` and ``left`` hand at ``time_s``, in image heights."""
     hands = {}
     for hand in HANDS:
         side = -1 if hand == "right" else 1
@@ -116,19 +120,23 @@ def hands_at(signer: Signer, takes: tuple[Take, ...], time_s: float) -> dict[str
         y = 0.90 if stronger else 0.94
         breath = 0.006 * math.sin(2 * math.pi * time_s / 3.1 + side)
         hands[hand] = _on_body(signer, side * 0.22, y + breath)
-    for take in takes:
-        if take.start_s <= time_s < take.start_s + take.duration_s:
-            rest = hands[take.gloss.hand]
-            hands[take.gloss.hand] = _moving_hand(
-                signer, take, (time_s - take.start_s) / take.duration_s, rest
-            )
+    for performance in performances:
+        progress = (time_s - performance.start_s) / performance.duration_s
+        if performance.start_s <= time_s < performance.start_s + performance.duration_s:
+            rest = hands[performance.gloss.hand]
+            hands[performance.gloss.hand] = _moving_hand(signer, performance, progress, rest)
     return hands
 
 
-def draw(
-    signer: Signer, takes: tuple[Take, ...], time_s: float, frame_number: int, width: int, height: int
+def render_frame(
+    signer: Signer,
+    performances: tuple[Performance, ...],
+    time_s: float,
+    frame_number: int,
+    width: int,
+    height: int,
 ) -> np.ndarray:
-    """One picture of the raw file, (height, width, 3) uint8, its frame number along the top."""
+    """A frame of the raw file, (height, width, 3) uint8, with its frame number along the top."""
     s = _SUPERSAMPLING * height
     image = _background(signer, _SUPERSAMPLING * width, s)
     pen = ImageDraw.Draw(image)
@@ -154,9 +162,9 @@ def draw(
     torso = ((-w, 0.46), (-0.06, 0.41), (0.06, 0.41), (w, 0.46), (w * 0.95, 1.2), (-w * 0.95, 1.2))
     pen.polygon([at(*_on_body(signer, x + sway, y)) for x, y in torso], fill=signer.clothes)
     ellipse(head_x, head_y, 0.095 * k, 0.13 * k, signer.hair)
-    # The face is dimmer than the hands, as if lit from below: what moves is what shines.
+    # The face is dimmer than the hands, so that the moving part is the brightest.
     ellipse(head_x, head_y + 0.025, 0.08 * k, 0.105 * k, _dimmed(signer.skin, 0.7))
-    for hand, (x, y) in hands_at(signer, takes, time_s).items():
+    for hand, (x, y) in hands_at(signer, performances, time_s).items():
         side = -1 if hand == "right" else 1
         shoulder = _on_body(signer, side * w + sway, 0.49)
         elbow = ((shoulder[0] + x) / 2 + side * 0.07, (shoulder[1] + y) / 2 + 0.10)
@@ -172,31 +180,36 @@ def draw(
 
 
 def bounding_box(signer: Signer, width: int, height: int) -> tuple[int, int, int, int]:
-    """``(xmin, ymin, xmax, ymax)`` around the person and the room of the hands, in pixels."""
+    """``(left, top, right, bottom)`` of the person and the area in which the hands move, in pixels."""
     left, top = _on_body(signer, -0.50, 0.12)
     right, _ = _on_body(signer, 0.50, 0.12)
     xs = [min(max(round(width / 2 + x * height), 0), width) for x in (left, right)]
     return xs[0], max(round(top * height), 0), xs[1], height
 
 
-def _moving_hand(signer: Signer, take: Take, share: float, rest: tuple[float, float]) -> tuple[float, float]:
+def _moving_hand(
+    signer: Signer, performance: Performance, share: float, rest: tuple[float, float]
+) -> tuple[float, float]:
     progress = min(max((share - _TRANSIT) / (1 - 2 * _TRANSIT), 0.0), 1.0)
     progress += (
-        take.unevenness
+        performance.unevenness
         / (2 * math.pi)
-        * (math.sin(2 * math.pi * progress + take.unevenness_phase) - math.sin(take.unevenness_phase))
+        * (
+            math.sin(2 * math.pi * progress + performance.unevenness_phase)
+            - math.sin(performance.unevenness_phase)
+        )
     )
-    x, y = hand_position(take.gloss, min(max(progress, 0.0), 1.0))
-    side = take.gloss.side
+    x, y = hand_position(performance.gloss, min(max(progress, 0.0), 1.0))
+    side = performance.gloss.side
     on_circle = _on_body(
         signer,
-        side * (0.29 + take.centre[0]) + take.radius * x,
-        0.58 + take.centre[1] + take.radius * y,
+        side * (0.29 + performance.centre[0]) + performance.radius * x,
+        0.58 + performance.centre[1] + performance.radius * y,
     )
-    way = min(share, 1 - share) / _TRANSIT  # 0 at rest, 1 on the circle
-    if way >= 1:
+    transit = min(share, 1 - share) / _TRANSIT  # 0 at rest, 1 on the circle
+    if transit >= 1:
         return on_circle
-    smooth = way * way * (3 - 2 * way)
+    smooth = transit * transit * (3 - 2 * transit)
     return (
         rest[0] + smooth * (on_circle[0] - rest[0]),
         rest[1] + smooth * (on_circle[1] - rest[1]),
@@ -204,7 +217,7 @@ def _moving_hand(signer: Signer, take: Take, share: float, rest: tuple[float, fl
 
 
 def _on_body(signer: Signer, x: float, y: float) -> tuple[float, float]:
-    """From the middle of an average body to the picture. Bodies grow from the waist (y = 0.9)."""
+    """Convert a position on an average body to one in the image. Bodies scale about the waist (y = 0.9)."""
     return signer.x + signer.scale * x, 0.9 + signer.scale * (y - 0.9)
 
 

@@ -22,9 +22,11 @@ from asl.contract.label_map import read_or_write_label_map
 from asl.contract.manifest import SPLITS, Clip, write_manifest
 from asl.data.split import signer_folds
 from asl.datasets.instance import Metadata
-from asl.datasets.wlasl import find_lengths, load_lengths, load_metadata
+from asl.datasets.wlasl import load_metadata
+from asl.datasets.wlasl_lengths import find_lengths, load_lengths
 from asl.errors import UserError
 from asl.files import atomic_write_text
+from asl.preprocess import WORKER_MODULES
 from asl.preprocess.audit.audit import Audit, audit, flagged, leaking_train_clips
 from asl.preprocess.audit.problems import FAILURES, find_problems, write_problems
 from asl.preprocess.clips.backend import Choice, decide, encoder_for, workers_for
@@ -39,17 +41,11 @@ from asl.preprocess.report import summary
 from asl.preprocess.report.page import write_report
 from asl.preprocess.report.pictures import Pictures, take_pictures
 from asl.preprocess.run_result import RunResult
-from asl.preprocess.sources.matching import (
-    Evidence,
-    Match,
-    Unmatched,
-    UrlNameErrors,
-    claims,
-    match,
-    match_by_url_name,
-    url_name_errors,
-)
-from asl.preprocess.sources.raw_files import RawVideo, RawVideos, scan_raw
+from asl.preprocess.sources.evidence import Evidence
+from asl.preprocess.sources.matching import Match, Unmatched, match
+from asl.preprocess.sources.names import claims
+from asl.preprocess.sources.raw_files import RawVideo, RawVideoCache, scan_raw
+from asl.preprocess.sources.url_name_rule import UrlNameErrors, match_by_url_name, url_name_errors
 from asl.workers import Failed, Workers
 
 _NICE = 5  # of the host's workers beside a GPU's
@@ -73,7 +69,9 @@ def preprocess(config: PreprocessConfig) -> None:
         choice, capabilities = decide(config.trim.name)
         # What drives a GPU works in short bursts for which the GPU waits.
         nice = 0 if gpu is None else _NICE
-        workers = closing.enter_context(Workers(workers_for(choice.name, config.trim), nice=nice))
+        workers = closing.enter_context(
+            Workers(workers_for(choice.name, config.trim), nice=nice, preload=WORKER_MODULES)
+        )
         _preprocess(config, choice, capabilities, workers, gpu)
 
 
@@ -180,7 +178,7 @@ def _find_sources(
             "no published lengths (dataset.lengths): files that several videos could mean go to nobody",
             soft_wrap=True,
         )
-    known = RawVideos(raw_dir, Path(config.paths.metadata_dir) / "raw_videos.json")
+    known = RawVideoCache(raw_dir, Path(config.paths.metadata_dir) / "raw_videos.json")
     with _progress(console) as progress:
         bar = progress.add_task("opening raw videos", total=len(claimed))
         raw_videos = known.probe(
@@ -282,7 +280,7 @@ def _audit(
             )
         clips = [clip for clip in clips if clip.video_id not in dropped]
         found = dataclasses.replace(look(clips), pairs=found.pairs, dropped=tuple(dropped))
-    suspects = [video_id for video_id, one in matches.items() if isinstance(one, Match) and one.doubt]
+    suspects = [video_id for video_id, one in matches.items() if isinstance(one, Match) and one.objection]
     return flagged(clips, found.pairs, suspects), found, dropped
 
 

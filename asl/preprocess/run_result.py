@@ -13,8 +13,9 @@ from asl.preprocess.audit.problems import Problem
 from asl.preprocess.clips.backend import Choice
 from asl.preprocess.clips.cutting import CutResults
 from asl.preprocess.gpu.capabilities import Capabilities
-from asl.preprocess.sources.matching import Match, Unmatched, UrlNameErrors
+from asl.preprocess.sources.matching import Match, Unmatched
 from asl.preprocess.sources.raw_files import RawVideo
+from asl.preprocess.sources.url_name_rule import UrlNameErrors
 
 
 @dataclass(frozen=True, kw_only=True)

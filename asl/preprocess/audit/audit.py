@@ -12,7 +12,7 @@ from typing import Any, Literal
 from asl.contract.manifest import FLAGS, SPLITS, Clip
 from asl.datasets.instance import Instance
 from asl.preprocess.audit.fingerprint import same_content
-from asl.preprocess.sources.matching import video_key
+from asl.preprocess.sources.names import video_key
 
 Kind = Literal["same segment", "overlapping segments", "same content"]
 

@@ -12,6 +12,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+from asl.preprocess import WORKER_MODULES
 from asl.preprocess.gpu.checks import CODECS, Capability, check
 from asl.workers import Done, run_each
 
@@ -63,7 +64,7 @@ def _without_device() -> Capability | None:
 
 def _checked(names: Iterable[str]) -> dict[str, Capability]:
     found = {}
-    for ended in run_each(check, list(names), timeout_s=_TIME_LIMIT_S):
+    for ended in run_each(check, list(names), timeout_s=_TIME_LIMIT_S, preload=WORKER_MODULES):
         if isinstance(ended, Done):
             found[ended.task] = ended.result
         else:

@@ -18,6 +18,7 @@ import numpy as np
 
 from asl.contract.frame_store import open_frames, read_shape
 from asl.files import PART
+from asl.preprocess import WORKER_MODULES
 from asl.preprocess.audit.fingerprint import SIDE, frames_to_keep, from_text
 from asl.preprocess.clips.trim import Cut, Proof
 from asl.preprocess.gpu import dali_frames
@@ -45,7 +46,7 @@ class Gpu:
 @contextmanager
 def start_gpu(timeout_s: float) -> Iterator[Gpu]:
     """Start what drives the GPU, and let it warm up."""
-    with Workers(PROCESSES) as pool:
+    with Workers(PROCESSES, preload=WORKER_MODULES) as pool:
         yield Gpu(pool, pool.run_each(dali_frames.warm_up, list(range(PROCESSES)), timeout_s=timeout_s))
 
 

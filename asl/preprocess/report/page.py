@@ -144,7 +144,7 @@ class _Sides:
 
     def doubt(self, video_id: str) -> str:
         match = self.findings.matches[video_id]
-        return f"{match.source} {match.doubt}" if isinstance(match, Match) else ""
+        return f"{match.source} {match.objection}" if isinstance(match, Match) else ""
 
     def _why_none(self, video_id: str, failure: str) -> str:
         if video_id in self.pictures.files:

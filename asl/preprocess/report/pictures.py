@@ -141,7 +141,9 @@ def telling_pairs(pairs: Sequence[Pair], with_clip: Collection[str]) -> list[Pai
 def suspects_beside_others(findings: RunResult) -> list[tuple[Clip, Clip | None]]:
     """Each suspect clip beside an undoubted one of its gloss, of its signer if there is one."""
     doubted = {
-        video_id for video_id, match in findings.matches.items() if isinstance(match, Match) and match.doubt
+        video_id
+        for video_id, match in findings.matches.items()
+        if isinstance(match, Match) and match.objection
     }
     good: dict[str, list[Clip]] = {}
     for clip in sorted(findings.clips, key=lambda clip: clip.video_id):

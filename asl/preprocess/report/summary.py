@@ -17,7 +17,8 @@ from asl import __version__
 from asl.contract.manifest import SPLITS
 from asl.messages import first_few
 from asl.preprocess.run_result import RunResult
-from asl.preprocess.sources.matching import RULES, Match
+from asl.preprocess.sources.matching import Match
+from asl.preprocess.sources.names import RULES
 
 Summary = dict[str, Any]
 
@@ -56,9 +57,9 @@ def summarise(findings: RunResult) -> Summary:
             if any(found.rule == rule for found in matched.values())
         },
         "suspects": {
-            video_id: f"{found.source} {found.doubt}"
+            video_id: f"{found.source} {found.objection}"
             for video_id, found in sorted(matched.items())
-            if found.doubt
+            if found.objection
         },
         "url_name_rule": dataclasses.asdict(findings.url_name_errors),
         "audit": {

@@ -6,7 +6,8 @@ from collections import Counter
 
 from asl.preprocess.report.tables import Cell, Column, Table
 from asl.preprocess.run_result import RunResult
-from asl.preprocess.sources.matching import RULES, Match
+from asl.preprocess.sources.matching import Match
+from asl.preprocess.sources.names import RULES
 
 #: A page with more pairs than this would be slow to open; audit.json has them all.
 MOST_PAIRS = 5000
@@ -153,11 +154,11 @@ def suspects(findings: RunResult) -> Table:
     rows: list[list[Cell]] = []
     for instance in findings.metadata.instances:
         match = findings.matches[instance.video_id]
-        if isinstance(match, Match) and match.doubt:
+        if isinstance(match, Match) and match.objection:
             rows.append(
                 [
                     *(instance.video_id, instance.gloss, instance.split),
-                    f"{match.source} {match.doubt}",
+                    f"{match.source} {match.objection}",
                     match.rule,
                     instance.url,
                 ]

@@ -1,69 +1,72 @@
-"""What a raw file's length and picture size say about whose it is. Pure functions of numbers.
+"""Whether a raw file can be an instance's source, judged by its length and picture size.
 
-The thresholds come from 57 real WLASL100 clips whose owner is known, and from the authors'
+The thresholds come from 57 real WLASL100 clips whose source is known, and from the authors'
 ``nslt_100.json``, where a whole clip's ``end`` is its length at 25 fps plus 0 to 3.
 """
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from enum import Enum
 
 from asl.datasets.instance import Instance
 from asl.preprocess.sources.raw_files import RawVideo
 
-#: ``end - 25 x duration`` of a clip's own file: between -0.5 and 2.9 in 57 of 57 clips. One frame is
-#: added on both sides for durations that containers round.
-OWN_EXCESS = (-1.0, 4.0)
+#: ``published frames - fps x duration`` of a clip's own file: between -0.5 and 2.9 in 57 of 57 clips. One
+#: frame is added on both sides for durations that containers round.
+MATCHING_EXCESS = (-1.0, 4.0)
 
-#: Outside of this a file is not the instance's. A frame more than OWN_EXCESS on both sides, so that
-#: no file can count as one instance's and be near to another's. In 284 of the 340 pairs of WLASL100
-#: instances that share an .mp4 name, the published ends lie more than 4 frames apart.
+#: Outside this range a file is not the instance's. It is a frame wider on both sides than
+#: MATCHING_EXCESS, so that a file that matches one instance is never just outside another's range. In 284
+#: of the 340 pairs of WLASL100 instances that share an .mp4 name, the published lengths lie more than 4
+#: frames apart.
 POSSIBLE_EXCESS = (-2.0, 5.0)
 
-#: A file that only one video can have meant is still doubted if its length is this far off: half a
-#: second, four times the spread of the 57 clips. Re-encoding and trimming by a site move less.
-SUSPECT_EXCESS = (-12.0, 15.0)
+#: Outside this range a file is suspect even if its name fits one video only. Half a second, four times
+#: the spread of the 57 clips: re-encoding and trimming by a site change the length by less.
+PLAUSIBLE_EXCESS = (-12.0, 15.0)
 
-#: The box fits into the picture, a pixel or two aside: 56 of 57 clips.
+#: The box exceeds the picture by a pixel or two at most: 56 of 57 clips.
 FITTING_SCALE = 1.02
 
-#: The one clip of 57 whose box did not fit had been downloaded at a lower resolution. Beyond this
-#: ratio (1080 lines to 240) no such download explains it.
+#: The one clip of 57 whose box did not fit had been downloaded at a lower resolution. Beyond this ratio
+#: (1080 lines to 240) no such download explains it.
 LARGEST_DOWNSCALE = 4.5
 
 
 class Verdict(Enum):
-    """What evidence says of a file and an instance."""
+    """Whether a file can be an instance's source."""
 
-    OWN = "own"  # agrees as closely as an instance's own file does
-    POSSIBLE = "possible"  # cannot be ruled out
-    FOREIGN = "foreign"  # is not this instance's file
+    MATCHES = "matches"  # agrees as closely as an instance's own file does
+    POSSIBLE = "possible"  # can be neither confirmed nor ruled out
+    RULED_OUT = "ruled out"
     UNKNOWN = "unknown"  # nothing to compare
 
 
-def excess_frames(published_end: float, duration_s: float, fps: float = 25.0) -> float:
-    """By how many frames the published end exceeds a file's length.
+def excess_frames(published_frames: float, duration_s: float, fps: float = 25.0) -> float:
+    """By how many frames the published length exceeds a file's duration.
 
-    >>> excess_frames(55, 2.12)  # 53 frames: two more were published
+    >>> excess_frames(55, 2.12)  # the file has 53 frames
     2.0
     """
-    return round(published_end - fps * duration_s, 6)
+    return round(published_frames - fps * duration_s, 6)
 
 
-def length_verdict(published_end: float | None, duration_s: float, fps: float = 25.0) -> Verdict:
-    """Whether a file is as long as was published for a clip that reaches to its end."""
-    if published_end is None or duration_s <= 0:
+def length_verdict(published_frames: float | None, duration_s: float, fps: float = 25.0) -> Verdict:
+    """Compare a file's duration with the length published for a whole clip, in frames at ``fps``."""
+    if published_frames is None or duration_s <= 0:
         return Verdict.UNKNOWN
-    excess = excess_frames(published_end, duration_s, fps)
-    if OWN_EXCESS[0] <= excess <= OWN_EXCESS[1]:
-        return Verdict.OWN
+    excess = excess_frames(published_frames, duration_s, fps)
+    if MATCHING_EXCESS[0] <= excess <= MATCHING_EXCESS[1]:
+        return Verdict.MATCHES
     if POSSIBLE_EXCESS[0] <= excess <= POSSIBLE_EXCESS[1]:
         return Verdict.POSSIBLE
-    return Verdict.FOREIGN
+    return Verdict.RULED_OUT
 
 
 def box_scale(bbox: tuple[int, int, int, int], width: int, height: int) -> float:
-    """How much larger than the picture the original must have been for the box to lie inside it.
+    """How many times larger than this picture the original must have been to contain the box.
 
     One scale for both directions; at most 1 if the box fits as it is.
 
@@ -76,33 +79,58 @@ def box_scale(bbox: tuple[int, int, int, int], width: int, height: int) -> float
 
 
 def box_verdict(bbox: tuple[int, int, int, int] | None, width: int, height: int) -> Verdict:
-    """Whether the box fits into the picture as it is (OWN) or up to a common scale (POSSIBLE).
+    """Whether the picture contains the box as it is (MATCHES) or after scaling both sides (POSSIBLE).
 
-    OWN is weak here: the boxes of most instances fit into most pictures. FOREIGN is strong.
+    MATCHES is weak evidence: the boxes of most instances fit into most pictures. RULED_OUT is strong.
     """
     if bbox is None or width <= 0 or height <= 0 or max(bbox) <= 0:
         return Verdict.UNKNOWN
     scale = box_scale(bbox, width, height)
     if scale <= FITTING_SCALE:
-        return Verdict.OWN
-    return Verdict.POSSIBLE if scale <= LARGEST_DOWNSCALE else Verdict.FOREIGN
+        return Verdict.MATCHES
+    return Verdict.POSSIBLE if scale <= LARGEST_DOWNSCALE else Verdict.RULED_OUT
 
 
-def doubt(
-    instance: Instance, raw: RawVideo | None, published_end: float | None, fps: float = 25.0
-) -> str | None:
-    """Why a file that only one video can have meant still looks wrong; None if it does not."""
-    if raw is None:
+@dataclass(frozen=True)
+class Evidence:
+    """What is known of raw files and instances besides names. Any entry may be missing.
+
+    Args:
+        raw_videos: duration and picture size, by file.
+        published_frames: published lengths of sources, by video_id, in frames at ``fps``.
+        fps: rate at which the metadata counts frames.
+    """
+
+    raw_videos: Mapping[str, RawVideo] = field(default_factory=dict)
+    published_frames: Mapping[str, float] = field(default_factory=dict)
+    fps: float = 25.0
+
+    def length(self, instance: Instance, file: str) -> Verdict:
+        """Compare the file's duration with the published one. UNKNOWN for segments of a longer file."""
+        raw = self.raw_videos.get(file)
+        if raw is None or instance.end_s is not None:
+            return Verdict.UNKNOWN
+        return length_verdict(self.published_frames.get(instance.video_id), raw.duration_s, self.fps)
+
+    def box(self, instance: Instance, file: str) -> Verdict:
+        """Whether the file's picture contains the signer's box."""
+        raw = self.raw_videos.get(file)
+        return Verdict.UNKNOWN if raw is None else box_verdict(instance.bbox, raw.width, raw.height)
+
+    def objection(self, instance: Instance, file: str) -> str | None:
+        """Why a file whose name fits this video alone still looks wrong. None if it does not."""
+        raw = self.raw_videos.get(file)
+        if raw is None:
+            return None
+        published = self.published_frames.get(instance.video_id)
+        if instance.end_s is None and published is not None and raw.duration_s > 0:
+            excess = excess_frames(published, raw.duration_s, self.fps)
+            if not PLAUSIBLE_EXCESS[0] <= excess <= PLAUSIBLE_EXCESS[1]:
+                return (
+                    f"is {raw.duration_s:.2f} s long, but {published / self.fps:.2f} s were published for it "
+                    f"({excess:+.0f} frames)"
+                )
+        if self.box(instance, file) is Verdict.RULED_OUT:
+            box = list(instance.bbox or ())
+            return f"is {raw.width}x{raw.height}, and the signer's box {box} lies far outside"
         return None
-    if instance.end_s is None and published_end is not None and raw.duration_s > 0:
-        excess = excess_frames(published_end, raw.duration_s, fps)
-        if not SUSPECT_EXCESS[0] <= excess <= SUSPECT_EXCESS[1]:
-            return (
-                f"is {raw.duration_s:.2f} s long, but {published_end / fps:.2f} s were published for it "
-                f"({excess:+.0f} frames)"
-            )
-    if box_verdict(instance.bbox, raw.width, raw.height) is Verdict.FOREIGN:
-        return (
-            f"is {raw.width}x{raw.height}, and the signer's box {list(instance.bbox or ())} lies far outside"
-        )
-    return None

@@ -1,4 +1,4 @@
-"""The raw folder: which videos lie there, and what their headers say."""
+"""The raw folder: its video files, and their durations, picture sizes and codecs."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from asl.errors import UserError
 from asl.files import atomic_write_text
 from asl.workers import Done, Workers
 
-#: File name endings that are taken for videos; the first ones are preferred.
+#: File name suffixes of videos, the preferred formats first.
 VIDEO_SUFFIXES = (
     *(".mp4", ".mkv", ".webm", ".mov", ".m4v", ".avi", ".flv"),
     *(".wmv", ".mpg", ".mpeg", ".ts", ".3gp", ".ogv", ".swf"),
@@ -26,28 +26,28 @@ class RawFolderError(UserError):
 
 @dataclass(frozen=True)
 class RawVideo:
-    """What the header and the first frame of a raw file say."""
+    """Properties of a raw file, from its header and its first frame."""
 
-    duration_s: float  # 0: unknown
+    duration_s: float  # 0 if unknown
     width: int  # pixels, upright
     height: int
-    fps: float = 0.0  # mean rate; 0: unknown
+    fps: float = 0.0  # mean rate; 0 if unknown
     codec: str = ""
     pix_fmt: str = ""
     turned: bool = False  # a player turns or mirrors the stored picture
 
 
-#: What stands in for what a file does not say, where only a guess is needed.
+#: Replaces unknown properties where an estimate is enough.
 USUAL = RawVideo(duration_s=3.0, width=640, height=480, fps=30.0, codec="h264")
 
 _FIELDS = {field.name for field in dataclasses.fields(RawVideo)}
 
 
 def scan_raw(raw_dir: Path) -> list[str]:
-    """Every video file under the raw folder, as sorted POSIX paths relative to it.
+    """The video files below the raw folder, as sorted POSIX paths relative to it. Hidden files are skipped.
 
     Raises:
-        RawFolderError: there is no such folder.
+        RawFolderError: the folder does not exist.
     """
     if not raw_dir.is_dir():
         raise RawFolderError(f"{raw_dir}: no such folder (paths.raw_dir). Put the raw videos there")
@@ -59,10 +59,10 @@ def scan_raw(raw_dir: Path) -> list[str]:
 
 
 def probe_raw(path: Path) -> RawVideo:
-    """Open a raw file. Call it where it may hang or crash.
+    """Open a raw file and read its properties. Call this in a worker: decoders may hang or crash.
 
     Raises:
-        VideoError: it cannot be opened, or its first frame cannot be decoded.
+        VideoError: the file cannot be opened, or its first frame cannot be decoded.
     """
     info = video.probe(path)
     width, height = info.upright_size
@@ -77,8 +77,13 @@ def probe_raw(path: Path) -> RawVideo:
     )
 
 
-class RawVideos:
-    """What is known of raw files, kept in a JSON file so that a second run opens only new ones."""
+class RawVideoCache:
+    """Properties of raw files, kept in a JSON file so that a later run opens only new and changed files.
+
+    Args:
+        raw_dir: the raw folder.
+        path: the JSON file. One that is missing, damaged or of another version counts as empty.
+    """
 
     def __init__(self, raw_dir: Path, path: Path) -> None:
         self.raw_dir, self.path = raw_dir, path
@@ -88,7 +93,7 @@ class RawVideos:
                 if fields.keys() == _FIELDS:
                     self._known[file] = stamp, RawVideo(**fields)
         except (OSError, ValueError, TypeError, AttributeError):
-            self._known = {}  # not there, or of another version: all are opened again
+            self._known = {}
 
     def probe(
         self,
@@ -98,11 +103,11 @@ class RawVideos:
         timeout_s: float | None = None,
         on_done: Callable[[], None] = lambda: None,
     ) -> dict[str, RawVideo]:
-        """The files that can be opened; the others are missing from the result.
+        """The properties by file, of the files that can be opened; the others are left out.
 
         Args:
             files: relative to the raw folder.
-            workers: who opens them.
+            workers: open the files that are not in the cache.
             timeout_s: a file that takes longer counts as one that cannot be opened.
             on_done: called after each file.
         """
@@ -128,6 +133,6 @@ class RawVideos:
         return known
 
     def _stamp(self, file: str) -> list[int]:
-        """Size in bytes and time of the last change: another stamp is another file."""
+        """Size in bytes and time of the last change; a file with another stamp is opened again."""
         stat = (self.raw_dir / file).stat()
         return [stat.st_size, stat.st_mtime_ns]

@@ -1,4 +1,4 @@
-"""The rows and files that the demo always has: one of every trap that real downloads hold."""
+"""The rows and files that every demo has: an example of each irregularity of real downloads."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ _NTSC, _FILM = Fraction(30000, 1001), Fraction(24000, 1001)
 
 
 def add_formats(plan: Planner) -> None:
-    """Whole clips in every container, codec, rate and orientation."""
+    """Add whole clips in every container, codec, frame rate and orientation."""
     gloss = cycle(GLOSSES)
     for note, named, form in (
         ("29.97 fps", "video_id", Format()),
@@ -36,13 +36,13 @@ def add_formats(plan: Planner) -> None:
         ("named by its URL, percent-encoded", "encoded", Format()),
         ("named by its URL, in another case", "other case", Format()),
     ):
-        plan.whole(next(gloss), form=form, named=named, note=note)
+        plan.add_whole(next(gloss), form=form, named=named, note=note)
 
 
 def add_shared_sources(plan: Planner, more: int) -> None:
-    """Long videos with a segment of every gloss: four kinds, and then ``more`` of ordinary ones."""
+    """Add long videos with a segment of every gloss: four kinds, and ``more`` ordinary ones."""
     mixed = ["train"] * 5 + ["val"] * 2 + ["test"]
-    plan.shared_source(
+    plan.add_shared_source(
         Format(fps=Fraction(25)), mixed, pauses=False, note="tiles its source, which splits share"
     )
     train = ["train"] * len(GLOSSES)
@@ -52,16 +52,18 @@ def add_shared_sources(plan: Planner, more: int) -> None:
         Format(fps=None),
         *[Format(fps=_NTSC)] * more,
     ):
-        file, youtube_id = plan.shared_source(form, train, pauses=True, note="segment of a shared source")
+        file, youtube_id = plan.add_shared_source(form, train, pauses=True, note="segment of a shared source")
     last = plan.rows[-1]
     length = round(file.duration_s * FPS)
     for note, start, end in (
         ("ends after its source", length - 20, length + 30),
         ("starts after its source", length + 50, length + 99),
     ):
-        plan.again(last, frame_start=start, frame_end=end, duration_s=2.0, outcome="past_end", note=note)
-    # As an id it is another video; only its case differs.
-    plan.again(
+        plan.add_variant(
+            last, frame_start=start, frame_end=end, duration_s=2.0, outcome="past_end", note=note
+        )
+    # An id that differs in case alone is another video.
+    plan.add_variant(
         last,
         url=f"https://www.youtube.com/watch?v={youtube_id.swapcase()}",
         frame_start=1,
@@ -72,31 +74,31 @@ def add_shared_sources(plan: Planner, more: int) -> None:
     )
 
 
-def add_without_clip(plan: Planner) -> None:
-    """Rows that can give no clip: no file, a bad file, or a file that nobody can tell whose it is."""
+def add_rows_without_clip(plan: Planner) -> None:
+    """Add rows that can have no clip: the file is missing, damaged, or possibly another video."""
     gloss = cycle(GLOSSES)
     for damage, note in (
         ("bytes", "noise in the middle"),
         ("cut off", "download broken off"),
         ("web page", "the site's apology, saved as a video"),
     ):
-        plan.whole(next(gloss), form=Format(), outcome="damaged", damage=damage, note=note)
+        plan.add_whole(next(gloss), form=Format(), outcome="damaged", damage=damage, note=note)
     for url, note in (
         (f"https://www.youtube.com/watch?v={plan.new_youtube_id()}", "video taken down"),
         ("http://signlab.example/main/c/circle.swf", "Flash"),
         ("http://signlab.example/media/Never%20Downloaded.mp4", "not downloaded"),
     ):
-        plan.whole(next(gloss), form=Format(), url=url, outcome="missing", note=note)
+        plan.add_whole(next(gloss), form=Format(), url=url, outcome="missing", note=note)
 
-    # One name, two sites, one file. The published length tells that it is the first one's ...
-    owner = plan.whole(
+    # Two sites, one name, one file. The published length decides for the first one ...
+    owner = plan.add_whole(
         next(gloss),
         form=Format(),
         url="http://signlab.example/media/hello.mp4",
         path="downloads/hello.mp4",
         note="shares its name, its length tells",
     )
-    plan.again(
+    plan.add_variant(
         owner,
         gloss=next(gloss),
         site="handshapes",
@@ -106,8 +108,8 @@ def add_without_clip(plan: Planner) -> None:
         outcome="missing",
         note="the file of its name has another length",
     )
-    # ... and here nothing does.
-    unclear = plan.whole(
+    # ... and here nothing decides.
+    unclear = plan.add_whole(
         next(gloss),
         form=Format(),
         url="http://motiondict.example/t/Thank%20You.mp4",
@@ -115,16 +117,18 @@ def add_without_clip(plan: Planner) -> None:
         outcome="ambiguous",
         note="shares its name, nothing tells",
     )
-    plan.again(unclear, site="openhands", url="http://openhands.example/dictionary/Thank%20You.mp4")
+    plan.add_variant(unclear, site="openhands", url="http://openhands.example/dictionary/Thank%20You.mp4")
 
 
-def add_doubtful_rows(plan: Planner) -> None:
-    """Rows that give a clip, but that a careful person would like to know of."""
-    row = plan.whole(GLOSSES[0], form=Format(), named="youtube", note="the same video in train and in test")
-    plan.again(row, split="test")
-    row = plan.whole(GLOSSES[1], form=Format(), named="youtube", note="the same video under two glosses")
-    plan.again(row, gloss=GLOSSES[2])
-    plan.whole(GLOSSES[3], form=Format(), frame_start=2, note="starts at frame 2, without an end")
+def add_questionable_clips(plan: Planner) -> None:
+    """Add rows that have a clip, but that a report should mention."""
+    row = plan.add_whole(
+        GLOSSES[0], form=Format(), named="youtube", note="the same video in train and in test"
+    )
+    plan.add_variant(row, split="test")
+    row = plan.add_whole(GLOSSES[1], form=Format(), named="youtube", note="the same video under two glosses")
+    plan.add_variant(row, gloss=GLOSSES[2])
+    plan.add_whole(GLOSSES[3], form=Format(), frame_start=2, note="starts at frame 2, without an end")
 
 
 def _webm(fps: Fraction | None, size: tuple[int, int], audio: str | None = None) -> Format:

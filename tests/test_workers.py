@@ -5,6 +5,8 @@ import pytest
 
 from asl.workers import Done, Failed, Workers, run_each
 
+pytestmark = pytest.mark.slow
+
 
 def work(task):
     if task == "hang":
