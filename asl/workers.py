@@ -20,7 +20,7 @@ from pebble import ProcessExpired, ProcessPool
 from asl.machine import available_cores
 
 #: What workers need sooner or later; on many cores, each importing it for itself takes seconds.
-_PRELOADED = ["__main__", "asl.preprocess.clips.trim", "PIL.JpegImagePlugin", "safetensors.numpy"]
+_PRELOADED = ["__main__", "asl.preprocess.clips.cut", "PIL.JpegImagePlugin", "safetensors.numpy"]
 
 Task = TypeVar("Task")
 Result = TypeVar("Result")

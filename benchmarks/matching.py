@@ -24,8 +24,8 @@ from rich.table import Table
 from asl.contract.manifest import Clip
 from asl.datasets.instance import Instance
 from asl.datasets.wlasl import segment_span
-from asl.preprocess.audit import fingerprint
 from asl.preprocess.audit.audit import audit
+from asl.preprocess.clips import fingerprint
 from asl.preprocess.sources.matching import Evidence, Match, claims, match, url_name_errors
 from asl.preprocess.sources.raw_files import RawVideo
 

@@ -13,6 +13,7 @@ from typing import Any
 from hydra.core.config_store import ConfigStore
 
 from asl.config.setting import setting
+from asl.preprocess.clips.backend import TrimSettings as TrimConfig
 
 # ---------------------------------------------------------------- both programs
 
@@ -62,29 +63,6 @@ class FramesConfig:
 
 
 # ---------------------------------------------------------------- preprocess.py
-
-
-@dataclass
-class TrimConfig:
-    """How clips are cut."""
-
-    name: str = setting(
-        "auto",
-        "auto: the fastest that works here; cpu: libx264; nvenc: a GPU's decoder and encoder; "
-        "dali: a GPU's decoder through NVIDIA DALI",
-        choices=["auto", "cpu", "nvenc", "dali"],
-    )
-    workers: int | None = setting(None, "processes; null: one a core, with nvenc at most 8", ge=1)
-    timeout_s: float = setting(120.0, "a clip that takes longer is given up and reported", gt=0)
-    crf: int = setting(20, "libx264 quality, lower is better and larger", ge=0, le=51)
-    preset: str = setting(
-        "ultrafast",
-        "libx264 preset; the faster ones make larger clips, not worse ones (benchmarks/README.md)",
-        choices=["ultrafast", "superfast", "veryfast", "faster", "fast", "medium", "slow"],
-    )
-    # NVENC takes 0 for "automatic", which is no constant quality at all.
-    cq: int = setting(23, "trim=nvenc: constant quality, lower is better and larger", ge=1, le=51)
-    audio: bool = setting(False, "keep the sound")
 
 
 @dataclass

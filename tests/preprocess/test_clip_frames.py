@@ -1,4 +1,4 @@
-"""The frames that preprocessing keeps: the right ones, in one pass with the cut, on the host or beside it."""
+"""The frames that preprocessing stores for training, made on the host while cutting or on a GPU."""
 
 from __future__ import annotations
 
@@ -26,10 +26,12 @@ from asl.contract.time_grid import frames_on_display, grid_length
 from asl.demo.frame_number import read_frame_number
 from asl.preprocess.clips.backend import Choice
 from asl.preprocess.clips.frames import FramesOutcome
-from asl.preprocess.gpu import dali_frames
-from asl.preprocess.gpu import frame_jobs as gpu_frames
-from asl.preprocess.gpu.dali_frames import FrameJob, decode_batch, frame_numbers, from_bt601, refuses
-from asl.preprocess.gpu.frame_jobs import GpuFrames
+from asl.preprocess.clips.plan import Cut
+from asl.preprocess.gpu import dali_decoder, dali_frames, frame_offload
+from asl.preprocess.gpu.dali_decoder import from_bt601
+from asl.preprocess.gpu.dali_frames import make_batch
+from asl.preprocess.gpu.frame_jobs import FrameJob, frame_numbers, unsupported_reason
+from asl.preprocess.gpu.frame_offload import DaliOffload
 from asl.preprocess.pipeline import preprocess
 from asl.preprocess.sources.raw_files import RawVideo, probe_raw
 from asl.workers import Done
@@ -193,7 +195,7 @@ def one_file(data_dir: Path, **form: Any) -> Any:
     return config_for(data_dir, name="small", metadata="small.json")
 
 
-# ---------------------------------------------------------------- beside the host
+# ---------------------------------------------------------------- by DALI, replaced by PyAV
 
 
 def job(
@@ -222,7 +224,7 @@ def software(samples: Sequence[Any]) -> list[np.ndarray]:
     results = []
     for sample in samples:
         with av.open(io.BytesIO(sample.encoded.tobytes())) as container:
-            shrink = Shrinker(sample.small[1], sample.small[0])
+            shrink = Shrinker(sample.size[1], sample.size[0])
             frames = [shrink(frame) for frame in container.decode(video=0)]
         results.append(np.stack([frames[i] for i in sample.numbers]))
     return results
@@ -230,7 +232,7 @@ def software(samples: Sequence[Any]) -> list[np.ndarray]:
 
 @pytest.fixture
 def no_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(dali_frames, "_run", software)
+    monkeypatch.setattr(dali_decoder, "_run", software)
     monkeypatch.setattr(dali_frames, "free_device_bytes", lambda: 10**9)
 
 
@@ -239,7 +241,7 @@ def no_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_a_batch_holds_exactly_the_frames_of_each_segment(tmp_path: Path, rate: str) -> None:
     source = write_raw(tmp_path / "a.mkv", fps=RATES[rate], duration_s=4)
     jobs = (job(tmp_path, source), job(tmp_path, source, "v1", start_s=Fraction(1), end_s=Fraction(9, 4)))
-    assert decode_batch(jobs) == [None, None]
+    assert make_batch(jobs) == [None, None]
     index = read_index(source)
     for one in jobs:
         meant = frame_numbers(index.times, index.end, one.start_s, one.end_s, 25.0)
@@ -259,10 +261,10 @@ def test_what_does_not_fit_into_memory_comes_in_parts(
         sizes.append(sum(sample.bytes for sample in samples))
         return software(samples)
 
-    monkeypatch.setattr(dali_frames, "_run", watched)
+    monkeypatch.setattr(dali_decoder, "_run", watched)
     monkeypatch.setattr(dali_frames, "free_device_bytes", lambda: 8_000_000)
     jobs = (job(tmp_path, source), job(tmp_path, source, "v1", fps=None))
-    assert decode_batch(jobs) == [None, None]
+    assert make_batch(jobs) == [None, None]
     assert len(sizes) > 2
     assert max(sizes) <= 0.35 * 8_000_000 / 2
     for one in jobs:
@@ -280,9 +282,9 @@ def test_memory_that_runs_out_halves_the_batch_and_goes_on(
             raise RuntimeError("Critical error in pipeline: CUDA allocation failed: out of memory")
         return software(samples)
 
-    monkeypatch.setattr(dali_frames, "_run", small_memory)
+    monkeypatch.setattr(dali_decoder, "_run", small_memory)
     jobs = tuple(job(tmp_path, source, f"v{i}") for i in range(3))
-    assert decode_batch(jobs) == [None] * 3
+    assert make_batch(jobs) == [None] * 3
     for one in jobs:
         assert [read_frame_number(frame) for frame in open_frames(one.keep.path)[0]] == list(range(50))
 
@@ -304,8 +306,8 @@ def test_a_file_that_the_gpu_cannot_decode_costs_its_neighbours_nothing(
     jobs[1].__dict__["source"] = sources[1]
     write_raw(sources[2], duration_s=2.5)
     bad = np.fromfile(sources[2], np.uint8).tobytes()
-    monkeypatch.setattr(dali_frames, "_run", fussy)
-    results = decode_batch(jobs)
+    monkeypatch.setattr(dali_decoder, "_run", fussy)
+    results = make_batch(jobs)
     assert [why is None for why in results] == [True, False, False, True]
     assert "cannot be read" in str(results[1])
     assert results[2] == "Codec configuration not supported"
@@ -314,7 +316,7 @@ def test_a_file_that_the_gpu_cannot_decode_costs_its_neighbours_nothing(
 
 def test_what_a_gpu_cannot_decode_is_known_before(tmp_path: Path) -> None:
     plain = RawVideo(1.0, 640, 480, 30.0, "h264", "yuv420p")
-    assert refuses(plain) is None
+    assert unsupported_reason(plain) is None
     for changes, why in (
         ({"codec": "libdav1d"}, "codec libdav1d"),
         ({"pix_fmt": "yuv444p"}, "pixel format yuv444p"),
@@ -323,7 +325,7 @@ def test_what_a_gpu_cannot_decode_is_known_before(tmp_path: Path) -> None:
         ({"codec": "vp9", "width": 96, "height": 96}, "picture too small for vp9"),
         ({"turned": True}, "turned picture"),
     ):
-        assert refuses(RawVideo(**{**plain.__dict__, **changes})) == why
+        assert unsupported_reason(RawVideo(**{**plain.__dict__, **changes})) == why
     assert probe_raw(write_raw(tmp_path / "a.mp4", rotation=90)).turned
     assert not probe_raw(write_raw(tmp_path / "b.mp4")).turned
 
@@ -394,15 +396,17 @@ def test_gpu_and_host_together_give_what_the_host_gives_alone(
     clips = read_manifest(done / "metadata" / "demo_manifest.csv")
     entries = map(json.loads, (done / "metadata" / "clip_proofs.jsonl").read_text().splitlines())
     plain = [entry["video_id"] for entry in entries if entry["proof"]["copied"]]
-    monkeypatch.setattr(gpu_frames, "Workers", Pool)
+    monkeypatch.setattr(frame_offload, "Workers", Pool)
     monkeypatch.setattr(Pool, "refuse", frozenset(plain[:1]))
     monkeypatch.setattr(Pool, "wrong", frozenset(plain[1:2]))
 
-    def start(gpu: GpuFrames) -> None:  # and end, before the host begins
-        gpu._thread.start()
-        gpu._thread.join()
+    begin = DaliOffload.start
 
-    monkeypatch.setattr(GpuFrames, "start", start)
+    def start(offload: DaliOffload, cuts: Sequence[Cut]) -> None:  # returns when the GPU has made all
+        begin(offload, cuts)
+        offload._thread.join()
+
+    monkeypatch.setattr(DaliOffload, "start", start)
     config = config_for(tmp_path)
     config.trim.name = "dali"
     monkeypatch.setattr("asl.preprocess.pipeline.decide", lambda _: (Choice("dali", "as tested"), None))
@@ -464,7 +468,7 @@ def test_dali_decodes_exactly_the_frames_of_a_segment(tmp_path: Path, rate: str)
         job(tmp_path, source, f"v{i}", start_s=Fraction(start), end_s=end)
         for i, (start, end) in enumerate(spans)
     )
-    assert decode_batch(jobs) == [None] * 3
+    assert make_batch(jobs) == [None] * 3
     index = read_index(source)
     for one in jobs:
         meant = frame_numbers(index.times, index.end, one.start_s, one.end_s, 25.0)

@@ -1,0 +1,46 @@
+"""Lock the folders that a run writes to, so that two runs never write the same clips."""
+
+from __future__ import annotations
+
+import fcntl
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+
+from asl.errors import UserError
+from asl.files import remove_temp_files
+
+
+class FolderInUseError(UserError):
+    """Another run writes to the same folder."""
+
+
+@contextmanager
+def locked_folders(*folders: Path) -> Iterator[None]:
+    """Create folders, lock them for this process, and remove temporary files in them before and after.
+
+    The system releases the locks when the process ends, also if it is killed.
+
+    Raises:
+        FolderInUseError: another process has locked one of them.
+    """
+    with ExitStack() as closing:
+        for folder in folders:
+            folder.mkdir(parents=True, exist_ok=True)
+            lock = closing.enter_context((folder / ".lock").open("w"))
+            try:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except OSError:
+                raise FolderInUseError(
+                    f"{folder} is being written by another run. Wait for it, or use another paths.data_dir"
+                ) from None
+        _clean(folders)  # what a killed run left
+        try:
+            yield
+        finally:
+            _clean(folders)  # what workers left that were killed at their time limit
+
+
+def _clean(folders: tuple[Path, ...]) -> None:
+    for folder in folders:
+        remove_temp_files(folder)
