@@ -69,6 +69,14 @@ def test_cpu_probes_nothing(monkeypatch):
     assert (chosen.name, chosen.why, found) == ("cpu", "as asked", None)
 
 
+def test_cutting_on_the_host_imports_no_gpu_module():
+    code = (
+        "import sys, asl.preprocess.clips.cutting; print([m for m in sys.modules if 'preprocess.gpu' in m])"
+    )
+    ended = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, timeout=60)
+    assert (ended.returncode, ended.stdout) == (0, "[]\n"), ended.stderr
+
+
 # ---------------------------------------------------------------- finding out
 
 

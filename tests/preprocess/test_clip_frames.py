@@ -16,6 +16,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from raw_videos import RATES, write_raw
+from test_cut import make_cut
 from test_pipeline import settings as config_for
 
 from asl.codecs.frame_collector import FrameKeeper, KeepFrames
@@ -34,7 +35,7 @@ from asl.preprocess.gpu.frame_jobs import FrameJob, frame_numbers, unsupported_r
 from asl.preprocess.gpu.frame_offload import DaliOffload
 from asl.preprocess.pipeline import preprocess
 from asl.preprocess.sources.raw_files import RawVideo, probe_raw
-from asl.workers import Done
+from asl.workers import Done, Failed
 
 # ---------------------------------------------------------------- which frames
 
@@ -231,12 +232,12 @@ def software(samples: Sequence[Any]) -> list[np.ndarray]:
 
 
 @pytest.fixture
-def no_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
+def dali_replaced_by_pyav(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(dali_decoder, "_run", software)
     monkeypatch.setattr(dali_frames, "free_device_bytes", lambda: 10**9)
 
 
-@pytest.mark.usefixtures("no_gpu")
+@pytest.mark.usefixtures("dali_replaced_by_pyav")
 @pytest.mark.parametrize("rate", RATES)
 def test_a_batch_holds_exactly_the_frames_of_each_segment(tmp_path: Path, rate: str) -> None:
     source = write_raw(tmp_path / "a.mkv", fps=RATES[rate], duration_s=4)
@@ -250,7 +251,7 @@ def test_a_batch_holds_exactly_the_frames_of_each_segment(tmp_path: Path, rate: 
         assert read_origin(one.keep.path) == one.keep.origin
 
 
-@pytest.mark.usefixtures("no_gpu")
+@pytest.mark.usefixtures("dali_replaced_by_pyav")
 def test_what_does_not_fit_into_memory_comes_in_parts(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -271,7 +272,7 @@ def test_what_does_not_fit_into_memory_comes_in_parts(
         assert [read_frame_number(frame) for frame in open_frames(one.keep.path)[0]] == list(range(75))
 
 
-@pytest.mark.usefixtures("no_gpu")
+@pytest.mark.usefixtures("dali_replaced_by_pyav")
 def test_memory_that_runs_out_halves_the_batch_and_goes_on(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -289,7 +290,7 @@ def test_memory_that_runs_out_halves_the_batch_and_goes_on(
         assert [read_frame_number(frame) for frame in open_frames(one.keep.path)[0]] == list(range(50))
 
 
-@pytest.mark.usefixtures("no_gpu")
+@pytest.mark.usefixtures("dali_replaced_by_pyav")
 def test_a_file_that_the_gpu_cannot_decode_costs_its_neighbours_nothing(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -383,7 +384,7 @@ class Pool:
             yield Done(batch, results)
 
 
-@pytest.mark.usefixtures("no_gpu")
+@pytest.mark.usefixtures("dali_replaced_by_pyav")
 def test_gpu_and_host_together_give_what_the_host_gives_alone(
     done: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -424,6 +425,44 @@ def test_gpu_and_host_together_give_what_the_host_gives_alone(
     for clip in clips:
         a, b = kept(done, clip.video_id), kept(tmp_path, clip.video_id)
         assert np.abs(a.astype(int) - b).mean() <= 2
+
+
+@pytest.mark.usefixtures("dali_replaced_by_pyav")
+def test_where_no_gpu_process_starts_the_host_makes_all_frames(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def broken(_pool: Pool, _function: Any, tasks: list[int], **_: object) -> list[Any]:
+        return [Failed(task, None, "crashed the decoder (exit code -11)", "crash") for task in tasks]
+
+    monkeypatch.setattr(frame_offload, "Workers", Pool)
+    monkeypatch.setattr(Pool, "run_each", broken)
+    monkeypatch.setattr("asl.preprocess.pipeline.decide", lambda _: (Choice("dali", "as tested"), None))
+    config = one_file(tmp_path)
+    config.trim.name = "dali"
+    preprocess(config)
+    assert FramesOutcome(**summary(tmp_path)["frames"]) == FramesOutcome(host=1)
+    assert [read_frame_number(frame) for frame in kept(tmp_path, "v0")] == list(range(50))
+
+
+def test_a_clip_is_made_by_the_gpu_or_by_the_host_never_by_both(tmp_path: Path) -> None:
+    source = write_raw(tmp_path / "a.mp4")
+    cuts = [
+        make_cut(
+            source,
+            tmp_path / "videos" / "train" / "book" / f"{video_id}.mp4",
+            video_id=video_id,
+            frames=job(tmp_path, source, video_id).keep,
+            raw=probe_raw(source),
+        )
+        for video_id in ("v0", "v1", "v2")
+    ]
+    offload = DaliOffload(Pool(1), timeout_s=60)  # type: ignore[arg-type]
+    offload._thread.start = lambda: None  # type: ignore[method-assign]
+    offload.start(cuts)
+    assert offload.claim_for_host("v1")
+    taken = [one.video_id for batch in offload._batches() for one in batch]
+    assert taken == ["v0", "v2"]
+    assert [offload.claim_for_host(cut.video_id) for cut in cuts] == [False, True, False]
 
 
 # ---------------------------------------------------------------- on a GPU

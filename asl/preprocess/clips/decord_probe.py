@@ -37,6 +37,10 @@ def probe_with_decord(path: str) -> tuple[int, int, int]:
     return count, height, width
 
 
+def _is_installed() -> bool:
+    return importlib.util.find_spec("decord") is not None
+
+
 class DecordProbe:
     """Opens randomly chosen clips with decord in the background.
 
@@ -59,7 +63,7 @@ class DecordProbe:
         workers: Workers,
         timeout_s: float,
     ) -> None:
-        self._installed = importlib.util.find_spec("decord") is not None
+        self._installed = _is_installed()
         chosen = random.Random(seed).sample(list(clips), min(count, len(clips)))
         self._clip_of = {str(data_dir / clip.path): clip for clip in chosen}
         paths = list(self._clip_of) if self._installed else []
