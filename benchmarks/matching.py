@@ -24,11 +24,11 @@ from rich.table import Table
 from asl.contract.manifest import Clip
 from asl.datasets.instance import Instance
 from asl.datasets.wlasl import segment_span
-from asl.preprocess.audit import fingerprint
 from asl.preprocess.audit.audit import audit
 from asl.preprocess.sources.evidence import Evidence
 from asl.preprocess.sources.matching import Match, match
 from asl.preprocess.sources.names import claims
+from asl.preprocess.clips import fingerprint
 from asl.preprocess.sources.raw_files import RawVideo
 from asl.preprocess.sources.url_name_rule import url_name_errors
 

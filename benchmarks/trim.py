@@ -33,8 +33,10 @@ from asl.contract.frame_store import FrameSpec, frames_path, open_frames, origin
 from asl.datasets.wlasl import segment_span
 from asl.demo.frame_number import read_frame_number
 from asl.machine import available_cores
-from asl.preprocess.gpu.dali_frames import GROUP, FrameJob, decode_batch, frame_numbers, warm_up
-from asl.preprocess.gpu.frame_jobs import BATCH, PROCESSES
+from asl.preprocess.gpu.dali_decoder import GROUP, warm_up
+from asl.preprocess.gpu.dali_frames import make_batch
+from asl.preprocess.gpu.frame_jobs import FrameJob, frame_numbers
+from asl.preprocess.gpu.frame_offload import BATCH, PROCESSES
 from asl.workers import Failed, Workers, run_each
 from benchmarks.made_videos import GRAIN, make_set
 from benchmarks.preprocess import run_plain_loop
@@ -97,7 +99,7 @@ def run_gpu_frames(jobs: list[FrameJob]) -> dict[str, float]:
 
         def go(batches: list[tuple[FrameJob, ...]]) -> float:
             started = time.perf_counter()
-            for ended in pool.run_lazily(decode_batch, iter(batches), ahead=PROCESSES):
+            for ended in pool.run_lazily(make_batch, iter(batches), ahead=PROCESSES):
                 wrong = [ended.message] if isinstance(ended, Failed) else [why for why in ended.result if why]
                 if wrong:
                     raise RuntimeError(wrong[0])

@@ -17,7 +17,7 @@ from asl.preprocess.audit.problems import find_problems
 from asl.preprocess.clips.backend import Choice
 from asl.preprocess.clips.cutting import CutResults
 from asl.preprocess.clips.frames import FramesOutcome
-from asl.preprocess.clips.trim import Proof
+from asl.preprocess.clips.proof import Proof
 from asl.preprocess.report.pictures import Pictures, take_pictures
 from asl.preprocess.run_result import RunResult
 from asl.preprocess.sources.matching import Match, Unmatched

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import json
-import random
 import sys
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -13,42 +12,46 @@ from datetime import datetime
 from pathlib import Path
 
 from rich.console import Console
-from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from asl.config import PreprocessConfig
-from asl.contract.frame_store import check_space
+from asl.contract.frame_store import FrameSpec, check_space
 from asl.contract.label_map import read_or_write_label_map
 from asl.contract.manifest import SPLITS, Clip, write_manifest
+from asl.contract.paths import Paths
 from asl.data.split import signer_folds
 from asl.datasets.instance import Metadata
-from asl.datasets.wlasl import load_metadata
-from asl.datasets.wlasl_lengths import find_lengths, load_lengths
+from asl.datasets.wlasl import find_lengths, load_lengths, load_metadata
 from asl.errors import UserError
 from asl.files import atomic_write_text
-from asl.preprocess import WORKER_MODULES
 from asl.preprocess.audit.audit import Audit, audit, flagged, leaking_train_clips
 from asl.preprocess.audit.problems import FAILURES, find_problems, write_problems
-from asl.preprocess.clips.backend import Choice, decide, encoder_for, workers_for
-from asl.preprocess.clips.cutting import CutResults, clip_path, cut_all, only_run, plan_cuts
-from asl.preprocess.clips.decord_probe import probe_with_decord
-from asl.preprocess.clips.frames import space_needed
+from asl.preprocess.clips.backend import Choice, workers_for
+from asl.preprocess.clips.cutting import CutResults, cut_all
+from asl.preprocess.clips.decord_probe import DecordProbe
+from asl.preprocess.clips.folder_lock import locked_folders
+from asl.preprocess.clips.frames import FrameOffload, NoOffload, space_needed
+from asl.preprocess.clips.plan import Cut, plan_cuts
 from asl.preprocess.clips.proof_log import ProofLog
-from asl.preprocess.clips.trim import Cut
 from asl.preprocess.gpu.capabilities import Capabilities
-from asl.preprocess.gpu.frame_jobs import Gpu, start_gpu
+from asl.preprocess.gpu.choice import decide, encoder_for
+from asl.preprocess.gpu.frame_offload import HOST_NICENESS, dali_offload
 from asl.preprocess.report import summary
 from asl.preprocess.report.page import write_report
 from asl.preprocess.report.pictures import Pictures, take_pictures
 from asl.preprocess.run_result import RunResult
-from asl.preprocess.sources.evidence import Evidence
-from asl.preprocess.sources.matching import Match, Unmatched, match
-from asl.preprocess.sources.names import claims
-from asl.preprocess.sources.raw_files import RawVideo, RawVideoCache, scan_raw
-from asl.preprocess.sources.url_name_rule import UrlNameErrors, match_by_url_name, url_name_errors
-from asl.workers import Failed, Workers
-
-_NICE = 5  # of the host's workers beside a GPU's
+from asl.preprocess.sources.matching import (
+    Evidence,
+    Match,
+    Unmatched,
+    UrlNameErrors,
+    claims,
+    match,
+    match_by_url_name,
+    url_name_errors,
+)
+from asl.preprocess.sources.raw_files import RawVideo, RawVideos, scan_raw
+from asl.workers import Workers
 
 
 class PreprocessError(UserError):
@@ -63,16 +66,16 @@ def preprocess(config: PreprocessConfig) -> None:
         SystemExit: with 1 if ``config.strict`` and a row was refused or a clip failed.
     """
     with ExitStack() as closing:
-        gpu = None
-        if config.trim.name == "dali" and config.frames.enabled:  # it warms up while the machine is looked at
-            gpu = closing.enter_context(start_gpu(config.trim.timeout_s))
+        offload: FrameOffload = NoOffload()
+        nice = 0
+        if (
+            config.trim.name == "dali" and config.frames.enabled
+        ):  # DALI is imported while the machine is probed
+            offload = closing.enter_context(dali_offload(config.trim.timeout_s))
+            nice = HOST_NICENESS
         choice, capabilities = decide(config.trim.name)
-        # What drives a GPU works in short bursts for which the GPU waits.
-        nice = 0 if gpu is None else _NICE
-        workers = closing.enter_context(
-            Workers(workers_for(choice.name, config.trim), nice=nice, preload=WORKER_MODULES)
-        )
-        _preprocess(config, choice, capabilities, workers, gpu)
+        workers = closing.enter_context(Workers(workers_for(choice.name, config.trim), nice=nice))
+        _preprocess(config, choice, capabilities, workers, offload)
 
 
 def _preprocess(
@@ -80,29 +83,55 @@ def _preprocess(
     choice: Choice,
     capabilities: Capabilities | None,
     workers: Workers,
-    gpu: Gpu | None,
+    offload: FrameOffload,
 ) -> None:
     console = Console()
     console.print(f"trim: {choice}", soft_wrap=True, markup=False, highlight=False)
     started, clock = datetime.now().astimezone().isoformat(timespec="seconds"), _Clock()
-    videos_dir, metadata_dir = Path(config.paths.videos_dir), Path(config.paths.metadata_dir)
+    paths = Paths(**vars(config.paths))
+    videos_dir, frames_dir = Path(paths.videos_dir), Path(paths.frames_dir)
 
     metadata, label_of = _load(config)
     sources = _find_sources(config, metadata, workers, console)
     clock.stop("matching")
-    with only_run(videos_dir, Path(config.paths.frames_dir)):
-        log = ProofLog(metadata_dir / "clip_proofs.jsonl")
-        encoder = encoder_for(choice.name, config.trim, capabilities)
-        cuts = plan_cuts(config, encoder, metadata.instances, sources.matches, sources.raw_videos)
+    with locked_folders(videos_dir, frames_dir):
+        frames = FrameSpec(fps=config.frames.fps, short_side=config.frames.short_side)
+        cuts = plan_cuts(
+            metadata.instances,
+            sources.matches,
+            sources.raw_videos,
+            paths=paths,
+            encoder=encoder_for(choice.name, config.trim, capabilities),
+            audio=config.trim.audio,
+            frames=frames if config.frames.enabled else None,
+            fps=config.dataset.fps,
+            end_tolerance_s=config.matching.end_tolerance_s,
+        )
         _tell_space(config, cuts, console)
         with _progress(console) as progress:
-            outcome = cut_all(config, cuts, log, workers, progress, gpu=gpu)
+            outcome = cut_all(
+                cuts,
+                ProofLog(paths.proof_log),
+                workers,
+                progress,
+                frames_dir=frames_dir,
+                offload=offload,
+                overwrite=config.overwrite,
+                timeout_s=config.trim.timeout_s,
+            )
         clock.stop("cutting")
 
         stale = _stale(videos_dir, (cut.target for cut in cuts if cut.video_id in outcome.proofs))
         resplit = _resplit(config, metadata)
         clips = _clips(config, metadata, resplit, sources.matches, label_of, outcome)
-        probe = _Probe(config, clips, workers)
+        probe = DecordProbe(
+            clips,
+            data_dir=Path(paths.data_dir),
+            count=config.probe,
+            seed=config.seed,
+            workers=workers,
+            timeout_s=config.trim.timeout_s,
+        )
         clips, found, dropped = _audit(config, resplit, clips, sources.matches, outcome)
         clock.stop("auditing")
         findings = RunResult(
@@ -128,7 +157,9 @@ def _preprocess(
         written = _write(findings, told, pictures)
 
     summary.show(told, console)
-    probe.show(console)
+    for result in probe.results():
+        style = None if result.agrees else "red"
+        console.print(result.message, style=style, soft_wrap=True, markup=False)
     console.print()
     for name, path in written.items():
         console.print(f"{name:<9} {path}", soft_wrap=True, markup=False, highlight=False)
@@ -178,7 +209,7 @@ def _find_sources(
             "no published lengths (dataset.lengths): files that several videos could mean go to nobody",
             soft_wrap=True,
         )
-    known = RawVideoCache(raw_dir, Path(config.paths.metadata_dir) / "raw_videos.json")
+    known = RawVideos(raw_dir, Path(config.paths.metadata_dir) / "raw_videos.json")
     with _progress(console) as progress:
         bar = progress.add_task("opening raw videos", total=len(claimed))
         raw_videos = known.probe(
@@ -225,6 +256,7 @@ def _clips(
     outcome: CutResults,
 ) -> list[Clip]:
     """The manifest's rows, from this run's proofs alone, by split, label and video_id."""
+    paths = Paths(**vars(config.paths))
     clips = []
     for official, instance in zip(metadata.instances, resplit.instances, strict=True):
         proof, found = outcome.proofs.get(instance.video_id), matches[instance.video_id]
@@ -236,7 +268,9 @@ def _clips(
                 gloss=instance.gloss,
                 label=label_of[instance.gloss],
                 video_id=instance.video_id,
-                path=_relative(clip_path(config, official), Path(config.paths.data_dir)),
+                path=_relative(
+                    paths.clip(official.split, official.gloss, official.video_id), Path(paths.data_dir)
+                ),
                 num_frames=proof.num_frames,
                 fps=round(proof.fps, 6),
                 duration_s=round(proof.duration_s, 6),
@@ -280,7 +314,7 @@ def _audit(
             )
         clips = [clip for clip in clips if clip.video_id not in dropped]
         found = dataclasses.replace(look(clips), pairs=found.pairs, dropped=tuple(dropped))
-    suspects = [video_id for video_id, one in matches.items() if isinstance(one, Match) and one.objection]
+    suspects = [video_id for video_id, one in matches.items() if isinstance(one, Match) and one.doubt]
     return flagged(clips, found.pairs, suspects), found, dropped
 
 
@@ -320,33 +354,6 @@ def _write(findings: RunResult, told: summary.Summary, pictures: Pictures) -> di
     write_report(paths["report"], findings, pictures)
     write_manifest(paths["manifest"], findings.clips)
     return paths
-
-
-class _Probe:
-    """Opens a few random clips with decord, the reader of training, while the run goes on."""
-
-    def __init__(self, config: PreprocessConfig, clips: Sequence[Clip], workers: Workers) -> None:
-        chosen = random.Random(config.seed).sample(list(clips), min(config.probe, len(clips)))
-        self._clip_of = {str(Path(config.paths.data_dir) / clip.path): clip for clip in chosen}
-        paths = list(self._clip_of)
-        self._results = workers.run_each(probe_with_decord, paths, timeout_s=config.trim.timeout_s)
-
-    def show(self, console: Console) -> None:
-        """Wait for them and tell whether they are what the manifest says."""
-        for ended in self._results:
-            clip = self._clip_of[ended.task]
-            name = escape(clip.path)
-            if isinstance(ended, Failed):
-                console.print(f"[red]decord cannot read {name}: {escape(ended.message)}", soft_wrap=True)
-                continue
-            frames, height, width = ended.result
-            meant = (clip.num_frames, clip.height, clip.width)
-            verdict = (
-                "as the manifest says" if ended.result == meant else f"[red]but the manifest says {meant}"
-            )
-            console.print(
-                f"decord reads {name}: {frames} frames, {width}x{height}, {verdict}", soft_wrap=True
-            )
 
 
 class _Clock:

@@ -5,8 +5,9 @@ import pytest
 from asl.codecs import encoders
 from asl.codecs.encoders import EncoderError, nvenc, open_encoder, x264
 from asl.config import TrimConfig
-from asl.preprocess.clips import backend as trim_choice
-from asl.preprocess.clips.backend import encoder_for, workers_for
+from asl.preprocess.clips import backend
+from asl.preprocess.clips.backend import workers_for
+from asl.preprocess.gpu.choice import encoder_for
 
 BUSY = "OpenEncodeSessionEx failed: out of memory (10): (no details)"
 TOO_MANY = "OpenEncodeSessionEx failed: incompatible client key (21): (no details)"
@@ -80,7 +81,7 @@ def test_pictures_too_small_for_the_gpu_are_encoded_on_the_cpu():
 
 @pytest.mark.parametrize(("cores", "workers"), [(2, 2), (8, 8), (32, 8)])
 def test_one_gpu_gets_no_more_than_eight_workers(monkeypatch, cores, workers):
-    monkeypatch.setattr(trim_choice, "available_cores", lambda: cores)
+    monkeypatch.setattr(backend, "available_cores", lambda: cores)
     assert workers_for("nvenc", TrimConfig()) == workers
     assert workers_for("cpu", TrimConfig()) == cores
     assert workers_for("nvenc", TrimConfig(workers=20)) == 20

@@ -11,7 +11,6 @@ from asl.codecs import video
 from asl.data.split import signer_folds
 from asl.datasets.instance import Instance, MetadataError
 from asl.datasets.wlasl import segment_span
-from asl.preprocess.audit import fingerprint
 from asl.preprocess.audit.audit import (
     audit,
     flagged,
@@ -22,6 +21,8 @@ from asl.preprocess.audit.audit import (
     signer_overlap,
     small_classes,
 )
+from asl.preprocess.audit.fingerprint import same_content
+from asl.preprocess.clips import fingerprint
 
 GLOSSES = ("book", "drink", "go", "help")
 URL = "http://a.example/x.mp4"
@@ -172,7 +173,7 @@ def signed(demo_dir, tmp_path_factory):
 
 
 def test_the_same_content_is_found_under_another_name_and_size_and_nothing_else(signed):
-    found = {(pair.first, pair.second) for pair in fingerprint.same_content(signed)}
+    found = {(pair.first, pair.second) for pair in same_content(signed)}
     names = {name.rsplit(" ", 1)[0] for name in signed}
     assert found == {(f"{name} large", f"{name} small") for name in names}
 
@@ -182,17 +183,15 @@ def test_two_clips_without_movement_are_not_called_the_same():
     wall = np.random.default_rng(0).integers(50, 200, (fingerprint.SIDE, fingerprint.SIDE))
     noise = np.random.default_rng(1).integers(0, 2, (fingerprint.FRAMES, fingerprint.SIDE, fingerprint.SIDE))
     still = {name: (fingerprint.to_text((wall + noise).astype(np.uint8)), 2.0) for name in "ab"}
-    assert list(fingerprint.same_content(still)) == []
+    assert list(same_content(still)) == []
     moving = {name: (fingerprint.to_text((wall + 20 * noise).astype(np.uint8)), 2.0) for name in "ab"}
-    assert len(list(fingerprint.same_content(moving))) == 1
+    assert len(list(same_content(moving))) == 1
 
 
 def test_other_lengths_are_other_contents(signed):
     name, (text, duration_s) = next(iter(signed.items()))
-    assert list(fingerprint.same_content({name: (text, duration_s), "x": (text, duration_s + 0.2)})) == []
-    assert (
-        len(list(fingerprint.same_content({name: (text, duration_s), "x": (text, duration_s + 0.05)}))) == 1
-    )
+    assert list(same_content({name: (text, duration_s), "x": (text, duration_s + 0.2)})) == []
+    assert len(list(same_content({name: (text, duration_s), "x": (text, duration_s + 0.05)}))) == 1
 
 
 def test_a_fingerprint_survives_as_text(signed):

@@ -1,4 +1,4 @@
-"""What a machine can do, found out, and what a run takes of it."""
+"""What a machine's GPU can do, and the backend that a run chooses for it."""
 
 import dataclasses
 import io
@@ -13,12 +13,11 @@ import pytest
 from rich.console import Console
 
 from asl.errors import UserError
-from asl.preprocess.clips import backend as trim_choice
-from asl.preprocess.clips.backend import choose, decide
-from asl.preprocess.gpu import capabilities
+from asl.preprocess.gpu import capabilities, choice
 from asl.preprocess.gpu import checks as gpu_checks
 from asl.preprocess.gpu.capabilities import Capabilities, find_capabilities, show
 from asl.preprocess.gpu.checks import CODECS, Capability, check, tiny_clip, without_encoder
+from asl.preprocess.gpu.choice import choose, decide
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -42,33 +41,40 @@ def made(*works, gpu="NVIDIA L4, driver 570.1, CUDA 12.8"):
 # ---------------------------------------------------------------- choosing
 
 
-def test_auto_takes_the_fastest_that_works_and_says_why_nothing_else():
+def test_auto_chooses_the_fastest_that_works_and_says_why_not_another():
     assert choose("auto", made("nvenc", "dali")).name == "nvenc"
     both = "nvenc: this card has no video encoder; dali: "
-    assert str(choose("auto", made("dali"))) == f"cpu ({both}{trim_choice._DALI_IS_NO_FASTER})"
+    assert str(choose("auto", made("dali"))) == f"cpu ({both}{choice._DALI_IS_NO_FASTER})"
     assert str(choose("auto", made())) == f"cpu ({both}nvidia-dali is not installed)"
 
 
 def test_without_a_gpu_auto_says_only_that():
-    choice = choose("auto", made(gpu=""))
-    assert str(choice) == "cpu (there is no NVIDIA GPU)"
+    assert str(choose("auto", made(gpu=""))) == "cpu (there is no NVIDIA GPU)"
 
 
 @pytest.mark.parametrize("name", ["nvenc", "dali"])
-def test_what_is_asked_for_is_taken_or_refused_in_one_line_with_cause_and_remedy(name):
-    choice = choose(name, made(name))
-    assert choice.name == name
-    assert "NVIDIA L4" in choice.why
+def test_a_named_backend_is_used_or_refused_in_one_line_with_cause_and_remedy(name):
+    chosen = choose(name, made(name))
+    assert chosen.name == name
+    assert "NVIDIA L4" in chosen.why
     with pytest.raises(UserError) as raised:
         choose(name, made())
     cause = {"nvenc": "this card has no video encoder", "dali": "nvidia-dali is not installed"}[name]
     assert str(raised.value) == f"trim={name} cannot work here, {cause}: mend {name}"
 
 
-def test_cpu_looks_at_nothing(monkeypatch):
-    monkeypatch.setattr(trim_choice, "find_capabilities", None)
-    choice, found = decide("cpu")
-    assert (choice.name, choice.why, found) == ("cpu", "as asked", None)
+def test_cpu_probes_nothing(monkeypatch):
+    monkeypatch.setattr(choice, "find_capabilities", None)
+    chosen, found = decide("cpu")
+    assert (chosen.name, chosen.why, found) == ("cpu", "as asked", None)
+
+
+def test_cutting_on_the_host_imports_no_gpu_module():
+    code = (
+        "import sys, asl.preprocess.clips.cutting; print([m for m in sys.modules if 'preprocess.gpu' in m])"
+    )
+    ended = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, timeout=60)
+    assert (ended.returncode, ended.stdout) == (0, "[]\n"), ended.stderr
 
 
 # ---------------------------------------------------------------- finding out
@@ -91,7 +97,7 @@ def test_without_a_gpu_the_program_refuses_in_one_line_before_any_work(tmp_path,
     ended = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=60)
     assert ended.returncode == 1
     (line,) = ended.stderr.splitlines()
-    assert line.startswith(f"error: trim={name} cannot work here, there is no NVIDIA GPU: take trim=auto")
+    assert line.startswith(f"error: trim={name} cannot work here, there is no NVIDIA GPU: use trim=auto")
     assert not (tmp_path / "data" / "videos").exists()
 
 
@@ -103,7 +109,7 @@ def test_each_check_says_what_is_missing(name):
     assert "libcuda" in found.detail or (name == "av1" and "uses no GPU" in found.detail)
 
 
-def fall(name):
+def broken_driver(name):
     """A driver that hangs in one check, crashes in the next, and fails in words in a third."""
     if name == "nvenc":
         time.sleep(60)
@@ -115,7 +121,7 @@ def fall(name):
 
 
 def test_a_driver_that_hangs_or_crashes_costs_one_check(monkeypatch):
-    monkeypatch.setattr(capabilities, "check", fall)
+    monkeypatch.setattr(capabilities, "check", broken_driver)
     monkeypatch.setattr(capabilities, "_TIME_LIMIT_S", 3)
     monkeypatch.setattr(capabilities, "_without_device", lambda: None)
     found = find_capabilities()
@@ -125,19 +131,19 @@ def test_a_driver_that_hangs_or_crashes_costs_one_check(monkeypatch):
     assert [codec for codec, one in found.decoders.items() if not one.works] == ["vp9"]
 
 
-def test_ffmpegs_log_tells_why_there_is_no_encoder():
-    def told(*log):
-        found = without_encoder([f"{line}\n" for line in log])
-        return found.works, found.detail
+def test_the_cause_of_a_missing_encoder_is_read_from_ffmpegs_log():
+    def found(*log):
+        capability = without_encoder([f"{line}\n" for line in log])
+        return capability.works, capability.detail
 
     no_device = "OpenEncodeSessionEx failed: unsupported device (2): (no details)"
-    assert told(no_device, "No capable devices found") == (False, "this card has no video encoder")
-    works, detail = told("OpenEncodeSessionEx failed: out of memory (10): (no details)")
+    assert found(no_device, "No capable devices found") == (False, "this card has no video encoder")
+    works, detail = found("OpenEncodeSessionEx failed: out of memory (10): (no details)")
     assert (works, "taken" in detail) == (True, True)
-    assert told("Cannot load libnvidia-encode.so.1")[1] == "the driver's libnvidia-encode.so.1 is not there"
-    assert "libcuda" in told("Cannot load libcuda.so.1")[1]
-    assert "too old" in told("Driver does not support the required nvenc API version. Required: 13.0")[1]
-    assert told("InitializeEncoder failed: invalid param (8)")[1].endswith("invalid param (8)")
+    assert found("Cannot load libnvidia-encode.so.1")[1] == "the driver's libnvidia-encode.so.1 is not there"
+    assert "libcuda" in found("Cannot load libcuda.so.1")[1]
+    assert "too old" in found("Driver does not support the required nvenc API version. Required: 13.0")[1]
+    assert found("InitializeEncoder failed: invalid param (8)")[1].endswith("invalid param (8)")
 
 
 @pytest.mark.parametrize("codec", CODECS)
@@ -158,7 +164,7 @@ def test_the_table_shows_everything_and_each_remedy_once():
 
 
 def test_the_program_prints_the_table():
-    command = [sys.executable, "-m", "asl.preprocess.gpu.capabilities"]
+    command = [sys.executable, "-m", "asl.preprocess.gpu"]
     ended = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=120)
     assert ended.returncode == 0
     assert "NVIDIA GPU" in ended.stdout
@@ -186,5 +192,5 @@ def test_a_card_without_an_encoder_says_so_in_one_line(tmp_path):
     assert ended.returncode == 1
     (line,) = [line for line in ended.stderr.splitlines() if line.startswith("error:")]
     assert line.startswith(
-        "error: trim=nvenc cannot work here, this card has no video encoder: take trim=auto"
+        "error: trim=nvenc cannot work here, this card has no video encoder: use trim=auto"
     )

@@ -1,4 +1,4 @@
-"""The frames that preprocessing keeps: the right ones, in one pass with the cut, on the host or beside it."""
+"""The frames that preprocessing stores for training, made on the host while cutting or on a GPU."""
 
 from __future__ import annotations
 
@@ -16,6 +16,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from raw_videos import RATES, write_raw
+from test_cut import make_cut
 from test_pipeline import settings as config_for
 
 from asl.codecs.frame_collector import FrameKeeper, KeepFrames
@@ -26,13 +27,15 @@ from asl.contract.time_grid import frames_on_display, grid_length
 from asl.demo.frame_number import read_frame_number
 from asl.preprocess.clips.backend import Choice
 from asl.preprocess.clips.frames import FramesOutcome
-from asl.preprocess.gpu import dali_frames
-from asl.preprocess.gpu import frame_jobs as gpu_frames
-from asl.preprocess.gpu.dali_frames import FrameJob, decode_batch, frame_numbers, from_bt601, refuses
-from asl.preprocess.gpu.frame_jobs import GpuFrames
+from asl.preprocess.clips.plan import Cut
+from asl.preprocess.gpu import dali_decoder, dali_frames, frame_offload
+from asl.preprocess.gpu.dali_decoder import from_bt601
+from asl.preprocess.gpu.dali_frames import make_batch
+from asl.preprocess.gpu.frame_jobs import FrameJob, frame_numbers, unsupported_reason
+from asl.preprocess.gpu.frame_offload import DaliOffload
 from asl.preprocess.pipeline import preprocess
 from asl.preprocess.sources.raw_files import RawVideo, probe_raw
-from asl.workers import Done
+from asl.workers import Done, Failed
 
 # ---------------------------------------------------------------- which frames
 
@@ -193,7 +196,7 @@ def one_file(data_dir: Path, **form: Any) -> Any:
     return config_for(data_dir, name="small", metadata="small.json")
 
 
-# ---------------------------------------------------------------- beside the host
+# ---------------------------------------------------------------- by DALI, replaced by PyAV
 
 
 def job(
@@ -222,24 +225,24 @@ def software(samples: Sequence[Any]) -> list[np.ndarray]:
     results = []
     for sample in samples:
         with av.open(io.BytesIO(sample.encoded.tobytes())) as container:
-            shrink = Shrinker(sample.small[1], sample.small[0])
+            shrink = Shrinker(sample.size[1], sample.size[0])
             frames = [shrink(frame) for frame in container.decode(video=0)]
         results.append(np.stack([frames[i] for i in sample.numbers]))
     return results
 
 
 @pytest.fixture
-def no_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(dali_frames, "_run", software)
+def dali_replaced_by_pyav(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(dali_decoder, "_run", software)
     monkeypatch.setattr(dali_frames, "free_device_bytes", lambda: 10**9)
 
 
-@pytest.mark.usefixtures("no_gpu")
+@pytest.mark.usefixtures("dali_replaced_by_pyav")
 @pytest.mark.parametrize("rate", RATES)
 def test_a_batch_holds_exactly_the_frames_of_each_segment(tmp_path: Path, rate: str) -> None:
     source = write_raw(tmp_path / "a.mkv", fps=RATES[rate], duration_s=4)
     jobs = (job(tmp_path, source), job(tmp_path, source, "v1", start_s=Fraction(1), end_s=Fraction(9, 4)))
-    assert decode_batch(jobs) == [None, None]
+    assert make_batch(jobs) == [None, None]
     index = read_index(source)
     for one in jobs:
         meant = frame_numbers(index.times, index.end, one.start_s, one.end_s, 25.0)
@@ -248,7 +251,7 @@ def test_a_batch_holds_exactly_the_frames_of_each_segment(tmp_path: Path, rate: 
         assert read_origin(one.keep.path) == one.keep.origin
 
 
-@pytest.mark.usefixtures("no_gpu")
+@pytest.mark.usefixtures("dali_replaced_by_pyav")
 def test_what_does_not_fit_into_memory_comes_in_parts(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -259,17 +262,17 @@ def test_what_does_not_fit_into_memory_comes_in_parts(
         sizes.append(sum(sample.bytes for sample in samples))
         return software(samples)
 
-    monkeypatch.setattr(dali_frames, "_run", watched)
+    monkeypatch.setattr(dali_decoder, "_run", watched)
     monkeypatch.setattr(dali_frames, "free_device_bytes", lambda: 8_000_000)
     jobs = (job(tmp_path, source), job(tmp_path, source, "v1", fps=None))
-    assert decode_batch(jobs) == [None, None]
+    assert make_batch(jobs) == [None, None]
     assert len(sizes) > 2
     assert max(sizes) <= 0.35 * 8_000_000 / 2
     for one in jobs:
         assert [read_frame_number(frame) for frame in open_frames(one.keep.path)[0]] == list(range(75))
 
 
-@pytest.mark.usefixtures("no_gpu")
+@pytest.mark.usefixtures("dali_replaced_by_pyav")
 def test_memory_that_runs_out_halves_the_batch_and_goes_on(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -280,14 +283,14 @@ def test_memory_that_runs_out_halves_the_batch_and_goes_on(
             raise RuntimeError("Critical error in pipeline: CUDA allocation failed: out of memory")
         return software(samples)
 
-    monkeypatch.setattr(dali_frames, "_run", small_memory)
+    monkeypatch.setattr(dali_decoder, "_run", small_memory)
     jobs = tuple(job(tmp_path, source, f"v{i}") for i in range(3))
-    assert decode_batch(jobs) == [None] * 3
+    assert make_batch(jobs) == [None] * 3
     for one in jobs:
         assert [read_frame_number(frame) for frame in open_frames(one.keep.path)[0]] == list(range(50))
 
 
-@pytest.mark.usefixtures("no_gpu")
+@pytest.mark.usefixtures("dali_replaced_by_pyav")
 def test_a_file_that_the_gpu_cannot_decode_costs_its_neighbours_nothing(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -304,8 +307,8 @@ def test_a_file_that_the_gpu_cannot_decode_costs_its_neighbours_nothing(
     jobs[1].__dict__["source"] = sources[1]
     write_raw(sources[2], duration_s=2.5)
     bad = np.fromfile(sources[2], np.uint8).tobytes()
-    monkeypatch.setattr(dali_frames, "_run", fussy)
-    results = decode_batch(jobs)
+    monkeypatch.setattr(dali_decoder, "_run", fussy)
+    results = make_batch(jobs)
     assert [why is None for why in results] == [True, False, False, True]
     assert "cannot be read" in str(results[1])
     assert results[2] == "Codec configuration not supported"
@@ -314,7 +317,7 @@ def test_a_file_that_the_gpu_cannot_decode_costs_its_neighbours_nothing(
 
 def test_what_a_gpu_cannot_decode_is_known_before(tmp_path: Path) -> None:
     plain = RawVideo(1.0, 640, 480, 30.0, "h264", "yuv420p")
-    assert refuses(plain) is None
+    assert unsupported_reason(plain) is None
     for changes, why in (
         ({"codec": "libdav1d"}, "codec libdav1d"),
         ({"pix_fmt": "yuv444p"}, "pixel format yuv444p"),
@@ -323,7 +326,7 @@ def test_what_a_gpu_cannot_decode_is_known_before(tmp_path: Path) -> None:
         ({"codec": "vp9", "width": 96, "height": 96}, "picture too small for vp9"),
         ({"turned": True}, "turned picture"),
     ):
-        assert refuses(RawVideo(**{**plain.__dict__, **changes})) == why
+        assert unsupported_reason(RawVideo(**{**plain.__dict__, **changes})) == why
     assert probe_raw(write_raw(tmp_path / "a.mp4", rotation=90)).turned
     assert not probe_raw(write_raw(tmp_path / "b.mp4")).turned
 
@@ -381,7 +384,7 @@ class Pool:
             yield Done(batch, results)
 
 
-@pytest.mark.usefixtures("no_gpu")
+@pytest.mark.usefixtures("dali_replaced_by_pyav")
 def test_gpu_and_host_together_give_what_the_host_gives_alone(
     done: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -394,15 +397,17 @@ def test_gpu_and_host_together_give_what_the_host_gives_alone(
     clips = read_manifest(done / "metadata" / "demo_manifest.csv")
     entries = map(json.loads, (done / "metadata" / "clip_proofs.jsonl").read_text().splitlines())
     plain = [entry["video_id"] for entry in entries if entry["proof"]["copied"]]
-    monkeypatch.setattr(gpu_frames, "Workers", Pool)
+    monkeypatch.setattr(frame_offload, "Workers", Pool)
     monkeypatch.setattr(Pool, "refuse", frozenset(plain[:1]))
     monkeypatch.setattr(Pool, "wrong", frozenset(plain[1:2]))
 
-    def start(gpu: GpuFrames) -> None:  # and end, before the host begins
-        gpu._thread.start()
-        gpu._thread.join()
+    begin = DaliOffload.start
 
-    monkeypatch.setattr(GpuFrames, "start", start)
+    def start(offload: DaliOffload, cuts: Sequence[Cut]) -> None:  # returns when the GPU has made all
+        begin(offload, cuts)
+        offload._thread.join()
+
+    monkeypatch.setattr(DaliOffload, "start", start)
     config = config_for(tmp_path)
     config.trim.name = "dali"
     monkeypatch.setattr("asl.preprocess.pipeline.decide", lambda _: (Choice("dali", "as tested"), None))
@@ -420,6 +425,44 @@ def test_gpu_and_host_together_give_what_the_host_gives_alone(
     for clip in clips:
         a, b = kept(done, clip.video_id), kept(tmp_path, clip.video_id)
         assert np.abs(a.astype(int) - b).mean() <= 2
+
+
+@pytest.mark.usefixtures("dali_replaced_by_pyav")
+def test_where_no_gpu_process_starts_the_host_makes_all_frames(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def broken(_pool: Pool, _function: Any, tasks: list[int], **_: object) -> list[Any]:
+        return [Failed(task, None, "crashed the decoder (exit code -11)", "crash") for task in tasks]
+
+    monkeypatch.setattr(frame_offload, "Workers", Pool)
+    monkeypatch.setattr(Pool, "run_each", broken)
+    monkeypatch.setattr("asl.preprocess.pipeline.decide", lambda _: (Choice("dali", "as tested"), None))
+    config = one_file(tmp_path)
+    config.trim.name = "dali"
+    preprocess(config)
+    assert FramesOutcome(**summary(tmp_path)["frames"]) == FramesOutcome(host=1)
+    assert [read_frame_number(frame) for frame in kept(tmp_path, "v0")] == list(range(50))
+
+
+def test_a_clip_is_made_by_the_gpu_or_by_the_host_never_by_both(tmp_path: Path) -> None:
+    source = write_raw(tmp_path / "a.mp4")
+    cuts = [
+        make_cut(
+            source,
+            tmp_path / "videos" / "train" / "book" / f"{video_id}.mp4",
+            video_id=video_id,
+            frames=job(tmp_path, source, video_id).keep,
+            raw=probe_raw(source),
+        )
+        for video_id in ("v0", "v1", "v2")
+    ]
+    offload = DaliOffload(Pool(1), timeout_s=60)  # type: ignore[arg-type]
+    offload._thread.start = lambda: None  # type: ignore[method-assign]
+    offload.start(cuts)
+    assert offload.claim_for_host("v1")
+    taken = [one.video_id for batch in offload._batches() for one in batch]
+    assert taken == ["v0", "v2"]
+    assert [offload.claim_for_host(cut.video_id) for cut in cuts] == [False, True, False]
 
 
 # ---------------------------------------------------------------- on a GPU
@@ -464,7 +507,7 @@ def test_dali_decodes_exactly_the_frames_of_a_segment(tmp_path: Path, rate: str)
         job(tmp_path, source, f"v{i}", start_s=Fraction(start), end_s=end)
         for i, (start, end) in enumerate(spans)
     )
-    assert decode_batch(jobs) == [None] * 3
+    assert make_batch(jobs) == [None] * 3
     index = read_index(source)
     for one in jobs:
         meant = frame_numbers(index.times, index.end, one.start_s, one.end_s, 25.0)

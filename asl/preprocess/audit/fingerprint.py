@@ -14,8 +14,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-FRAMES = 8
-SIDE = 16  # pixels of a thumbnail's side
+from asl.preprocess.clips.fingerprint import FRAMES, SIDE
 
 #: Left out at each side of a thumbnail: letterboxes, site logos, running counters and captions.
 MARGIN = 2
@@ -33,8 +32,6 @@ LEAST_MOTION = 0.5
 
 _BLOCK = 256  # clips
 
-Thumbnails = npt.NDArray[np.uint8]  # (FRAMES, SIDE, SIDE), grey
-
 
 @dataclass(frozen=True)
 class SameContent:
@@ -44,25 +41,6 @@ class SameContent:
     second: str
     picture: float  # correlations, see above
     motion: float
-
-
-def frames_to_keep(num_frames: int) -> list[int]:
-    """The middle frame of each of ``FRAMES`` equal parts; short clips repeat some.
-
-    >>> frames_to_keep(16)
-    [1, 3, 5, 7, 9, 11, 13, 15]
-    """
-    return [int((i + 0.5) * num_frames / FRAMES) for i in range(FRAMES)]
-
-
-def to_text(thumbnails: Thumbnails) -> str:
-    """A fingerprint as ASCII, for a log."""
-    return base64.b64encode(np.ascontiguousarray(thumbnails, dtype=np.uint8).tobytes()).decode()
-
-
-def from_text(text: str) -> Thumbnails:
-    """The inverse of :func:`to_text`. Raises ValueError for anything else."""
-    return np.frombuffer(base64.b64decode(text, validate=True), np.uint8).reshape(FRAMES, SIDE, SIDE)
 
 
 def same_content(fingerprints: Mapping[str, tuple[str, float]]) -> Iterator[SameContent]:

@@ -1,35 +1,25 @@
-"""All clips of a run: which are to be cut, cutting them side by side, keeping what is right already."""
+"""All clips of a run: reuse those that are already made, and cut the others in worker processes."""
 
 from __future__ import annotations
 
-import fcntl
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
-from fractions import Fraction
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from rich.progress import Progress
 
-from asl.codecs.encoders import Encoder
-from asl.config import PreprocessConfig
-from asl.datasets.instance import Instance
-from asl.errors import UserError
-from asl.files import remove_temp_files
-from asl.preprocess.clips.frames import ClipFrames, FramesOutcome, asked_frames
-from asl.preprocess.clips.proof_log import ProofLog, asked_for
-from asl.preprocess.clips.trim import Cut, Proof, TrimError, trim_together
-from asl.preprocess.gpu.frame_jobs import Gpu
-from asl.preprocess.sources.matching import Match, Unmatched
-from asl.preprocess.sources.raw_files import USUAL, RawVideo
+from asl.contract.frame_store import forget_frames
+from asl.preprocess.clips.cut import CutError, make_clips
+from asl.preprocess.clips.frames import FrameOffload, FramesOutcome, make_missing_frames, without_frames
+from asl.preprocess.clips.plan import Cut
+from asl.preprocess.clips.proof import Proof
+from asl.preprocess.clips.proof_log import ProofLog, request_of
+from asl.preprocess.sources.raw_files import USUAL
 from asl.workers import Done, Failed, Workers
 
-#: Segments of one source that are cut together. More would decode less twice, and lose more to a kill.
+#: Segments of one source that are cut by one task. More would decode fewer frames twice, but a run that is
+#: killed would lose more.
 GROUP = 8
-
-
-class FolderInUseError(UserError):
-    """Another run writes the same clips."""
 
 
 @dataclass(frozen=True)
@@ -37,142 +27,103 @@ class CutFailure:
     """A clip that could not be made."""
 
     error: str
-    reason: str  # a short cause, the same for all clips that it concerns: reports count by it
+    reason: str  # short, the same for every clip with this cause: reports count by it
     start_s: float
     end_s: float | None
 
 
 @dataclass(frozen=True)
 class CutResults:
-    """What became of the clips, by video_id."""
+    """Proof or failure of every clip, by video_id."""
 
     proofs: Mapping[str, Proof]
     failures: Mapping[str, CutFailure]
-    reused: int  # proofs of clips that were there and right
+    reused: int  # how many of the proofs are of clips that an earlier run made
     frames: FramesOutcome
 
 
-def plan_cuts(
-    config: PreprocessConfig,
-    encoder: Encoder,
-    instances: Iterable[Instance],
-    matches: Mapping[str, Match | Unmatched],
-    raw_videos: Mapping[str, RawVideo],
-) -> list[Cut]:
-    """One cut for each instance that has a source.
-
-    Args:
-        config: of the run.
-        encoder: of clips that cannot be copied.
-        instances: rows of the metadata.
-        matches: their sources, by video_id.
-        raw_videos: what is known of the raw files, by their path in the raw folder.
-    """
-    frame_s = 1 / Fraction(config.dataset.fps).limit_denominator(1001)
-    tolerance_s = config.matching.end_tolerance_s
-    cuts = []
-    for instance in instances:
-        found = matches[instance.video_id]
-        if isinstance(found, Unmatched):
-            continue
-        start_s, end_s = instance.start_s, instance.end_s
-        source = Path(config.paths.raw_dir) / found.source
-        cuts.append(
-            Cut(
-                video_id=instance.video_id,
-                source=source,
-                target=clip_path(config, instance),
-                strip=strip_path(config, instance.video_id),
-                start_s=start_s,
-                end_s=end_s,
-                end_tolerance_s=frame_s if tolerance_s is None else Fraction(tolerance_s),
-                encoder=encoder,
-                audio=config.trim.audio,
-                frames=asked_frames(config, instance.video_id, source, start_s, end_s),
-                raw=raw_videos.get(found.source),
-            )
-        )
-    return cuts
-
-
-def clip_path(config: PreprocessConfig, instance: Instance) -> Path:
-    """Where an instance's clip lies. The folder is the official split, also where another one is used."""
-    return Path(config.paths.videos_dir) / instance.split / instance.gloss / f"{instance.video_id}.mp4"
-
-
-def strip_path(config: PreprocessConfig, video_id: str) -> Path:
-    """Where the pictures of an instance's clip lie."""
-    return Path(config.paths.metadata_dir) / "strips" / f"{video_id}.jpg"
-
-
 def cut_all(
-    config: PreprocessConfig,
     cuts: Sequence[Cut],
     log: ProofLog,
     workers: Workers,
     progress: Progress,
     *,
-    gpu: Gpu | None = None,
+    frames_dir: Path,
+    offload: FrameOffload,
+    overwrite: bool,
+    timeout_s: float,
 ) -> CutResults:
-    """Make every clip that is not there and right, and the frames of each, in worker processes.
+    """Make every clip that is not already made, and the frames of all clips.
 
     Args:
-        config: of the run.
         cuts: one for each clip.
-        log: what was proven before; grows with every clip.
-        workers: who cuts.
-        progress: where bars are shown.
-        gpu: processes that drive a GPU, if it is to make frames; None: the host makes all.
+        log: the proofs of earlier runs; each new proof is added.
+        workers: processes that cut.
+        progress: shows a bar for the clips and one for the frames.
+        frames_dir: where frames are stored; those of clips that are cut again are removed first.
+        offload: makes some of the frames on another device.
+        overwrite: cut every clip, also those already made.
+        timeout_s: time limit for a group of clips of one source.
     """
     proofs: dict[str, Proof] = {}
-    to_do: list[Cut] = []
-    for cut in cuts:
-        proof = None if config.overwrite else log.is_right(cut)
-        if proof is None:
-            to_do.append(cut)
-        else:
+    for cut in () if overwrite else cuts:
+        proof = log.find(cut)
+        if proof is not None:
             proofs[cut.video_id] = proof
     reused = len(proofs)
-    # Before the cut: a source that is replaced while it is being cut must not look like the one proven.
-    asked = {cut.video_id: asked_for(cut) for cut in to_do}
-    frames = ClipFrames(config, cuts, proofs, workers, gpu=gpu)
-    failures: dict[str, CutFailure] = {}
+    to_cut = [cut for cut in cuts if cut.video_id not in proofs]
+    for cut in to_cut:
+        forget_frames(frames_dir, cut.video_id)
+    missing = without_frames(cuts, proofs)
+    there = sum(cut.frames is not None for cut in cuts) - len(missing)
+    offload.start(missing)
+
     bar = progress.add_task("cutting clips", total=len(cuts), completed=reused)
-    timeout_s = config.trim.timeout_s
-    again: list[tuple[Cut, ...]] = []  # of groups in which one clip hung or crashed
-    for groups in (_groups(to_do, workers.count), again):
-        tasks = (tuple(map(frames.for_host, group)) for group in groups)
+    # Taken before cutting: if a source is replaced during the run, its clip must not count as made from it.
+    requests = {cut.video_id: request_of(cut) for cut in to_cut}
+    failures: dict[str, CutFailure] = {}
+    for cut, result in _cut(to_cut, workers, offload, timeout_s):
+        if isinstance(result, Proof):
+            proofs[cut.video_id] = result
+            log.add(cut, requests[cut.video_id], result)
+        else:
+            end_s = None if cut.end_s is None else float(cut.end_s)
+            failures[cut.video_id] = CutFailure(result.message, result.reason, float(cut.start_s), end_s)
+        progress.advance(bar)
+    frames = make_missing_frames(
+        missing, proofs, offload, workers, progress, there=there, timeout_s=timeout_s
+    )
+    return CutResults(proofs, failures, reused, frames)
+
+
+def _cut(
+    cuts: Sequence[Cut], workers: Workers, offload: FrameOffload, timeout_s: float
+) -> Iterator[tuple[Cut, Proof | CutError]]:
+    """Cut clips in groups; if a group hangs or crashes, cut its clips one by one."""
+
+    def for_host(cut: Cut) -> Cut:
+        """Decided when it is the clip's turn: without frames if the other device has taken them."""
+        return cut if offload.claim_for_host(cut.video_id) else replace(cut, frames=None)
+
+    singles: list[tuple[Cut, ...]] = []
+    for groups in (_groups(cuts, workers.count), singles):
+        tasks = (tuple(map(for_host, group)) for group in groups)
         ahead = 2 * workers.count
-        for ended in workers.run_lazily(trim_together, tasks, ahead=ahead, timeout_s=timeout_s):
-            if isinstance(ended, Failed) and len(ended.task) > 1:
-                again += [(cut,) for cut in ended.task]
-                continue
-            results = ended.result if isinstance(ended, Done) else [_failure(ended, timeout_s)]
-            for cut, result in zip(ended.task, results, strict=True):
-                if isinstance(result, Proof):
-                    proofs[cut.video_id] = result
-                    log.add(cut, asked[cut.video_id], result)
-                else:
-                    failures[cut.video_id] = CutFailure(
-                        result.message,
-                        result.reason,
-                        float(cut.start_s),
-                        None if cut.end_s is None else float(cut.end_s),
-                    )
-                progress.advance(bar)
-    return CutResults(proofs, failures, reused, frames.finish(proofs, progress))
-
-
-def _work(cut: Cut) -> float:
-    """About how long a cut takes, in milliseconds of one core (of the machine in benchmarks/README.md)."""
-    raw, (_, frames) = cut.raw or USUAL, cut.likely_length()
-    once = 0.2 + raw.width * raw.height * 2e-6  # decoding a frame and keeping it
-    return frames * once * (1 if cut.is_whole and raw.codec == "h264" else 4)  # encoding: three times
+        for ended in workers.run_lazily(make_clips, tasks, ahead=ahead, timeout_s=timeout_s):
+            if isinstance(ended, Done):
+                yield from zip(ended.task, ended.result, strict=True)
+            elif len(ended.task) > 1:
+                singles += [(cut,) for cut in ended.task]
+            else:
+                yield ended.task[0], _error(ended, timeout_s)
 
 
 def _groups(cuts: Sequence[Cut], workers: int) -> list[tuple[Cut, ...]]:
-    """Segments that follow each other in one source are cut together; the longest work comes first."""
-    size = min(GROUP, max(1, len(cuts) // (4 * workers)))  # a few groups for each worker
+    """Consecutive segments of one source form a group. The groups with the most work come first.
+
+    If they came last, one worker would be busy while the others wait.
+    """
+    size = min(GROUP, max(1, len(cuts) // (4 * workers)))  # at least about four groups for each worker
     of_source: dict[Path, list[Cut]] = {}
     for cut in cuts:
         of_source.setdefault(cut.source, []).append(cut)
@@ -180,40 +131,20 @@ def _groups(cuts: Sequence[Cut], workers: int) -> list[tuple[Cut, ...]]:
     for members in of_source.values():
         members.sort(key=lambda cut: (cut.start_s, cut.video_id))
         groups += [tuple(members[i : i + size]) for i in range(0, len(members), size)]
-    # Else the longest one may be the last, with one worker at it and the others idle.
-    return sorted(groups, key=lambda group: (-sum(map(_work, group)), group[0].video_id))
+    return sorted(groups, key=lambda group: (-sum(map(_estimated_ms, group)), group[0].video_id))
 
 
-def _failure(failed: Failed[tuple[Cut, ...]], timeout_s: float) -> TrimError:
-    """Of a clip on its own whose worker was killed, crashed, or met a defect of asl."""
+def _estimated_ms(cut: Cut) -> float:
+    """Estimated time of a cut in milliseconds on one core of the machine in benchmarks/README.md."""
+    raw, (_, frames) = cut.raw or USUAL, cut.estimated_length()
+    frame_ms = 0.2 + raw.width * raw.height * 2e-6  # decoding a frame and shrinking it
+    return frames * frame_ms * (1 if cut.is_whole and raw.codec == "h264" else 4)  # encoding adds three times
+
+
+def _error(failed: Failed[tuple[Cut, ...]], timeout_s: float) -> CutError:
+    """The error of a single clip whose worker was killed or crashed, or raised an unexpected exception."""
     (cut,) = failed.task
     message = f"{cut.source.name} {failed.message}"
     if failed.reason == "time limit":
         message += f"; give it more with trim.timeout_s={2 * timeout_s:g}"
-    return TrimError(message, failed.reason)
-
-
-@contextmanager
-def only_run(videos_dir: Path, frames_dir: Path) -> Iterator[None]:
-    """Keep a second run out of the same folders, and clear away what a killed one left half done.
-
-    Raises:
-        FolderInUseError: another run is at work there. The lock ends with its process, however that ends.
-    """
-    with ExitStack() as closing:
-        for folder in (videos_dir, frames_dir):
-            folder.mkdir(parents=True, exist_ok=True)
-            lock = closing.enter_context((folder / ".lock").open("w"))
-            try:
-                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except OSError:
-                raise FolderInUseError(
-                    f"{folder} is being written by another run. Wait for it, or use another paths.data_dir"
-                ) from None
-        for folder in (videos_dir, frames_dir):
-            remove_temp_files(folder)
-        try:
-            yield
-        finally:
-            for folder in (videos_dir, frames_dir):
-                remove_temp_files(folder)  # of workers that were killed for taking too long
+    return CutError(message, failed.reason)

@@ -1,7 +1,7 @@
-"""What has been proven so far: one line for each clip, appended as soon as it is good.
+"""The proofs of all clips made so far, in ``clip_proofs.jsonl``: a line is appended for each finished clip.
 
-A later run trusts a clip only if this log says that it was cut from the same source and segment
-with the same settings, and the file's bytes are still the ones that were proven.
+A later run reuses a clip only if its line says that it was cut from the same source and segment with the
+same settings, and if the file still has the bytes that were proven.
 """
 
 from __future__ import annotations
@@ -14,19 +14,20 @@ from pathlib import Path
 from typing import Any
 
 from asl.files import atomic_write_text
-from asl.preprocess.clips.trim import Cut, Proof, file_digest
+from asl.preprocess.clips.plan import Cut
+from asl.preprocess.clips.proof import Proof, file_digest
 
 
 @dataclass(frozen=True)
-class Proven:
-    """A clip that was proven, and what it was cut from."""
+class ProvenClip:
+    """A proof, and the request that its clip was made for."""
 
-    asked: Mapping[str, Any]  # see asked_for
+    asked: Mapping[str, Any]  # see request_of
     proof: Proof
 
 
-def asked_for(cut: Cut) -> dict[str, Any]:
-    """All that decides what a clip is, as plain data: source file, segment, settings.
+def request_of(cut: Cut) -> dict[str, Any]:
+    """Everything that decides what a clip is, as plain data: source file, segment and settings.
 
     Raises:
         OSError: the source cannot be read.
@@ -44,51 +45,52 @@ def asked_for(cut: Cut) -> dict[str, Any]:
 
 
 class ProofLog:
-    """The log file; a torn last line, left by a kill, is passed over."""
+    """The log file. An incomplete last line, as a killed run leaves it, is ignored and removed."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        self._proven: dict[str, Proven] = {}
+        self._clips: dict[str, ProvenClip] = {}
         if path.exists():
             for line in path.read_text(encoding="utf-8", errors="replace").splitlines():
                 self._read(line)
         path.parent.mkdir(parents=True, exist_ok=True)
-        self._write_all()  # also mends a torn last line before anything is appended to it
+        self._write_all()  # without an incomplete last line, to which nothing may be appended
 
-    def is_right(self, cut: Cut) -> Proof | None:
-        """The proof of a clip that is there, whole, and cut as asked; otherwise None."""
-        proven = self._proven.get(cut.video_id)
-        if proven is None or proven.asked != asked_for(cut):
+    def find(self, cut: Cut) -> Proof | None:
+        """The proof of a cut whose clip is already made and unchanged. None if it must be made.
+
+        Raises:
+            OSError: the source cannot be read.
+        """
+        clip = self._clips.get(cut.video_id)
+        if clip is None or clip.asked != request_of(cut):
             return None
         try:
             unchanged = (
-                cut.target.stat().st_size == proven.proof.size
-                and file_digest(cut.target) == proven.proof.digest
+                cut.target.stat().st_size == clip.proof.size and file_digest(cut.target) == clip.proof.digest
             )
         except OSError:
             return None
-        return proven.proof if unchanged else None
+        return clip.proof if unchanged else None
 
     def add(self, cut: Cut, asked: Mapping[str, Any], proof: Proof) -> None:
-        """Note a clip. At most the last clip before a kill is lost, and then cut again."""
-        self._proven[cut.video_id] = Proven(asked, proof)
+        """Append a clip. The line is not synced to disk: a crash can lose it, and the clip is cut again."""
+        self._clips[cut.video_id] = ProvenClip(asked, proof)
         with self.path.open("a", encoding="utf-8") as file:
             file.write(self._line(cut.video_id) + "\n")
 
     def _line(self, video_id: str) -> str:
-        proven = self._proven[video_id]
+        clip = self._clips[video_id]
         return json.dumps(
-            {"video_id": video_id, "asked": dict(proven.asked), "proof": dataclasses.asdict(proven.proof)}
+            {"video_id": video_id, "asked": dict(clip.asked), "proof": dataclasses.asdict(clip.proof)}
         )
 
     def _read(self, line: str) -> None:
         try:
             entry = json.loads(line)
-            self._proven[entry["video_id"]] = Proven(entry["asked"], Proof(**entry["proof"]))
+            self._clips[entry["video_id"]] = ProvenClip(entry["asked"], Proof(**entry["proof"]))
         except (ValueError, KeyError, TypeError):
-            return  # torn, or of another version: the clip is cut again
+            return  # incomplete, or of another version: the clip is cut again
 
     def _write_all(self) -> None:
-        atomic_write_text(
-            self.path, "".join(self._line(video_id) + "\n" for video_id in sorted(self._proven))
-        )
+        atomic_write_text(self.path, "".join(self._line(video_id) + "\n" for video_id in sorted(self._clips)))

@@ -1,7 +1,7 @@
-"""Three frames of a clip side by side in a small JPEG, for people to look at.
+"""Three frames of a clip, left to right in one small JPEG, for the report.
 
-Taken while the clip is proven, when its frames are decoded anyway, and kept under
-``{metadata_dir}/strips``, so that a report costs no decoding.
+The proof of a clip decodes every frame, so its thumbnails are written then and the report need not decode
+anything. They are stored as ``{metadata_dir}/strips/{video_id}.jpg``.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from collections.abc import Sequence
 import numpy as np
 import numpy.typing as npt
 
-#: A frame fits into a square of this many pixels.
+#: Each frame fits into a square of this many pixels.
 SIDE = 160
 
 _JPEG_QUALITY = 62
@@ -20,7 +20,7 @@ _GAP = 2  # grey pixels between frames
 
 
 def frames_to_show(num_frames: int) -> list[int]:
-    """First, middle and last frame.
+    """Indices of the first, middle and last frame.
 
     >>> frames_to_show(60)
     [0, 30, 59]
@@ -29,8 +29,8 @@ def frames_to_show(num_frames: int) -> list[int]:
 
 
 def to_jpeg(pictures: Sequence[npt.NDArray[np.uint8]]) -> bytes:
-    """One JPEG of pictures of one size, each ``(H, W, 3)``, from left to right."""
-    from PIL import Image  # not needed by a worker that is only asked to open files
+    """One JPEG of pictures of the same size, each ``(H, W, 3)``, from left to right."""
+    from PIL import Image  # here, so that workers that only open files do not load it
 
     gap = np.full((len(pictures[0]), _GAP, 3), 128, np.uint8)
     parts = [part for picture in pictures for part in (gap, picture)][1:]

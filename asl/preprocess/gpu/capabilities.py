@@ -1,4 +1,4 @@
-"""What this machine's GPU can do for preprocessing: ``python -m asl.preprocess.gpu.capabilities``."""
+"""Find out what this machine's GPU can do for preprocessing: ``python -m asl.preprocess.gpu`` prints it."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from asl.preprocess import WORKER_MODULES
 from asl.preprocess.gpu.checks import CODECS, Capability, check
 from asl.workers import Done, run_each
 
-#: Far more than any check takes, the first start of CUDA on a machine with eight GPUs included.
+#: Much longer than any check takes, including the first start of CUDA on a machine with eight GPUs.
 _TIME_LIMIT_S = 60.0
 
 _TITLES = {"gpu": "NVIDIA GPU", "nvenc": "encode H.264 (NVENC)", "dali": "decode with DALI"}
@@ -24,7 +24,7 @@ _TITLES = {"gpu": "NVIDIA GPU", "nvenc": "encode H.264 (NVENC)", "dali": "decode
 
 @dataclass(frozen=True)
 class Capabilities:
-    """What was found by doing it."""
+    """What the GPU can do, found by trying it."""
 
     gpu: Capability
     nvenc: Capability
@@ -37,10 +37,10 @@ class Capabilities:
 
 
 def find_capabilities(codecs: Collection[str] = tuple(CODECS)) -> Capabilities:
-    """Try everything out, in processes of its own; where there is no GPU at all, nothing is started.
+    """Try everything, each in a process of its own. No process is started if there is no GPU.
 
     Args:
-        codecs: to try to decode on the GPU. A run tries none: what cannot be decoded there goes to the host.
+        codecs: codecs to try to decode. A run tries none, because the host decodes what the GPU cannot.
     """
     gpu = _without_device() or _checked(["gpu"])["gpu"]
     names = ["nvenc", "dali", *codecs]
@@ -49,7 +49,7 @@ def find_capabilities(codecs: Collection[str] = tuple(CODECS)) -> Capabilities:
 
 
 def _without_device() -> Capability | None:
-    """The cheap answer of a machine that has no NVIDIA GPU."""
+    """The result for a machine without NVIDIA GPU, from device files alone. None if there may be one."""
     device_files = [*Path("/dev").glob("nvidia[0-9]*"), *Path("/dev").glob("dxg")]  # dxg: Windows' Linux
     if device_files or any(Path("/proc/driver/nvidia/gpus").glob("*")):
         return None
@@ -57,7 +57,7 @@ def _without_device() -> Capability | None:
         "gpu",
         False,
         "there is no NVIDIA GPU",
-        "take trim=auto or trim=cpu; if there is one, install its driver, or start the container with "
+        "use trim=auto or trim=cpu; if there is one, install its driver, or start the container with "
         "--gpus all",
     )
 
@@ -68,33 +68,19 @@ def _checked(names: Iterable[str]) -> dict[str, Capability]:
         if isinstance(ended, Done):
             found[ended.task] = ended.result
         else:
-            remedy = "look at the driver: does nvidia-smi answer?"
+            remedy = "check the driver: does nvidia-smi answer?"
             found[ended.task] = Capability(ended.task, False, f"trying it out {ended.message}", remedy)
     return found
 
 
 def show(capabilities: Capabilities, console: Console) -> None:
-    """Print the table: what, whether it works, what was found or why not, what to do."""
+    """Print a table: what was tried, whether it works, what was found or why not, and what to do."""
     table = Table("what", "works", "found, or why not", "what to do")
-    told: set[str] = set()  # each remedy stands where it is needed first
+    shown: set[str] = set()  # each remedy is shown once, in the first row that needs it
     for one in (capabilities.gpu, capabilities.nvenc, capabilities.dali, *capabilities.decoders.values()):
         title = _TITLES.get(one.name, f"decode {one.name}")
         works = "[green]yes" if one.works else "[red]no"
-        remedy = "" if one.remedy in told else one.remedy
-        told.add(one.remedy)
+        remedy = "" if one.remedy in shown else one.remedy
+        shown.add(one.remedy)
         table.add_row(title, works, escape(one.detail), escape(remedy))
     console.print(table)
-
-
-def main() -> None:
-    """Look, and print what was found and what ``trim=auto`` makes of it."""
-    from asl.preprocess.clips.backend import choose
-
-    console = Console()
-    capabilities = find_capabilities()
-    show(capabilities, console)
-    console.print(f"trim=auto is {choose('auto', capabilities)}", soft_wrap=True, markup=False)
-
-
-if __name__ == "__main__":
-    main()

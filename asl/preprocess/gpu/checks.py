@@ -1,7 +1,7 @@
-"""Single things that a GPU may be able to do, each tried out. Run only in worker processes.
+"""Checks of single abilities of a GPU. Run them only in worker processes: drivers crash and hang.
 
-Drivers crash and hang, and what a library lists is what it was built with: FFmpeg lists h264_nvenc
-also where the card has no encoder. Only doing it tells.
+Each check does the thing itself. What a library lists proves nothing, as it lists what it was built with:
+FFmpeg lists h264_nvenc also on cards without an encoder.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from av.codec.hwaccel import HWAccel
 
 from asl.codecs.encoders import all_taken, ffmpeg_log, nvenc
 
-#: Codecs that raw videos have, with an encoder of PyAV's, its options and a container.
+#: Codecs of raw videos: for each an encoder of PyAV, its options and a container.
 CODECS: dict[str, tuple[str, dict[str, str], str]] = {
     "h264": ("libx264", {}, "mp4"),
     "hevc": ("libx265", {"x265-params": "log-level=none"}, "mp4"),
@@ -33,25 +33,25 @@ CODECS: dict[str, tuple[str, dict[str, str], str]] = {
 }
 
 _FRAMES = 5
-_SIDE = 256  # GPUs decode VP9 from 128x128 on and encode H.264 from about 145x49 on
+_SIDE = 256  # pixels; GPUs decode VP9 from 128x128 and encode H.264 from about 145x49
 
 _GET_DRIVER = "install NVIDIA's driver; a container sees it if it is started with --gpus all"
-_OTHER_WAY = "take trim=auto or trim=cpu"
+_USE_CPU = "use trim=auto or trim=cpu"
 GET_DALI = "make install gpu=1, or pip install 'asl[gpu]'"
 
 
 @dataclass(frozen=True)
 class Capability:
-    """One thing that a machine can do, or why not."""
+    """Whether a machine can do one thing, and why not."""
 
     name: str
     works: bool
-    detail: str  # what was found; where it does not work, the cause
-    remedy: str = ""  # what to do where it does not work
+    detail: str  # what was found; if it does not work, the cause
+    remedy: str = ""  # what to do if it does not work
 
 
 def check(name: str) -> Capability:
-    """Try one thing out; may crash or hang with the driver.
+    """Try one thing. Can crash or hang with the driver.
 
     Args:
         name: ``gpu``, ``nvenc``, ``dali`` or one of :data:`CODECS`.
@@ -107,31 +107,31 @@ def _nvenc() -> Capability:
             said = log[-1][2].strip() if log else str(getattr(error, "strerror", None) or error)
             return without_encoder([message for _, _, message in log] or [said])
     if not packets:
-        return Capability("nvenc", False, "the encoder gave nothing", _OTHER_WAY)
+        return Capability("nvenc", False, "the encoder gave nothing", _USE_CPU)
     return Capability("nvenc", True, "h264_nvenc encoded a frame")
 
 
 def without_encoder(log: list[str]) -> Capability:
-    """What FFmpeg's log, line by line, says of a GPU whose encoder could not be opened."""
+    """The capability of a GPU whose encoder could not be opened, from the lines of FFmpeg's log."""
     lines = [line.strip() for line in log]
     if all_taken([(0, "", line) for line in lines]):
         return Capability("nvenc", True, "h264_nvenc is there; all its sessions are taken at the moment")
-    told = " ".join(lines)
-    if "unsupported device" in told:
+    text = " ".join(lines)
+    if "unsupported device" in text:
         return Capability(
             "nvenc",
             False,
             "this card has no video encoder",
-            f"{_OTHER_WAY}, or a card that has one (GeForce, RTX, T4, L4, L40; not A100, H100, H200)",
+            f"{_USE_CPU}, or a card that has one (GeForce, RTX, T4, L4, L40; not A100, H100, H200)",
         )
-    if "libnvidia-encode" in told:
+    if "libnvidia-encode" in text:
         remedy = "in a container, set NVIDIA_DRIVER_CAPABILITIES=compute,video,utility; else reinstall it"
         return Capability("nvenc", False, "the driver's libnvidia-encode.so.1 is not there", remedy)
-    if "Cannot load libcuda" in told:
+    if "Cannot load libcuda" in text:
         return Capability("nvenc", False, "NVIDIA's driver (libcuda.so.1) is not installed", _GET_DRIVER)
-    if "API version" in told or "minimum required Nvidia driver" in told:
+    if "API version" in text or "minimum required Nvidia driver" in text:
         return Capability("nvenc", False, f"the driver is too old ({lines[-1]})", "update NVIDIA's driver")
-    return Capability("nvenc", False, f"h264_nvenc cannot be opened: {lines[0]}", _OTHER_WAY)
+    return Capability("nvenc", False, f"h264_nvenc cannot be opened: {lines[0]}", _USE_CPU)
 
 
 def _decoder(codec: str) -> Capability:
@@ -178,7 +178,7 @@ def _dali() -> Capability:
         shape = decoded.as_cpu().at(0).shape
     except (RuntimeError, AttributeError) as error:
         said = " ".join(str(error).split())[:300]  # DALI's messages have many lines
-        return Capability("dali", False, f"nvidia-dali {__version__} fails: {said}", _OTHER_WAY)
+        return Capability("dali", False, f"nvidia-dali {__version__} fails: {said}", _USE_CPU)
     if shape != (2, _SIDE, _SIDE, 3):
         return Capability("dali", False, f"nvidia-dali {__version__} gave frames of shape {shape}")
     return Capability("dali", True, f"nvidia-dali {__version__} decoded H.264")

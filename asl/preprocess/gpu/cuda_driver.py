@@ -1,4 +1,4 @@
-"""The little of CUDA's driver that is needed beside DALI: how to wait for the first GPU, and its memory."""
+"""The calls of the CUDA driver that DALI does not offer: how threads wait for the first GPU, its memory."""
 
 from __future__ import annotations
 
@@ -8,21 +8,23 @@ from typing import Any
 _SCHED_BLOCKING_SYNC = 4  # CU_CTX_SCHED_BLOCKING_SYNC in cuda.h
 
 
-def wait_asleep() -> None:
-    """Threads of this process that wait for the GPU sleep, from now on; by default they spin, a core each.
+def block_while_waiting() -> None:
+    """Let threads of this process block while they wait for the GPU. By default each spins and uses a core.
+
+    Call it before the process first uses the GPU.
 
     Raises:
-        OSError: there is no driver, or no device.
+        OSError: there is no driver or no device.
     """
     cuda, device = _device()
-    cuda.cuDevicePrimaryCtxSetFlags_v2(device, _SCHED_BLOCKING_SYNC)  # where that fails, they spin
+    cuda.cuDevicePrimaryCtxSetFlags_v2(device, _SCHED_BLOCKING_SYNC)  # if it fails, they spin
 
 
 def free_device_bytes() -> int:
-    """Free memory of the first GPU, by its driver.
+    """Free memory of the first GPU in bytes.
 
     Raises:
-        OSError: there is no driver, or no device.
+        OSError: there is no driver or no device.
     """
     cuda, device = _device()
     context = ctypes.c_void_p()

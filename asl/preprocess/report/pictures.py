@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import base64
-import dataclasses
 import io
 import random
 from collections import Counter
@@ -15,9 +14,9 @@ from PIL import Image
 
 from asl.codecs import video
 from asl.contract.manifest import SPLITS, Clip
+from asl.contract.paths import Paths
 from asl.files import atomic_write
 from asl.preprocess.audit.audit import Pair
-from asl.preprocess.clips.cutting import clip_path, strip_path
 from asl.preprocess.clips.thumbnails import SIDE, frames_to_show, to_jpeg
 from asl.preprocess.run_result import RunResult
 from asl.preprocess.sources.matching import Match
@@ -69,7 +68,8 @@ def take_pictures(findings: RunResult, workers: Workers) -> Pictures:
     shown |= {video_id for pair in pairs for video_id in (pair.first, pair.second)}
     shown |= {clip.video_id for both in suspects for clip in both if clip is not None}
     files = clip_files(findings, shown)
-    strips = {video_id: _read(strip_path(findings.config, video_id)) for video_id in sorted(files)}
+    paths = Paths(**vars(findings.config.paths))
+    strips = {video_id: _read(paths.thumbnails(video_id)) for video_id in sorted(files)}
     proofs = findings.outcome.proofs
     missing = [
         Shot(video_id, files[video_id], proofs[video_id].num_frames)
@@ -78,7 +78,7 @@ def take_pictures(findings: RunResult, workers: Workers) -> Pictures:
     ]
     for ended in workers.run_each(take_strip, missing, timeout_s=findings.config.trim.timeout_s):
         if isinstance(ended, Done):
-            path = strip_path(findings.config, ended.task.video_id)
+            path = paths.thumbnails(ended.task.video_id)
             with atomic_write(path) as file:
                 file.write(ended.result)
             strips[ended.task.video_id] = _read(path)
@@ -170,7 +170,7 @@ def clip_files(findings: RunResult, video_ids: set[str]) -> dict[str, Path]:
         wanted = instance.video_id in video_ids and instance.video_id not in files
         if wanted and instance.video_id in findings.outcome.proofs:
             for split in SPLITS:
-                path = clip_path(findings.config, dataclasses.replace(instance, split=split))
+                path = Paths(**vars(findings.config.paths)).clip(split, instance.gloss, instance.video_id)
                 if path.is_file():
                     files[instance.video_id] = path
                     break

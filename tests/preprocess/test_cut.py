@@ -8,8 +8,10 @@ from raw_videos import frame_numbers, write_raw
 
 from asl.codecs import video
 from asl.codecs.encoders import nvenc, x264
-from asl.preprocess.clips.proof_log import ProofLog, asked_for
-from asl.preprocess.clips.trim import Cut, TrimError, file_digest, trim
+from asl.preprocess.clips.cut import CutError, make_clip
+from asl.preprocess.clips.plan import Cut
+from asl.preprocess.clips.proof import file_digest
+from asl.preprocess.clips.proof_log import ProofLog, request_of
 
 
 def make_cut(source, target, **changes):
@@ -20,7 +22,7 @@ def make_cut(source, target, **changes):
         "source": source,
         "target": target,
     }
-    settings["strip"] = target.parents[2] / "strips" / "7.jpg"
+    settings["thumbnails"] = target.parents[2] / "strips" / "7.jpg"
     return Cut(**{**settings, **changes})
 
 
@@ -35,7 +37,7 @@ def files(folder):
 
 def test_the_proof_says_what_is_in_the_file(tmp_path, target):
     source = write_raw(tmp_path / "raw.mp4", fps=Fraction(30000, 1001), duration_s=3)
-    proof = trim(make_cut(source, target, start_s=Fraction(1), end_s=Fraction(2)))
+    proof = make_clip(make_cut(source, target, start_s=Fraction(1), end_s=Fraction(2)))
     assert frame_numbers(target) == list(range(30, 60))
     assert (proof.num_frames, proof.width, proof.height, proof.copied) == (30, 144, 108, False)
     assert proof.fps == pytest.approx(29.97003)
@@ -43,18 +45,18 @@ def test_the_proof_says_what_is_in_the_file(tmp_path, target):
     assert (proof.start_s, proof.end_s) == (1.0, 2.0)
     assert (proof.size, proof.digest) == (target.stat().st_size, file_digest(target))
     assert files(target.parent) == ["7.mp4"]
-    with Image.open(target.parents[2] / "strips" / "7.jpg") as strip:
-        assert strip.size == (3 * 160 + 4, 120)  # first, middle and last frame
+    with Image.open(target.parents[2] / "strips" / "7.jpg") as thumbnails:
+        assert thumbnails.size == (3 * 160 + 4, 120)  # first, middle and last frame
 
 
 def test_whole_plain_videos_are_copied_and_others_encoded(tmp_path, target):
-    assert trim(make_cut(write_raw(tmp_path / "a.mp4"), target)).copied
-    assert not trim(make_cut(write_raw(tmp_path / "b.mp4", rotation=90), target)).copied
-    assert not trim(make_cut(tmp_path / "a.mp4", target, start_s=Fraction(1, 25))).copied
+    assert make_clip(make_cut(write_raw(tmp_path / "a.mp4"), target)).copied
+    assert not make_clip(make_cut(write_raw(tmp_path / "b.mp4", rotation=90), target)).copied
+    assert not make_clip(make_cut(tmp_path / "a.mp4", target, start_s=Fraction(1, 25))).copied
 
 
 def test_what_cannot_be_copied_exactly_is_encoded(tmp_path, target, monkeypatch):
-    """A copy that loses a frame is noticed, and the clip is made the other way."""
+    """A copy that loses a frame is not proven, and the clip is encoded instead."""
     source, copy = write_raw(tmp_path / "a.mp4"), video.copy
 
     def lossy_copy(*args, **kwargs):
@@ -62,7 +64,7 @@ def test_what_cannot_be_copied_exactly_is_encoded(tmp_path, target, monkeypatch)
         return dataclasses.replace(timeline, times=(*timeline.times, timeline.end))
 
     monkeypatch.setattr(video, "copy", lossy_copy)
-    proof = trim(make_cut(source, target))
+    proof = make_clip(make_cut(source, target))
     assert (proof.copied, proof.num_frames) == (False, 50)
 
 
@@ -79,30 +81,30 @@ def test_a_clip_that_is_not_what_was_meant_never_gets_its_name(tmp_path, target,
     encode = video.encode
     monkeypatch.setattr(video, "encode", lambda *args, **kwargs: wrong(encode(*args, **kwargs)))
     source = write_raw(tmp_path / "a.mp4")
-    with pytest.raises(TrimError, match=r"a\.mp4 gave"):
-        trim(make_cut(source, target, end_s=Fraction(1)))
+    with pytest.raises(CutError, match=r"a\.mp4 gave"):
+        make_clip(make_cut(source, target, end_s=Fraction(1)))
     assert files(target.parent) == []
 
 
 def test_past_the_end_up_to_a_frame_is_cut_to_the_end_and_more_is_an_error(tmp_path, target):
     source = write_raw(tmp_path / "a.mp4")  # 2 s
-    proof = trim(make_cut(source, target, start_s=Fraction(1), end_s=Fraction(51, 25)))
+    proof = make_clip(make_cut(source, target, start_s=Fraction(1), end_s=Fraction(51, 25)))
     assert (proof.num_frames, proof.end_s) == (25, 2.0)
-    with pytest.raises(TrimError, match=r"ends at 2\.000 s, but the segment goes to 2\.080 s") as raised:
-        trim(make_cut(source, target, start_s=Fraction(1), end_s=Fraction(52, 25)))
+    with pytest.raises(CutError, match=r"ends at 2\.000 s, but the segment goes to 2\.080 s") as raised:
+        make_clip(make_cut(source, target, start_s=Fraction(1), end_s=Fraction(52, 25)))
     assert raised.value.reason == "segment past the end"
 
 
 def test_a_failed_cut_leaves_the_earlier_clip_alone(tmp_path, target):
-    trim(make_cut(write_raw(tmp_path / "a.mp4"), target))
+    make_clip(make_cut(write_raw(tmp_path / "a.mp4"), target))
     before = file_digest(target)
-    with pytest.raises(TrimError):
-        trim(make_cut(write_raw(tmp_path / "b.mp4", damage="bytes"), target))
+    with pytest.raises(CutError):
+        make_clip(make_cut(write_raw(tmp_path / "b.mp4", damage="bytes"), target))
     assert (files(target.parent), file_digest(target)) == (["7.mp4"], before)
 
 
 def test_the_error_crosses_processes():
-    error = pickle.loads(pickle.dumps(TrimError("a.mp4 is damaged", "damaged source")))
+    error = pickle.loads(pickle.dumps(CutError("a.mp4 is damaged", "damaged source")))
     assert (error.message, error.reason) == ("a.mp4 is damaged", "damaged source")
 
 
@@ -114,12 +116,12 @@ def proven(tmp_path, target):
     """A cut that is done and logged."""
     cut = make_cut(write_raw(tmp_path / "a.mp4"), target, end_s=Fraction(1))
     log = ProofLog(tmp_path / "proofs.jsonl")
-    log.add(cut, asked_for(cut), trim(cut))
+    log.add(cut, request_of(cut), make_clip(cut))
     return cut
 
 
 def test_a_clip_that_is_there_and_right_is_trusted_by_a_later_run(tmp_path, proven):
-    assert ProofLog(tmp_path / "proofs.jsonl").is_right(proven).num_frames == 25
+    assert ProofLog(tmp_path / "proofs.jsonl").find(proven).num_frames == 25
 
 
 @pytest.mark.parametrize("harm", ["missing", "shorter", "a bit flipped"])
@@ -132,7 +134,7 @@ def test_a_clip_that_is_missing_or_damaged_is_not(tmp_path, proven, harm):
     else:
         content[len(content) // 2] ^= 1
         proven.target.write_bytes(content)
-    assert ProofLog(tmp_path / "proofs.jsonl").is_right(proven) is None
+    assert ProofLog(tmp_path / "proofs.jsonl").find(proven) is None
 
 
 def test_a_clip_of_another_source_segment_or_setting_is_not(tmp_path, proven):
@@ -148,9 +150,9 @@ def test_a_clip_of_another_source_segment_or_setting_is_not(tmp_path, proven):
         {"audio": True},
         {"video_id": "8"},
     ):
-        assert log.is_right(dataclasses.replace(proven, **changes)) is None, changes
+        assert log.find(dataclasses.replace(proven, **changes)) is None, changes
     write_raw(proven.source, duration_s=3)  # replaced under the same name
-    assert log.is_right(proven) is None
+    assert log.find(proven) is None
 
 
 def test_a_torn_last_line_costs_that_line_only(tmp_path, proven, target):
@@ -159,6 +161,6 @@ def test_a_torn_last_line_costs_that_line_only(tmp_path, proven, target):
     with path.open("a") as file:
         file.write('{"video_id": "8", "asked": {"sou')
     log = ProofLog(path)
-    assert log.is_right(proven) is not None
-    log.add(other, asked_for(other), trim(other))
-    assert ProofLog(path).is_right(other) is not None
+    assert log.find(proven) is not None
+    log.add(other, request_of(other), make_clip(other))
+    assert ProofLog(path).find(other) is not None

@@ -1,0 +1,131 @@
+"""Make one clip: write it to a temporary file, prove it, rename it. Runs in worker processes."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from asl.codecs import video
+from asl.codecs.frame_collector import FrameKeeper
+from asl.codecs.video import Reader, Timeline, VideoError
+from asl.files import temp_path
+from asl.preprocess.clips.plan import Cut
+from asl.preprocess.clips.proof import Proof, prove
+
+
+class CutError(Exception):
+    """Why a clip could not be made. Holds text only, so that it can be pickled."""
+
+    def __init__(self, message: str, reason: str) -> None:
+        super().__init__(message, reason)
+        self.message = message  # names the file
+        self.reason = reason  # short, the same for every clip with this cause: reports count by it
+
+    def __str__(self) -> str:
+        return self.message
+
+
+def make_clips(cuts: tuple[Cut, ...]) -> list[Proof | CutError]:
+    """Make clips of one source in turn. If they are in order of their start, no frame is decoded twice."""
+    results: list[Proof | CutError] = []
+    with Reader(cuts[0].source, on_gpu=cuts[0].encoder.hwaccel) as reader:
+        for cut in cuts:
+            try:
+                results.append(make_clip(cut, reader))
+            except CutError as error:
+                results.append(error)
+    return results
+
+
+def make_clip(cut: Cut, reader: Reader | None = None) -> Proof:
+    """Make and prove ``cut.target``, and store its frames if ``cut.frames`` is set.
+
+    Args:
+        cut: the clip.
+        reader: its source, opened for an earlier clip; None: the source is opened.
+
+    Raises:
+        CutError: the clip could not be made. ``cut.target`` is then as it was before.
+    """
+    cut.target.parent.mkdir(parents=True, exist_ok=True)
+    part = temp_path(cut.target)
+    try:
+        proof = _write_and_prove(cut, part, reader)
+        part.replace(cut.target)
+        return proof
+    except VideoError as error:
+        raise CutError(f"{cut.source.name} {error}", error.reason) from None
+    except OSError as error:  # a full disk, a folder without write permission
+        raise CutError(f"{cut.target}: {error.strerror or error}", "not writable") from None
+    finally:
+        part.unlink(missing_ok=True)
+
+
+def make_frames(task: tuple[Cut, Proof]) -> None:
+    """Store the frames of a clip that is already made and proven.
+
+    Raises:
+        CutError: the source cannot be decoded, or the frames cannot be written.
+    """
+    cut, proof = task
+    if cut.frames is None:
+        return
+    keeper = FrameKeeper(cut.frames.spec)
+    try:
+        video.decode_span(cut.source, keeper.add, start_s=cut.start_s, end_s=cut.end_s)
+    except VideoError as error:
+        raise CutError(f"{cut.source.name} {error}", error.reason) from None
+    _write_frames(cut, keeper, proof)
+
+
+def _write_and_prove(cut: Cut, part: Path, reader: Reader | None) -> Proof:
+    if cut.is_whole:
+        try:
+            return _copy_and_prove(cut, part)
+        except VideoError:
+            pass  # rotated, another codec, or not exact: encoding works, or says what is damaged
+    keeper = FrameKeeper(cut.frames.spec) if cut.frames else None
+    expected = video.encode(
+        cut.source,
+        part,
+        start_s=cut.start_s,
+        end_s=cut.end_s,
+        encoder=cut.encoder,
+        audio=cut.audio,
+        reader=reader,
+        each=keeper.add if keeper else None,
+    )
+    _check_end(cut, expected)
+    proof = prove(part, cut, expected, copied=False)
+    _write_frames(cut, keeper, proof)
+    return proof
+
+
+def _copy_and_prove(cut: Cut, part: Path) -> Proof:
+    """Raises VideoError if the source cannot be copied exactly."""
+    keeper = FrameKeeper(cut.frames.spec) if cut.frames else None
+    expected = video.copy(cut.source, part, audio=cut.audio)
+    proof = prove(part, cut, expected, copied=True, each=keeper.add if keeper else None)
+    _write_frames(cut, keeper, proof)
+    return proof
+
+
+def _check_end(cut: Cut, encoded: Timeline) -> None:
+    if cut.end_s is not None and encoded.source_ended and cut.end_s - encoded.end > cut.end_tolerance_s:
+        raise VideoError(
+            f"ends at {float(encoded.end):.3f} s, but the segment goes to {float(cut.end_s):.3f} s "
+            f"({float(cut.end_s - encoded.end):.3f} s more)",
+            "segment past the end",
+        )
+
+
+def _write_frames(cut: Cut, keeper: FrameKeeper | None, proof: Proof) -> None:
+    if cut.frames is None or keeper is None:
+        return
+    try:
+        keeper.write(cut.frames, duration_s=proof.duration_s, num_frames=proof.num_frames)
+    except OSError as error:
+        raise CutError(
+            f"{cut.frames.path}: {error.strerror or error}. Keep frames elsewhere (paths.frames_dir=...) or "
+            "not at all (frames.enabled=false)",
+            "not writable",
+        ) from None

@@ -1,0 +1,78 @@
+"""Choose how a run cuts on this machine, ``trim=auto|cpu|nvenc|dali``, and its encoder."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from asl.codecs.encoders import Encoder, nvenc, x264
+from asl.errors import UserError
+from asl.preprocess.clips.backend import Choice, TrimSettings
+from asl.preprocess.gpu.capabilities import Capabilities, find_capabilities
+
+#: Driving DALI and storing frames on the host both take about 50 ms of a core for a clip
+#: (benchmarks/README.md), so trim=auto prefers the simpler one.
+_DALI_IS_NO_FASTER = "no faster than the CPU, which must prove every clip anyway"
+
+#: Share of a clip's time limit that it may wait for a free session of the GPU's encoder. The rest is for
+#: reporting that it waited in vain before its worker is killed.
+_WAIT_SHARE = 0.8
+
+
+class TrimChoiceError(UserError):
+    """The backend that was asked for does not work on this machine."""
+
+
+def decide(name: str) -> tuple[Choice, Capabilities | None]:
+    """Choose the backend for ``trim=name`` and probe the machine if the choice depends on it.
+
+    Returns:
+        The choice, and what the GPU can do; None if it was not probed, which is so for "cpu".
+
+    Raises:
+        TrimChoiceError: the backend does not work on this machine.
+    """
+    if name == "cpu":
+        return Choice("cpu", "as asked"), None
+    capabilities = find_capabilities(codecs=())
+    return choose(name, capabilities), capabilities
+
+
+def choose(name: str, capabilities: Capabilities) -> Choice:
+    """Choose the backend for ``trim=name`` on a machine with these capabilities.
+
+    Args:
+        name: auto, cpu, nvenc or dali.
+        capabilities: of the machine.
+
+    Raises:
+        TrimChoiceError: the backend does not work there; with cause and remedy.
+    """
+    if name == "cpu":
+        return Choice("cpu", "as asked")
+    if name != "auto":
+        capability = {"nvenc": capabilities.nvenc, "dali": capabilities.dali}[name]
+        if not capability.works:
+            remedy = f": {capability.remedy}" if capability.remedy else ""
+            raise TrimChoiceError(f"trim={name} cannot work here, {capability.detail}{remedy}")
+        return Choice(name, f"as asked, on {capabilities.gpu.detail}")
+    if not capabilities.gpu.works:
+        return Choice("cpu", capabilities.gpu.detail)
+    if capabilities.nvenc.works:
+        return Choice("nvenc", capabilities.gpu.detail)
+    dali = _DALI_IS_NO_FASTER if capabilities.dali.works else capabilities.dali.detail
+    return Choice("cpu", f"nvenc: {capabilities.nvenc.detail}; dali: {dali}")
+
+
+def encoder_for(backend: str, settings: TrimSettings, capabilities: Capabilities | None = None) -> Encoder:
+    """The encoder of a backend, with the configured quality.
+
+    "dali" encodes on the GPU too if that has an encoder, but decodes on the host: a GPU's decoder conceals
+    damage.
+    """
+    on_cpu = x264(crf=settings.crf, preset=settings.preset)
+    on_gpu = nvenc(cq=settings.cq, patience_s=_WAIT_SHARE * settings.timeout_s, small=on_cpu)
+    if backend == "nvenc":
+        return on_gpu
+    if backend == "dali" and capabilities is not None and capabilities.nvenc.works:
+        return replace(on_gpu, hwaccel=False)
+    return on_cpu
