@@ -18,8 +18,10 @@ from hypothesis import strategies as st
 from raw_videos import RATES, write_raw
 from test_pipeline import settings as config_for
 
-from asl.codecs.frame_collector import FrameKeeper, KeepFrames
-from asl.codecs.video import Shrinker, decode, read_index
+from asl.codecs.decoder import decode_file
+from asl.codecs.frame_collector import FrameCollector, FramesRequest
+from asl.codecs.pictures import RgbResizer
+from asl.codecs.timeline import read_packet_index
 from asl.contract.frame_store import FrameSpec, frames_path, open_frames, origin, read_origin
 from asl.contract.manifest import read_manifest
 from asl.contract.time_grid import frames_on_display, grid_length
@@ -40,7 +42,7 @@ ticks = st.lists(st.integers(5, 120), min_size=1, max_size=60)  # milliseconds f
 
 
 class Numbered:
-    """Stands for a frame in the keeper: its picture is its number."""
+    """Stands for a frame in the collector: its picture is its number."""
 
     width, height = 64, 48
 
@@ -53,24 +55,24 @@ def numbers_for_pictures(monkeypatch: pytest.MonkeyPatch) -> None:
     def shrink(_: Any, frame: Numbered) -> np.ndarray:
         return np.full((1, 1, 3), frame.number, np.uint8)
 
-    monkeypatch.setattr(Shrinker, "__call__", shrink)
+    monkeypatch.setattr(RgbResizer, "__call__", shrink)
 
 
 @pytest.mark.usefixtures("numbers_for_pictures")
 @settings(max_examples=200)
 @given(ticks=ticks, fps=st.sampled_from([25.0, 12.5, 30000 / 1001, None]))
-def test_the_keeper_the_gpu_and_the_reader_choose_the_same_frames(
+def test_the_collector_the_gpu_and_the_time_grid_choose_the_same_frames(
     tmp_path_factory: pytest.TempPathFactory, ticks: list[int], fps: float | None
 ) -> None:
     times = [Fraction(sum(ticks[:i]), 1000) for i in range(len(ticks))]
     end = Fraction(sum(ticks), 1000)
-    keeper = FrameKeeper(FrameSpec(fps=fps))
+    collector = FrameCollector(FrameSpec(fps=fps))
     for number, time in enumerate(times):
-        keeper.add(Numbered(number), time)  # type: ignore[arg-type]
+        collector.add(Numbered(number), time)  # type: ignore[arg-type]
     folder = tmp_path_factory.mktemp("f")
     (folder / "raw").touch()
-    asked = KeepFrames(folder / "a", keeper.spec, origin(keeper.spec, folder / "raw", 0, None))
-    keeper.write(asked, duration_s=float(end), num_frames=len(times))
+    asked = FramesRequest(folder / "a", collector.spec, origin(collector.spec, folder / "raw", 0, None))
+    collector.write(asked, duration_s=float(end), num_frames=len(times))
     kept = open_frames(folder / "a")[0][:, 0, 0, 0].tolist()
     assert kept == frame_numbers(times, end, Fraction(0), None, fps).tolist()
     if fps is not None:
@@ -115,7 +117,7 @@ def test_every_clip_has_the_frames_of_its_grid_and_no_other(done: Path, demo_dir
     assert len(list((done / "frames").rglob("*.safetensors"))) == len(clips)
     for clip in clips:
         true, got = truth[clip.video_id], kept(done, clip.video_id)
-        native = decode(done / clip.path).timeline
+        native = decode_file(done / clip.path).timeline
         points = np.arange(grid_length(clip.duration_s, 25)) / 25
         meant = true["first_frame"] + frames_on_display(points, [float(t) for t in native.times])
         assert [read_frame_number(frame) for frame in got] == meant.tolist(), true["note"]
@@ -203,7 +205,7 @@ def job(
     raw = probe_raw(source)
     start_s, end_s = span.get("start_s", Fraction(0)), span.get("end_s")
     made_from = origin(spec, source, float(start_s), end_s)
-    keep = KeepFrames(frames_path(tmp_path / "frames", spec, video_id), spec, made_from)
+    keep = FramesRequest(frames_path(tmp_path / "frames", spec, video_id), spec, made_from)
     return FrameJob(
         video_id=video_id,
         source=source,
@@ -222,7 +224,7 @@ def software(samples: Sequence[Any]) -> list[np.ndarray]:
     results = []
     for sample in samples:
         with av.open(io.BytesIO(sample.encoded.tobytes())) as container:
-            shrink = Shrinker(sample.small[1], sample.small[0])
+            shrink = RgbResizer(sample.small[1], sample.small[0])
             frames = [shrink(frame) for frame in container.decode(video=0)]
         results.append(np.stack([frames[i] for i in sample.numbers]))
     return results
@@ -240,9 +242,9 @@ def test_a_batch_holds_exactly_the_frames_of_each_segment(tmp_path: Path, rate: 
     source = write_raw(tmp_path / "a.mkv", fps=RATES[rate], duration_s=4)
     jobs = (job(tmp_path, source), job(tmp_path, source, "v1", start_s=Fraction(1), end_s=Fraction(9, 4)))
     assert decode_batch(jobs) == [None, None]
-    index = read_index(source)
+    timeline = read_packet_index(source).timeline
     for one in jobs:
-        meant = frame_numbers(index.times, index.end, one.start_s, one.end_s, 25.0)
+        meant = frame_numbers(timeline.times, timeline.end, one.start_s, one.end_s, 25.0)
         frames, _ = open_frames(one.keep.path)
         assert [read_frame_number(frame) for frame in frames] == meant.tolist()
         assert read_origin(one.keep.path) == one.keep.origin
@@ -465,7 +467,7 @@ def test_dali_decodes_exactly_the_frames_of_a_segment(tmp_path: Path, rate: str)
         for i, (start, end) in enumerate(spans)
     )
     assert decode_batch(jobs) == [None] * 3
-    index = read_index(source)
+    timeline = read_packet_index(source).timeline
     for one in jobs:
-        meant = frame_numbers(index.times, index.end, one.start_s, one.end_s, 25.0)
+        meant = frame_numbers(timeline.times, timeline.end, one.start_s, one.end_s, 25.0)
         assert [read_frame_number(frame) for frame in open_frames(one.keep.path)[0]] == meant.tolist()

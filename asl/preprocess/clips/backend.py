@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
-from asl.codecs.encoders import Encoder, nvenc, x264
+from asl.codecs.encoder import Encoder, x264
 from asl.config import TrimConfig
 from asl.errors import UserError
 from asl.machine import available_cores
 from asl.preprocess.gpu.capabilities import Capabilities, find_capabilities
+from asl.preprocess.gpu.nvenc import nvenc
 
 #: Driving DALI and keeping frames on the host both take about 50 milliseconds of a core for a clip
 #: (benchmarks/README.md), so a GPU saves the host nothing, and the CPU alone is simpler.
@@ -82,11 +83,11 @@ def encoder_for(way: str, trim: TrimConfig, capabilities: Capabilities | None = 
     conceals damage.
     """
     on_cpu = x264(crf=trim.crf, preset=trim.preset)
-    on_gpu = nvenc(cq=trim.cq, patience_s=_PATIENCE * trim.timeout_s, small=on_cpu)
+    on_gpu = nvenc(cq=trim.cq, session_timeout_s=_PATIENCE * trim.timeout_s, small_picture_encoder=on_cpu)
     if way == "nvenc":
         return on_gpu
     if way == "dali" and capabilities is not None and capabilities.nvenc.works:
-        return replace(on_gpu, hwaccel=False)
+        return replace(on_gpu, hwaccel=None)
     return on_cpu
 
 

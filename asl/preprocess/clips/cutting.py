@@ -11,7 +11,7 @@ from pathlib import Path
 
 from rich.progress import Progress
 
-from asl.codecs.encoders import Encoder
+from asl.codecs.encoder import Encoder
 from asl.config import PreprocessConfig
 from asl.datasets.instance import Instance
 from asl.errors import UserError

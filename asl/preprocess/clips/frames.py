@@ -10,7 +10,7 @@ from pathlib import Path
 
 from rich.progress import Progress, TaskID
 
-from asl.codecs.frame_collector import KeepFrames
+from asl.codecs.frame_collector import FramesRequest
 from asl.config import FramesConfig, PreprocessConfig
 from asl.contract.frame_store import (
     FrameSpec,
@@ -45,13 +45,13 @@ def frame_spec(config: FramesConfig) -> FrameSpec:
 
 def asked_frames(
     config: PreprocessConfig, video_id: str, source: Path, start_s: Fraction, end_s: Fraction | None
-) -> KeepFrames | None:
+) -> FramesRequest | None:
     """Which frames of a clip are to be kept, and where; None: ``frames.enabled=false``."""
     if not config.frames.enabled:
         return None
     spec = frame_spec(config.frames)
     made_from = origin(spec, source, float(start_s), None if end_s is None else float(end_s))
-    return KeepFrames(frames_path(Path(config.paths.frames_dir), spec, video_id), spec, made_from)
+    return FramesRequest(frames_path(Path(config.paths.frames_dir), spec, video_id), spec, made_from)
 
 
 def space_needed(cuts: Sequence[Cut]) -> tuple[int, int]:

@@ -7,10 +7,15 @@ from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
 
-from asl.codecs import video
-from asl.codecs.encoders import Encoder
-from asl.codecs.frame_collector import FrameKeeper, KeepFrames
-from asl.codecs.video import Reader, Timeline, VideoError, VideoInfo
+from asl.codecs.decoder import FrameCallback, decode_file
+from asl.codecs.encode import encode_segment
+from asl.codecs.encoder import Encoder
+from asl.codecs.frame_collector import FrameCollector, FramesRequest
+from asl.codecs.probe import VideoInfo
+from asl.codecs.segments import SegmentReader, decode_segment
+from asl.codecs.stream_copy import copy_video
+from asl.codecs.timeline import Timeline
+from asl.codecs.video_file import VideoError
 from asl.files import atomic_write, temp_path
 from asl.preprocess.audit import fingerprint
 from asl.preprocess.audit.fingerprint import frames_to_keep, to_text
@@ -48,7 +53,7 @@ class Cut:
     end_tolerance_s: Fraction  # how far the segment may reach past the source's end
     encoder: Encoder
     audio: bool
-    frames: KeepFrames | None = None  # for training, made in the same pass; None: not here
+    frames: FramesRequest | None = None  # for training, made in the same pass; None: not here
     raw: RawVideo | None = None  # what the source's header says; None: it could not be opened
 
     @property
@@ -83,7 +88,7 @@ class Proof:
 def trim_together(cuts: tuple[Cut, ...]) -> list[Proof | TrimError]:
     """Make clips of one source, one after the other; in rising order nothing is decoded twice."""
     results: list[Proof | TrimError] = []
-    with Reader(cuts[0].source, on_gpu=cuts[0].encoder.hwaccel) as reader:
+    with SegmentReader(cuts[0].source, hwaccel=cuts[0].encoder.hwaccel) as reader:
         for cut in cuts:
             try:
                 results.append(trim(cut, reader))
@@ -92,7 +97,7 @@ def trim_together(cuts: tuple[Cut, ...]) -> list[Proof | TrimError]:
     return results
 
 
-def trim(cut: Cut, reader: Reader | None = None) -> Proof:
+def trim(cut: Cut, reader: SegmentReader | None = None) -> Proof:
     """Make the clip ``cut.target`` and prove it.
 
     Args:
@@ -126,9 +131,9 @@ def keep_frames(work: tuple[Cut, Proof]) -> None:
     cut, proof = work
     if cut.frames is None:
         return
-    keeper = FrameKeeper(cut.frames.spec)
+    keeper = FrameCollector(cut.frames.spec)
     try:
-        video.decode_span(cut.source, keeper.add, start_s=cut.start_s, end_s=cut.end_s)
+        decode_segment(cut.source, keeper.add, start_s=cut.start_s, end_s=cut.end_s)
         keeper.write(cut.frames, duration_s=proof.duration_s, num_frames=proof.num_frames)
     except VideoError as error:
         raise TrimError(f"{cut.source.name} {error}", error.reason) from None
@@ -141,18 +146,18 @@ def file_digest(path: Path) -> str:
     return hashlib.blake2b(path.read_bytes(), digest_size=20).hexdigest()
 
 
-def _write_and_prove(cut: Cut, part: Path, reader: Reader | None) -> Proof:
-    keeper = FrameKeeper(cut.frames.spec) if cut.frames else None
+def _write_and_prove(cut: Cut, part: Path, reader: SegmentReader | None) -> Proof:
+    keeper = FrameCollector(cut.frames.spec) if cut.frames else None
     each = keeper.add if keeper else None
     if cut.is_whole:
         try:
-            meant = video.copy(cut.source, part, audio=cut.audio)
+            meant = copy_video(cut.source, part, audio=cut.audio)
             proof = _prove(cut, part, meant, copied=True, each=each)
             _write_frames(cut, keeper, proof)
             return proof
         except VideoError:
             pass  # turned, of another codec, not exact: then it is encoded, or found damaged there
-    meant = video.encode(
+    meant = encode_segment(
         cut.source,
         part,
         start_s=cut.start_s,
@@ -160,7 +165,7 @@ def _write_and_prove(cut: Cut, part: Path, reader: Reader | None) -> Proof:
         encoder=cut.encoder,
         audio=cut.audio,
         reader=reader,
-        each=each,
+        on_frame=each,
     )
     _check_end(cut, meant)
     proof = _prove(cut, part, meant, copied=False)
@@ -168,7 +173,7 @@ def _write_and_prove(cut: Cut, part: Path, reader: Reader | None) -> Proof:
     return proof
 
 
-def _write_frames(cut: Cut, keeper: FrameKeeper | None, proof: Proof) -> None:
+def _write_frames(cut: Cut, keeper: FrameCollector | None, proof: Proof) -> None:
     if cut.frames is None or keeper is None:
         return
     try:
@@ -190,16 +195,18 @@ def _check_end(cut: Cut, meant: Timeline) -> None:
         )
 
 
-def _prove(cut: Cut, part: Path, meant: Timeline, *, copied: bool, each: video.Sink | None = None) -> Proof:
+def _prove(
+    cut: Cut, part: Path, meant: Timeline, *, copied: bool, each: FrameCallback | None = None
+) -> Proof:
     """Decode every frame of the written file, hold it against what was meant, and keep its pictures."""
     count = len(meant.times)
-    decoded = video.decode(
+    decoded = decode_file(
         part,
-        keep=frames_to_keep(count),
-        side=fingerprint.SIDE,
-        show=frames_to_show(count),
-        show_side=strip.SIDE,
-        each=each,
+        thumbnail_frames=frames_to_keep(count),
+        thumbnail_side=fingerprint.SIDE,
+        picture_frames=frames_to_show(count),
+        picture_side=strip.SIDE,
+        on_frame=each,
     )
     got, info = decoded.timeline, decoded.info
     _check_form(info)
@@ -235,5 +242,6 @@ def _prove(cut: Cut, part: Path, meant: Timeline, *, copied: bool, each: video.S
 
 def _check_form(info: VideoInfo) -> None:
     if not info.is_plain:
-        form = f"{info.codec} {info.pix_fmt} {info.width}x{info.height}, turned by {info.turn or 'nothing'}"
+        turned = info.orientation_filters or "nothing"
+        form = f"{info.codec} {info.pix_fmt} {info.width}x{info.height}, turned by {turned}"
         raise VideoError(f"gave {form}", "not proven")

@@ -18,9 +18,9 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from asl.codecs import video
-from asl.codecs.frame_collector import KeepFrames
-from asl.codecs.video import Index, VideoError
+from asl.codecs.frame_collector import FramesRequest
+from asl.codecs.timeline import PacketIndex, read_packet_index
+from asl.codecs.video_file import VideoError
 from asl.contract.frame_store import Frames, write_frames
 from asl.contract.time_grid import frames_on_display, grid_length
 from asl.preprocess.gpu.cuda_driver import free_device_bytes, wait_asleep
@@ -53,7 +53,7 @@ class FrameJob:
     source: Path
     start_s: Fraction
     end_s: Fraction | None
-    keep: KeepFrames
+    keep: FramesRequest
     width: int  # pixels of the source
     height: int
 
@@ -161,13 +161,13 @@ class _Sources:
 
     def __init__(self) -> None:
         self._locks: defaultdict[Path, Lock] = defaultdict(Lock)
-        self._read: dict[Path, tuple[Index, npt.NDArray[np.uint8]]] = {}
+        self._read: dict[Path, tuple[PacketIndex, npt.NDArray[np.uint8]]] = {}
 
-    def __getitem__(self, path: Path) -> tuple[Index, npt.NDArray[np.uint8]]:
+    def __getitem__(self, path: Path) -> tuple[PacketIndex, npt.NDArray[np.uint8]]:
         """What a file's packets say, and its bytes. Raises VideoError or OSError."""
         with self._locks[path]:
             if path not in self._read:
-                self._read[path] = video.read_index(path), np.fromfile(path, np.uint8)
+                self._read[path] = read_packet_index(path), np.fromfile(path, np.uint8)
             return self._read[path]
 
 
@@ -186,15 +186,16 @@ def _prepare(job: FrameJob, sources: _Sources) -> _Prepared | str:
         index, encoded = sources[job.source]
     except (VideoError, OSError) as error:
         return str(getattr(error, "strerror", None) or error)
-    kept = frame_numbers(index.times, index.end, job.start_s, job.end_s, fps)
+    timeline = index.timeline
+    kept = frame_numbers(timeline.times, timeline.end, job.start_s, job.end_s, fps)
     if not len(kept):
         return "no frame in the segment"
     if fps is None:
-        times = [float(index.times[i] - index.times[kept[0]]) for i in kept]
+        times = [float(timeline.times[i] - timeline.times[kept[0]]) for i in kept]
     else:
         times = [i / fps for i in range(len(kept))]
     numbers, places = np.unique(kept, return_inverse=True)
-    return _Prepared(encoded, numbers, places, times, index.matrix)
+    return _Prepared(encoded, numbers, places, times, index.color_matrix)
 
 
 def _split(place: int, job: FrameJob, found: _Prepared, limit: int) -> Iterator[_Sample]:
