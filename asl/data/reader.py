@@ -1,4 +1,4 @@
-"""Frames of one clip, decoded by decord: those that are drawn, or all of a time grid."""
+"""Read the drawn frames of one clip with decord (``reader=decord``)."""
 
 from __future__ import annotations
 
@@ -12,7 +12,6 @@ import numpy.typing as npt
 
 from asl.contract.frame_store import Frames
 from asl.contract.manifest import Clip
-from asl.contract.time_grid import frames_on_display, grid_length
 from asl.data.sampling import Sampling, draw_frames
 from asl.errors import UserError
 
@@ -21,13 +20,12 @@ class ClipError(UserError):
     """A clip that cannot be read although the manifest lists it."""
 
     def __init__(self, message: str) -> None:
-        # A DataLoader worker hands over its own traceback with the message at the end; the user needs
-        # the message alone.
+        # A DataLoader worker prepends its traceback to the message; the user needs the message alone.
         super().__init__(message.rsplit(f"{type(self).__name__}: ", 1)[-1].strip())
 
 
 def unreadable(clip: Clip, path: Path, reason: str) -> ClipError:
-    """The error for a clip that decoding failed on, with the way out."""
+    """The error for a clip that cannot be decoded, with what to do about it."""
     return ClipError(
         f"clip {clip.video_id} ({clip.gloss!r}, {clip.split}) cannot be read: {reason}\n"
         f"  file: {path}\n"
@@ -54,7 +52,7 @@ def read_clip(
         path: its file.
         sampling: which frames.
         resize: height, width in pixels.
-        speed: least and most, of which one is drawn.
+        speed: lowest and highest playback speed; one in between is drawn.
         rng: jitters the choice of frames; None takes the middle.
 
     Returns:
@@ -70,37 +68,9 @@ def read_clip(
     return frames
 
 
-def read_all_frames(
-    clip: Clip, path: Path, *, size: tuple[int, int], fps: float | None
-) -> tuple[Frames, npt.NDArray[np.float64]]:
-    """The frames on display at each point of a time grid, over the whole clip.
-
-    Args:
-        clip: its row of the manifest.
-        path: its file.
-        size: height, width in pixels.
-        fps: grid points a second; None: every frame.
-
-    Returns:
-        ``(T, H, W, C)`` uint8 RGB, and their times ``(T,)`` in seconds from the first frame.
-
-    Raises:
-        ClipError: as :func:`read_clip`.
-    """
-    with _named(clip, path):
-        video, starts_s = _open(clip, path, size)
-        if fps is None:
-            times_s = np.asarray(starts_s - starts_s[0], np.float64)
-        else:
-            times_s = np.arange(grid_length(clip.duration_s, fps)) / fps
-        needed, place = np.unique(frames_on_display(times_s, starts_s), return_inverse=True)
-        frames: Frames = video.get_batch(needed).asnumpy()[place]
-    return frames, times_s
-
-
 def _open(clip: Clip, path: Path, size: tuple[int, int]) -> tuple[Any, npt.NDArray[np.float64]]:
     """decord's reader of a clip, scaling to ``size`` (height, width), and the time stamps of its frames."""
-    import decord  # opens FFmpeg libraries of its own; only the processes that read need them
+    import decord  # loads FFmpeg libraries of its own, which only the processes that read clips need
 
     height, width = size
     # One thread: the worker processes are the parallelism. fault_tol: a frame that the decoder
@@ -115,7 +85,7 @@ def _open(clip: Clip, path: Path, size: tuple[int, int]) -> tuple[Any, npt.NDArr
 
 @contextmanager
 def _named(clip: Clip, path: Path) -> Iterator[None]:
-    """decord's errors name neither the clip nor the way out."""
+    """Turn decord's errors, which do not name the clip, into :class:`ClipError`."""
     from decord._ffi.base import DECORDError, DECORDLimitReachedError
 
     try:

@@ -25,6 +25,7 @@ from asl.codecs.timeline import read_packet_index
 from asl.contract.frame_store import FrameSpec, frames_path, open_frames, origin, read_origin
 from asl.contract.manifest import read_manifest
 from asl.contract.time_grid import frames_on_display, grid_length
+from asl.data.missing_frames import find_missing, make_frames
 from asl.demo.frame_number import read_frame_number
 from asl.preprocess.clips.backend import Choice
 from asl.preprocess.clips.frames import FramesOutcome
@@ -59,7 +60,7 @@ def numbers_for_pictures(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.usefixtures("numbers_for_pictures")
-@settings(max_examples=200)
+@settings(max_examples=200, deadline=None)
 @given(ticks=ticks, fps=st.sampled_from([25.0, 12.5, 30000 / 1001, None]))
 def test_the_collector_the_gpu_and_the_time_grid_choose_the_same_frames(
     tmp_path_factory: pytest.TempPathFactory, ticks: list[int], fps: float | None
@@ -133,6 +134,23 @@ def test_they_are_the_clips_own_pictures(done: Path) -> None:
         with av.open(str(done / clip.path)) as container:
             first = next(container.decode(video=0)).to_ndarray(format="rgb24")
         assert np.abs(kept(done, clip.video_id)[0].astype(int) - first).mean() < 3
+
+
+def test_training_makes_the_same_frames_of_a_copied_clip(done: Path) -> None:
+    """Of a clip that was encoded, preprocessing has the source's frames, before encoding."""
+    entries = map(json.loads, (done / "metadata" / "clip_proofs.jsonl").read_text().splitlines())
+    copied = {entry["video_id"] for entry in entries if entry["proof"]["copied"]}
+    clips = [c for c in read_manifest(done / "metadata" / "demo_manifest.csv") if c.video_id in copied]
+    assert len(clips) > 3
+    folder = done / "frames_of_training"
+    files = [done / clip.path for clip in clips]
+    for one in find_missing(clips, files, folder=folder, spec=FrameSpec()):
+        make_frames(one)
+    for clip in clips:
+        made, times_s = open_frames(frames_path(folder, FrameSpec(), clip.video_id))
+        expected, expected_s = open_frames(frames_path(done / "frames", FrameSpec(), clip.video_id))
+        assert np.array_equal(made, expected)
+        assert np.array_equal(times_s, expected_s)
 
 
 def test_a_second_run_makes_only_what_is_missing_cut_short_or_of_another_kind(done: Path) -> None:
