@@ -1,4 +1,4 @@
-"""Probe, decode, encode and copy videos with PyAV. No other package calls FFmpeg on videos of users.
+"""Probe, decode, encode and copy videos with FFmpeg, by way of PyAV.
 
 ======================  =====================================================================
 ``video_file``          open and create files; :class:`VideoError`

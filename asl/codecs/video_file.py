@@ -31,8 +31,8 @@ def open_video(path: Path, *, hwaccel: str | None = None) -> Iterator[InputConta
 
     Args:
         path: the file.
-        hwaccel: FFmpeg's name of the device type that decodes, such as ``cuda``; codecs and pictures that
-            the device does not support are decoded in software. None: all are.
+        hwaccel: FFmpeg's name of the device type that decodes (``ffmpeg -hwaccels`` lists them); codecs and
+            pictures that it does not support are decoded in software. None: software decodes all.
 
     Raises:
         VideoError: there is no such file, or FFmpeg cannot read it.

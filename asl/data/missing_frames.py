@@ -144,4 +144,4 @@ def _explained(failed: Failed[MissingFrames]) -> BaseException:
     if isinstance(error, OSError):
         why = error.strerror or error
         return UserError(f"{one.target}: {why}; keep frames elsewhere: paths.frames_dir=...")
-    return error or unreadable(one.clip, one.file, failed.message)  # None: it hung or crashed
+    return error or unreadable(one.clip, one.file, failed.message)  # error is None: it hung or crashed
