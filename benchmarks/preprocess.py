@@ -28,7 +28,7 @@ import numpy as np
 from rich.console import Console
 from rich.table import Table
 
-from asl.codecs import video
+from asl.codecs.decoder import decode_file
 from asl.machine import available_cores
 from asl.workers import Failed, run_each
 from benchmarks.made_videos import row
@@ -130,7 +130,7 @@ def run_decode(data: Path, rows: list[dict[str, Any]]) -> float:
     """Seconds to decode every source once, in as many processes as asl uses."""
     paths = [data / "raw" / one["url"].rsplit("/", 1)[1] for one in rows]
     started = time.perf_counter()
-    for ended in run_each(video.decode, paths):
+    for ended in run_each(decode_file, paths):
         if isinstance(ended, Failed):
             raise RuntimeError(ended.message)
     return time.perf_counter() - started

@@ -27,8 +27,8 @@ import numpy as np
 from rich.console import Console
 from rich.table import Table
 
-from asl.codecs import video
-from asl.codecs.frame_collector import KeepFrames
+from asl.codecs.frame_collector import FramesRequest
+from asl.codecs.timeline import read_packet_index
 from asl.contract.frame_store import FrameSpec, frames_path, open_frames, origin
 from asl.datasets.wlasl import segment_span
 from asl.demo.frame_number import read_frame_number
@@ -69,7 +69,7 @@ def jobs_of(raw: Path, data: Path, rows: list[dict[str, Any]]) -> list[FrameJob]
         source = raw / one["url"].rsplit("/", 1)[1]
         start_s, end_s = segment_span(one["frame_start"], one["frame_end"], 25)
         made_from = origin(SPEC, source, float(start_s), None if end_s is None else float(end_s))
-        keep = KeepFrames(frames_path(data / "frames", SPEC, one["video_id"]), SPEC, made_from)
+        keep = FramesRequest(frames_path(data / "frames", SPEC, one["video_id"]), SPEC, made_from)
         with av.open(str(source)) as container:
             width, height = container.streams.video[0].width, container.streams.video[0].height
         jobs.append(
@@ -88,8 +88,8 @@ def jobs_of(raw: Path, data: Path, rows: list[dict[str, Any]]) -> list[FrameJob]
 
 def expected_numbers(job: FrameJob) -> list[int]:
     """Which frames of the source are to be kept, by its time stamps."""
-    index = video.read_index(job.source)
-    return frame_numbers(index.times, index.end, job.start_s, job.end_s, SPEC.fps).tolist()
+    timeline = read_packet_index(job.source).timeline
+    return frame_numbers(timeline.times, timeline.end, job.start_s, job.end_s, SPEC.fps).tolist()
 
 
 def run_gpu_frames(jobs: list[FrameJob]) -> dict[str, float]:

@@ -9,7 +9,7 @@ from typing import Any
 import av
 import numpy as np
 
-from asl.codecs.video import probe
+from asl.codecs.probe import probe
 from asl.demo.frame_number import read_frame_number
 from asl.demo.raw_files import Format, RawFile, write_raw_file
 from asl.demo.signer import make_signer
@@ -34,7 +34,7 @@ def write_raw(path: Path, *, duration_s: float = 2.0, damage: str | None = None,
 def frame_numbers(path: Path) -> list[int]:
     """The numbers in a file's pictures, in the order in which they are shown, upright or not."""
     turns = {"transpose=clock": 3, "transpose=cclock": 1, "hflip": 2}
-    steps = probe(path).turn
+    steps = probe(path).orientation_filters
     quarter_turns = turns[steps[0]] if steps else 0
     with av.open(str(path)) as container:
         return [

@@ -1,4 +1,4 @@
-"""Collects the frames that training wants while a clip is decoded for another reason anyway."""
+"""Collect the frames that training reads while a clip is decoded, whatever it is decoded for."""
 
 from __future__ import annotations
 
@@ -9,77 +9,86 @@ from pathlib import Path
 import numpy as np
 from av.video.frame import VideoFrame
 
-from asl.codecs.video import Shrinker
+from asl.codecs.pictures import RgbResizer
 from asl.contract.frame_store import Frames, FrameSpec, Origin, write_frames
-from asl.contract.time_grid import TOLERANCE_S
+from asl.contract.time_grid import points_before
 
 
 @dataclass(frozen=True)
-class KeepFrames:
-    """What is asked for: which frames, and where they go."""
+class FramesRequest:
+    """Which frames of a clip are to be stored, and where."""
 
-    path: Path
+    path: Path  # of the file of frames
     spec: FrameSpec
-    origin: Origin
+    origin: Origin  # for the file's header
 
 
-class FrameKeeper:
-    """Takes a clip's frames one by one as they are shown; keeps those on the grid, small.
+class FrameCollector:
+    """Receives a clip's frames one by one and keeps, at their small size, those on display at grid points.
 
-    Which frame is on display at a grid point is decided as :func:`asl.contract.time_grid.frames_on_display`
-    does, without knowing the later frames yet: when one comes, those before it are settled.
+    The same frames as by :func:`asl.contract.time_grid.frames_on_display`, but without all frames of the
+    clip in memory.
+
+    Args:
+        spec: which frames, and how large.
     """
 
     def __init__(self, spec: FrameSpec) -> None:
         self.spec = spec
-        self._begin()
+        self._start_over()
 
-    def _begin(self) -> None:
-        self._kept: list[Frames] = []  # one for each grid point, or native frame
-        self._times: list[float] = []
-        self._shown: VideoFrame | None = None  # the latest frame, which later grid points may show
-        self._small: Frames | None = None
-        self._shrink: Shrinker | None = None
+    def _start_over(self) -> None:
+        self._kept: list[Frames] = []  # (H, W, 3) each, one for each grid point or native frame
+        self._times_s: list[float] = []
+        self._latest: VideoFrame | None = None  # may still be on display at later grid points
+        self._latest_small: Frames | None = None
+        self._resize: RgbResizer | None = None
 
-    def add(self, frame: VideoFrame, time: Fraction) -> None:
-        """The next frame, upright, and its time since the clip's first frame; time 0 begins anew."""
-        if time == 0:
-            self._begin()
-        if self.spec.fps is None:
-            self._shown, self._small = frame, None
-            self._keep(float(time))
-            return
-        self._fill(float(time))
-        self._shown, self._small = frame, None
-
-    def _fill(self, until_s: float) -> None:
-        """Settle the grid points at which the latest frame is still on display when ``until_s`` comes."""
-        assert self.spec.fps is not None
-        while self._shown is not None and (at := len(self._kept) / self.spec.fps) + TOLERANCE_S < until_s:
-            self._keep(at)
-
-    def _keep(self, time_s: float) -> None:
-        assert self._shown is not None
-        if self._shrink is None:
-            height, width = self.spec.size(self._shown.width, self._shown.height)
-            self._shrink = Shrinker(width, height)
-        if self._small is None:
-            self._small = self._shrink(self._shown)
-        self._kept.append(self._small)
-        self._times.append(time_s)
-
-    def write(self, asked: KeepFrames, *, duration_s: float, num_frames: int) -> None:
-        """All frames have come: write those kept.
+    def add(self, frame: VideoFrame, time_s: Fraction) -> None:
+        """Receive the next frame; usable as ``on_frame`` of every decoder.
 
         Args:
-            asked: where to, and the header.
-            duration_s: of the proven clip.
+            frame: upright.
+            time_s: seconds from the clip's first frame; 0 discards all frames before, as a decoder may
+                start over after a failed attempt.
+        """
+        if time_s == 0:
+            self._start_over()
+        if self.spec.fps is None:
+            self._latest, self._latest_small = frame, None
+            self._keep_latest(float(time_s))
+            return
+        if self._latest is not None:
+            self._keep_latest_until(points_before(float(time_s), self.spec.fps), self.spec.fps)
+        self._latest, self._latest_small = frame, None
+
+    def write(self, request: FramesRequest, *, duration_s: float, num_frames: int) -> None:
+        """Write the file of frames, after the clip's last frame.
+
+        Args:
+            request: where to, and the header.
+            duration_s: of the clip, by its proof or the manifest.
             num_frames: likewise.
 
         Raises:
-            OSError: it cannot be written.
+            OSError: the file cannot be written.
         """
         count = self.spec.count(duration_s, num_frames)
-        while self.spec.fps is not None and len(self._kept) < count:
-            self._keep(len(self._kept) / self.spec.fps)
-        write_frames(asked.path, np.stack(self._kept[:count]), self._times[:count], asked.origin)
+        if self.spec.fps is not None:
+            self._keep_latest_until(count, self.spec.fps)
+        write_frames(request.path, np.stack(self._kept[:count]), self._times_s[:count], request.origin)
+
+    def _keep_latest_until(self, count: int, fps: float) -> None:
+        """Keep the latest frame for all grid points before number ``count`` that have none yet."""
+        while len(self._kept) < count:
+            self._keep_latest(len(self._kept) / fps)
+
+    def _keep_latest(self, time_s: float) -> None:
+        assert self._latest is not None
+        if self._resize is None:
+            height, width = self.spec.size(self._latest.width, self._latest.height)
+            self._resize = RgbResizer(width, height)
+        if self._latest_small is None:
+            self._latest_small = self._resize(self._latest)
+        self._kept.append(self._latest_small)
+        self._times_s.append(time_s)

@@ -1,7 +1,8 @@
-"""Time as a grid of so many points a second, and which frame is on display at each: pure functions.
+"""Time as a grid of so many points a second, and which frame is on display at each point: pure functions.
 
 Both programs see a clip through this grid, so that a sign of one second looks the same at 23.976, 25,
-30 or a varying number of frames a second.
+30 or a varying number of frames a second. A frame is on display at a grid point if it is the last one
+that has started by then.
 """
 
 from __future__ import annotations
@@ -9,8 +10,8 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
-# Containers round time stamps (Matroska to 1 ms) and decord hands them over as float32, so a frame
-# counts as being on display from this much before its time stamp.
+# Containers round time stamps (Matroska to 1 ms) and decord returns them as float32, so a frame counts
+# as started this much before its time stamp.
 TOLERANCE_S = 1e-3
 
 
@@ -19,20 +20,43 @@ def grid_length(duration_s: float, fps: float) -> int:
 
     # 50 frames at 25 fps last 2 s -> 50 points;  60 frames at 29.97 fps last 2.002 s -> 51 points
     """
+    # Not points_before: where float rounding decides, the two differ by one (0.281 s at 25 fps), and
+    # stored frames have this length.
     return max(1, int(np.ceil((duration_s - TOLERANCE_S) * fps)))
 
 
+def points_before(start_s: float, fps: float) -> int:
+    """How many grid points precede a frame: those at which it has not started yet.
+
+    For decoders that get frames one by one. :func:`frames_on_display` with all frames at once gives, at
+    exactly these points, an earlier frame.
+
+    # a frame that starts at 0.20 s, 25 points a second -> 5 points (0, .04, .08, .12, .16)
+
+    Args:
+        start_s: the frame's time stamp, from the first frame.
+        fps: grid points a second.
+    """
+    count = max(0, int((start_s - TOLERANCE_S) * fps))
+    # Float rounding makes this estimate wrong by one at times. The comparisons decide.
+    while count and not (count - 1) / fps + TOLERANCE_S < start_s:
+        count -= 1
+    while count / fps + TOLERANCE_S < start_s:
+        count += 1
+    return count
+
+
 def frames_on_display(times_s: npt.ArrayLike, starts_s: npt.ArrayLike) -> npt.NDArray[np.int64]:
-    """The frame that a player shows at each time: the last one whose time stamp is not later.
+    """The index of the frame that a player displays at each time: the last one that has started.
 
     Args:
         times_s: ``(N,)`` times since the first frame.
         starts_s: ``(F,)`` time stamps of the frames, ascending; the first need not be 0.
 
-    # frames at 0, .04, .20 s (the second stays on for long); times 0, .08, .16, .24 -> 0 1 1 2
+    # frames at 0, .04, .20 s (the second is displayed for long); times 0, .08, .16, .24 -> 0 1 1 2
 
     Returns:
-        ``(N,)`` int64 in ``[0, F)``; times before the first frame show the first.
+        ``(N,)`` int64 in ``[0, F)``; times before the first frame give the first.
     """
     starts = np.asarray(starts_s, dtype=np.float64)
     shown = np.searchsorted(starts - starts[0], np.asarray(times_s) + TOLERANCE_S, side="right") - 1

@@ -1,16 +1,17 @@
-"""Before training: which clips have no frames of the right kind yet, and these made from the clips."""
+"""Before training: find the clips whose frames are not stored yet, and decode and store them."""
 
 from __future__ import annotations
 
-import itertools
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-import numpy as np
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
+from asl.codecs.decoder import decode_file
+from asl.codecs.frame_collector import FrameCollector, FramesRequest
+from asl.codecs.video_file import VideoError
 from asl.contract.frame_store import (
     VERSION,
     FrameSpec,
@@ -21,63 +22,63 @@ from asl.contract.frame_store import (
     read_origin,
     read_shape,
     store_bytes,
-    write_frames,
 )
 from asl.contract.manifest import Clip
 from asl.data.clip_files import unreadable
-from asl.data.readers.decord import scalable
 from asl.errors import UserError
 from asl.workers import Failed, run_each
 
-_ROUNDING_S = 1e-3  # the manifest's times have six decimals, containers' three
+_ROUNDING_S = 1e-3  # times have six decimals in the manifest, three in some containers
 
 
 @dataclass(frozen=True)
 class MissingFrames:
-    """A clip whose frames are to be made."""
+    """A clip whose frames are to be decoded and stored."""
 
     clip: Clip
-    file: Path  # of the clip
-    target: Path  # of its frames
+    file: Path  # the clip's video file
+    target: Path  # the file of its frames
     spec: FrameSpec
 
 
 def find_missing(
     clips: Sequence[Clip], files: Sequence[Path], *, folder: Path, spec: FrameSpec
 ) -> list[MissingFrames]:
-    """The clips whose frames are not there, not whole, or of something else than the manifest says.
+    """The clips whose stored frames are absent, incomplete, or made from another source or segment.
 
     Args:
         clips: rows of the manifest.
-        files: the clips' own, in the same order.
+        files: the clips' video files, in the same order.
         folder: ``paths.frames_dir``.
-        spec: which frames are wanted.
+        spec: which frames are needed.
     """
-    asked = [
+    needed = [
         MissingFrames(clip, file, frames_path(folder, spec, clip.video_id), spec)
         for clip, file in zip(clips, files, strict=True)
     ]
-    return [one for one in asked if not _is_there(one)]
+    return [one for one in needed if not _is_stored(one)]
 
 
 def make_missing(missing: Sequence[MissingFrames], *, folder: Path, timeout_s: float) -> None:
-    """Make frames in worker processes, telling beforehand what space they take.
+    """Decode clips in worker processes and store their frames; first prints the disk space they take.
 
     Args:
-        missing: of :func:`find_missing`.
+        missing: the result of :func:`find_missing`.
         folder: ``paths.frames_dir``.
-        timeout_s: a clip that takes longer is an error.
+        timeout_s: seconds that one clip may take.
 
     Raises:
-        ClipError: naming a clip that cannot be read. What was made until then stays.
-        FrameStoreError: the disk has not the space.
+        ClipError: a clip cannot be read, or takes longer. Frames stored until then stay.
+        FrameStoreError: there is not enough free disk space.
         UserError: the frames cannot be written.
     """
     if not missing:
         return
     console = Console()
-    needed = sum(store_bytes(one.spec, [_measures(one.clip)]) for one in missing)
-    console.print(check_space(folder, needed, len(missing)), soft_wrap=True, markup=False, highlight=False)
+    needed_bytes = sum(store_bytes(one.spec, [_measures(one.clip)]) for one in missing)
+    console.print(
+        check_space(folder, needed_bytes, len(missing)), soft_wrap=True, markup=False, highlight=False
+    )
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
     with Progress(*columns, console=console) as progress:
         bar = progress.add_task("decoding clips once", total=len(missing))
@@ -90,28 +91,29 @@ def make_missing(missing: Sequence[MissingFrames], *, folder: Path, timeout_s: f
 
 
 def make_frames(one: MissingFrames) -> None:
-    """Decode a clip once and keep its frames. Runs in a process that may be killed.
+    """Decode one clip and store its frames. Run it in a worker process: decoders can hang and crash.
 
     Raises:
-        ClipError: it cannot be read.
+        ClipError: the clip cannot be decoded, or is not the one that the manifest describes.
         OSError: the frames cannot be written.
     """
-    height, width = one.spec.size(one.clip.width, one.clip.height)
-    decoded = (height, width)
-    if not scalable(width):
-        decoded = one.clip.height, next(w for w in itertools.count(one.clip.width) if scalable(w))
-    frames, times_s = read_all_frames(one.clip, one.file, size=decoded, fps=one.spec.fps)
-    if decoded != (height, width):
-        import torch  # takes longer to import than most clips to decode
+    clip = one.clip
+    collector = FrameCollector(one.spec)
+    try:
+        decoded = decode_file(one.file, on_frame=collector.add)
+    except VideoError as error:
+        raise unreadable(clip, one.file, f"the file {error}") from error
+    num_frames, info = len(decoded.timeline.times), decoded.info
+    if num_frames < clip.num_frames:
+        raise unreadable(clip, one.file, f"it has {num_frames} frames, the manifest says {clip.num_frames}")
+    if (info.width, info.height) != (clip.width, clip.height):
+        size, expected = f"{info.width}x{info.height}", f"{clip.width}x{clip.height}"
+        raise unreadable(clip, one.file, f"it has {size} pixels, the manifest says {expected}")
+    request = FramesRequest(one.target, one.spec, origin(one.spec, one.file, 0.0, None))
+    collector.write(request, duration_s=clip.duration_s, num_frames=clip.num_frames)
 
-        from asl.data.stored_frames import scaled
 
-        torch.set_num_threads(1)
-        frames = np.concatenate([scaled(torch.from_numpy(f[None]), (height, width)).numpy() for f in frames])
-    write_frames(one.target, frames, times_s, origin(one.spec, one.file, 0.0, None))
-
-
-def _is_there(one: MissingFrames) -> bool:
+def _is_stored(one: MissingFrames) -> bool:
     clip, spec = one.clip, one.spec
     shape = (spec.count(clip.duration_s, clip.num_frames), *spec.size(clip.width, clip.height), 3)
     if read_shape(one.target) != shape:
@@ -125,11 +127,11 @@ def _is_there(one: MissingFrames) -> bool:
 
 
 def _is_of_segment(made_from: Origin, clip: Clip) -> bool:
-    """Made from the raw file's segment that the manifest names; the raw file itself may be gone."""
+    """Whether frames were made from the raw file's segment in the manifest; the raw file may be deleted."""
     return (
         made_from.source == Path(clip.source).name
         and abs(made_from.start_s - clip.start_s) <= _ROUNDING_S
-        # A segment may be asked for a little past the file's end, or to the end, wherever that is.
+        # A requested segment may end a little after the file does, or be open-ended (-1).
         and (made_from.end_s < 0 or made_from.end_s >= clip.end_s - _ROUNDING_S)
     )
 
@@ -139,9 +141,9 @@ def _measures(clip: Clip) -> tuple[float, int, int, int]:
 
 
 def _explained(failed: Failed[MissingFrames]) -> BaseException:
-    """What to raise: the clip's fault, the disk's, or whatever else it was."""
+    """The exception to raise for a failed task: an unwritable folder, a killed worker, or its own."""
     one, error = failed.task, failed.error
     if isinstance(error, OSError):
         why = error.strerror or error
         return UserError(f"{one.target}: {why}; keep frames elsewhere: paths.frames_dir=...")
-    return error or unreadable(one.clip, one.file, failed.message)  # hung or crashed
+    return error or unreadable(one.clip, one.file, failed.message)  # error is None: it hung or crashed

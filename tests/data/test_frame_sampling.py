@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from asl.contract.time_grid import frames_on_display, grid_length
+from asl.contract.time_grid import grid_length
 from asl.data.sampling import Sampling, draw_frames, draw_speed, grid_positions
 
 samplings = st.builds(
@@ -103,28 +103,6 @@ def test_a_clip_without_frames_is_refused() -> None:
 
 def test_the_default_window_spans_63_grid_points() -> None:
     assert Sampling().window == 63
-
-
-@pytest.mark.parametrize(
-    ("frames", "fps", "expected"), [(50, 25.0, 50), (60, 29.97, 51), (60, 30.0, 50), (48, 23.976, 51)]
-)
-def test_grid_length_counts_25_points_a_second(frames: int, fps: float, expected: int) -> None:
-    assert grid_length(frames / fps, 25.0) == expected
-
-
-@given(num_frames=st.integers(1, 200))
-def test_at_25_fps_the_grid_is_the_frames(num_frames: int) -> None:
-    starts = np.arange(num_frames, dtype=np.float32) / np.float32(25)  # float32, as decord gives them
-    shown = frames_on_display(np.arange(num_frames) / 25, starts)
-    assert shown.tolist() == list(range(num_frames))
-
-
-def test_a_frame_stays_on_display_until_the_next_one() -> None:
-    assert frames_on_display([0, 0.08, 0.16, 0.24], [0, 0.04, 0.20]).tolist() == [0, 1, 1, 2]
-
-
-def test_time_stamps_need_not_start_at_zero() -> None:
-    assert frames_on_display([0, 0.04, 0.08], [1.5, 1.54, 1.58]).tolist() == [0, 1, 2]
 
 
 @pytest.mark.parametrize("fps", [15.0, 23.976, 25.0, 29.97, 30.0, 50.0, 59.94])

@@ -1,16 +1,24 @@
-"""Frames that are missing or of something else are made again; the right ones are left alone."""
+"""Frames that are missing or of another source or segment are made; the right ones are left alone."""
 
 from __future__ import annotations
 
 import dataclasses
 import os
 from collections import namedtuple
+from fractions import Fraction
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 from clips import make_clip, write_clip
+from raw_videos import RATES, write_raw
 
+from asl.codecs.decoder import decode_file
+from asl.codecs.encode import encode_segment
+from asl.codecs.encoder import x264
+from asl.codecs.frame_collector import FrameCollector, FramesRequest
+from asl.codecs.segments import decode_segment
 from asl.contract import frame_store
 from asl.contract.frame_store import (
     FrameSpec,
@@ -59,7 +67,7 @@ def keep(folder: Path, clip: Clip, *, count: int = 12, source: str = "raw.mkv", 
     )
 
 
-def test_what_is_missing_is_made_once(tmp_path: Path, clip: Clip, capsys: pytest.CaptureFixture[str]) -> None:
+def test_missing_frames_are_made_once(tmp_path: Path, clip: Clip, capsys: pytest.CaptureFixture[str]) -> None:
     assert [one.clip for one in missing(tmp_path, clip)] == [clip]
     make(tmp_path, clip)
     assert "frames of 1 clips" in capsys.readouterr().out
@@ -73,7 +81,7 @@ def test_what_is_missing_is_made_once(tmp_path: Path, clip: Clip, capsys: pytest
 
 
 @pytest.mark.parametrize("end_s", [2.48, 2.5, None], ids=["end", "past the end", "to the end"])
-def test_frames_of_the_right_segment_fit_though_the_raw_file_is_gone(
+def test_frames_of_the_right_segment_are_used_after_the_raw_file_was_deleted(
     tmp_path: Path, clip: Clip, end_s: float | None
 ) -> None:
     keep(tmp_path, clip, end_s=end_s)
@@ -83,7 +91,9 @@ def test_frames_of_the_right_segment_fit_though_the_raw_file_is_gone(
 @pytest.mark.parametrize(
     "other", [{"source": "other.mkv"}, {"start_s": 2.04}, {"end_s": 2.44}, {"count": 11}], ids=str
 )
-def test_frames_of_something_else_do_not_fit(tmp_path: Path, clip: Clip, other: dict[str, object]) -> None:
+def test_frames_of_another_source_or_segment_are_missing(
+    tmp_path: Path, clip: Clip, other: dict[str, object]
+) -> None:
     keep(tmp_path, clip, **other)  # type: ignore[arg-type]
     assert [one.clip for one in missing(tmp_path, clip)] == [clip]
 
@@ -94,7 +104,7 @@ def test_a_clip_that_was_cut_again_needs_new_frames(tmp_path: Path, clip: Clip) 
     assert len(missing(tmp_path, clip)) == 1
 
 
-def test_other_settings_and_versions_and_half_files_do_not_fit(
+def test_frames_of_other_settings_or_versions_and_incomplete_files_are_missing(
     tmp_path: Path, clip: Clip, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     make(tmp_path, clip)
@@ -109,17 +119,63 @@ def test_other_settings_and_versions_and_half_files_do_not_fit(
 
 
 @pytest.mark.parametrize("short_side", [48, 36, 18], ids=lambda side: f"{side * 4 // 3} wide")
-def test_widths_that_decord_cannot_scale_to_are_made_all_the_same(
-    tmp_path: Path, clip: Clip, short_side: int
-) -> None:
-    spec = FrameSpec(short_side=short_side)  # 24 pixels wide is one of them
+def test_frames_have_the_size_of_the_spec(tmp_path: Path, clip: Clip, short_side: int) -> None:
+    spec = FrameSpec(short_side=short_side)
     make(tmp_path, clip, spec=spec)
     frames, _ = open_frames(frames_path(tmp_path / "frames", spec, clip.video_id))
     assert frames.shape == (12, *spec.size(64, 48), 3)
     assert frames.mean(axis=(1, 2, 3)) == pytest.approx(GREY, abs=3)
 
 
-def test_a_clip_that_cannot_be_read_is_one_error_that_names_it(tmp_path: Path, clip: Clip) -> None:
+@pytest.mark.parametrize("fps", [25.0, 12.5, 30.0, None])
+@pytest.mark.parametrize("rate", RATES)
+def test_frames_equal_those_of_preprocessing_byte_for_byte(
+    tmp_path: Path, rate: str, fps: float | None
+) -> None:
+    """Preprocessing collects them of a source's segment; here the clip is the source, and whole."""
+    spec = FrameSpec(fps=fps, short_side=36)
+    raw = write_raw(tmp_path / "raw.mkv", fps=RATES[rate], duration_s=1.4)
+    made = make_clip("train", 0, 0)
+    file = tmp_path / made.path
+    file.parent.mkdir(parents=True)
+    encode_segment(raw, file, start_s=Fraction(1, 5), encoder=x264(crf=20, preset="ultrafast"))
+    decoded = decode_file(file)
+    num_frames, duration_s = len(decoded.timeline.times), float(decoded.timeline.duration)
+    clip = dataclasses.replace(
+        made,
+        num_frames=num_frames,
+        duration_s=round(duration_s, 6),
+        width=decoded.info.width,
+        height=decoded.info.height,
+    )
+    make(tmp_path, clip, spec=spec)
+    collector = FrameCollector(spec)
+    decode_segment(file, collector.add)
+    request = FramesRequest(tmp_path / "expected.safetensors", spec, origin(spec, file, 0.0, None))
+    collector.write(request, duration_s=duration_s, num_frames=num_frames)
+    path = frames_path(tmp_path / "frames", spec, clip.video_id)
+    assert path.read_bytes() == request.path.read_bytes()
+    assert missing(tmp_path, clip, spec=spec) == []
+
+
+@pytest.mark.parametrize(
+    ("other", "reason"),
+    [
+        ({"grey": GREY[:-1]}, "it has 11 frames, the manifest says 12"),
+        ({"size": (48, 64)}, "it has 48x64 pixels, the manifest says 64x48"),
+    ],
+    ids=["frames", "size"],
+)
+def test_a_clip_that_is_not_the_one_of_the_manifest_is_an_error(
+    tmp_path: Path, clip: Clip, other: dict[str, Any], reason: str
+) -> None:
+    write_clip(tmp_path / clip.path, **{"grey": GREY, **other})
+    with pytest.raises(ClipError, match=reason):
+        make(tmp_path, clip)
+    assert not list((tmp_path / "frames").rglob("*.safetensors"))
+
+
+def test_the_error_names_a_clip_that_cannot_be_read(tmp_path: Path, clip: Clip) -> None:
     (tmp_path / clip.path).write_bytes(b"damaged")
     with pytest.raises(ClipError) as caught:
         make(tmp_path, clip)
@@ -136,7 +192,7 @@ def hang(one: MissingFrames) -> None:
     time.sleep(60)
 
 
-def test_a_clip_that_hangs_the_decoder_is_named_too(
+def test_the_error_names_a_clip_that_hangs_the_decoder(
     tmp_path: Path, clip: Clip, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(missing_frames, "make_frames", hang)
@@ -144,7 +200,7 @@ def test_a_clip_that_hangs_the_decoder_is_named_too(
         make_missing(missing(tmp_path, clip), folder=tmp_path / "frames", timeout_s=2)
 
 
-def test_a_full_disk_is_told_before_any_work(
+def test_a_full_disk_is_an_error_before_any_clip_is_decoded(
     tmp_path: Path, clip: Clip, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     usage = namedtuple("usage", "total used free")
@@ -153,7 +209,7 @@ def test_a_full_disk_is_told_before_any_work(
         make(tmp_path, clip)
 
 
-def test_a_folder_that_cannot_be_written_to_is_no_fault_of_the_clip(tmp_path: Path, clip: Clip) -> None:
+def test_a_folder_that_cannot_be_written_to_is_not_a_clip_error(tmp_path: Path, clip: Clip) -> None:
     (tmp_path / "frames").mkdir()
     (tmp_path / "frames" / SPEC.name).write_text("a file where the folder should be")
     with pytest.raises(UserError, match=r"paths\.frames_dir") as caught:
@@ -161,11 +217,14 @@ def test_a_folder_that_cannot_be_written_to_is_no_fault_of_the_clip(tmp_path: Pa
     assert not isinstance(caught.value, ClipError)
 
 
-def test_frames_are_made_without_importing_torch(tmp_path: Path, clip: Clip) -> None:
+def test_frames_are_made_without_importing_torch_decord_or_preprocessing(tmp_path: Path, clip: Clip) -> None:
     import subprocess
     import sys
 
-    code = "import sys, asl.data.missing_frames; sys.exit('torch' in sys.modules)"
+    code = (
+        "import sys, asl.data.missing_frames; loaded = {m.split('.')[0] for m in sys.modules}; "
+        "sys.exit(bool(loaded & {'torch', 'decord'}) or 'asl.preprocess' in sys.modules)"
+    )
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
     make_frames(missing(tmp_path, clip)[0])
     assert missing(tmp_path, clip) == []

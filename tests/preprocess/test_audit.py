@@ -7,7 +7,7 @@ from clips import make_clip
 from hypothesis import given
 from hypothesis import strategies as st
 
-from asl.codecs import video
+from asl.codecs.decoder import decode_file
 from asl.data.split import signer_folds
 from asl.datasets.instance import Instance, MetadataError
 from asl.datasets.wlasl import segment_span
@@ -150,8 +150,10 @@ def shrink(source: Path, target: Path) -> Path:
 
 
 def taken(path: Path) -> tuple[str, float]:
-    count = len(video.decode(path).timeline.times)
-    decoded = video.decode(path, keep=fingerprint.frames_to_keep(count), side=fingerprint.SIDE)
+    count = len(decode_file(path).timeline.times)
+    decoded = decode_file(
+        path, thumbnail_frames=fingerprint.frames_to_keep(count), thumbnail_side=fingerprint.SIDE
+    )
     return fingerprint.to_text(decoded.thumbnails), float(decoded.timeline.duration)
 
 

@@ -9,7 +9,7 @@ import decord
 import pytest
 from raw_videos import frame_numbers, write_raw
 
-from asl.codecs.video import probe
+from asl.codecs.probe import probe
 from asl.config import AuditConfig, DatasetConfig, MatchingConfig, PathsConfig, PreprocessConfig, TrimConfig
 from asl.contract.manifest import COLUMNS, read_manifest
 from asl.errors import UserError

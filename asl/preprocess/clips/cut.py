@@ -4,9 +4,12 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from asl.codecs import video
-from asl.codecs.frame_collector import FrameKeeper
-from asl.codecs.video import Reader, Timeline, VideoError
+from asl.codecs.encode import encode_segment
+from asl.codecs.frame_collector import FrameCollector
+from asl.codecs.segments import SegmentReader, decode_segment
+from asl.codecs.stream_copy import copy_video
+from asl.codecs.timeline import Timeline
+from asl.codecs.video_file import VideoError
 from asl.files import temp_path
 from asl.preprocess.clips.plan import Cut
 from asl.preprocess.clips.proof import Proof, prove
@@ -27,7 +30,7 @@ class CutError(Exception):
 def make_clips(cuts: tuple[Cut, ...]) -> list[Proof | CutError]:
     """Make clips of one source in turn. If they are in order of their start, no frame is decoded twice."""
     results: list[Proof | CutError] = []
-    with Reader(cuts[0].source, on_gpu=cuts[0].encoder.hwaccel) as reader:
+    with SegmentReader(cuts[0].source, hwaccel=cuts[0].encoder.hwaccel) as reader:
         for cut in cuts:
             try:
                 results.append(make_clip(cut, reader))
@@ -36,7 +39,7 @@ def make_clips(cuts: tuple[Cut, ...]) -> list[Proof | CutError]:
     return results
 
 
-def make_clip(cut: Cut, reader: Reader | None = None) -> Proof:
+def make_clip(cut: Cut, reader: SegmentReader | None = None) -> Proof:
     """Make and prove ``cut.target``, and store its frames if ``cut.frames`` is set.
 
     Args:
@@ -69,22 +72,22 @@ def make_frames(task: tuple[Cut, Proof]) -> None:
     cut, proof = task
     if cut.frames is None:
         return
-    keeper = FrameKeeper(cut.frames.spec)
+    collector = FrameCollector(cut.frames.spec)
     try:
-        video.decode_span(cut.source, keeper.add, start_s=cut.start_s, end_s=cut.end_s)
+        decode_segment(cut.source, collector.add, start_s=cut.start_s, end_s=cut.end_s)
     except VideoError as error:
         raise CutError(f"{cut.source.name} {error}", error.reason) from None
-    _write_frames(cut, keeper, proof)
+    _write_frames(cut, collector, proof)
 
 
-def _write_and_prove(cut: Cut, part: Path, reader: Reader | None) -> Proof:
+def _write_and_prove(cut: Cut, part: Path, reader: SegmentReader | None) -> Proof:
     if cut.is_whole:
         try:
             return _copy_and_prove(cut, part)
         except VideoError:
             pass  # rotated, another codec, or not exact: encoding works, or says what is damaged
-    keeper = FrameKeeper(cut.frames.spec) if cut.frames else None
-    expected = video.encode(
+    collector = FrameCollector(cut.frames.spec) if cut.frames else None
+    expected = encode_segment(
         cut.source,
         part,
         start_s=cut.start_s,
@@ -92,20 +95,20 @@ def _write_and_prove(cut: Cut, part: Path, reader: Reader | None) -> Proof:
         encoder=cut.encoder,
         audio=cut.audio,
         reader=reader,
-        each=keeper.add if keeper else None,
+        on_frame=collector.add if collector else None,
     )
     _check_end(cut, expected)
     proof = prove(part, cut, expected, copied=False)
-    _write_frames(cut, keeper, proof)
+    _write_frames(cut, collector, proof)
     return proof
 
 
 def _copy_and_prove(cut: Cut, part: Path) -> Proof:
     """Raises VideoError if the source cannot be copied exactly."""
-    keeper = FrameKeeper(cut.frames.spec) if cut.frames else None
-    expected = video.copy(cut.source, part, audio=cut.audio)
-    proof = prove(part, cut, expected, copied=True, each=keeper.add if keeper else None)
-    _write_frames(cut, keeper, proof)
+    collector = FrameCollector(cut.frames.spec) if cut.frames else None
+    expected = copy_video(cut.source, part, audio=cut.audio)
+    proof = prove(part, cut, expected, copied=True, on_frame=collector.add if collector else None)
+    _write_frames(cut, collector, proof)
     return proof
 
 
@@ -118,11 +121,11 @@ def _check_end(cut: Cut, encoded: Timeline) -> None:
         )
 
 
-def _write_frames(cut: Cut, keeper: FrameKeeper | None, proof: Proof) -> None:
-    if cut.frames is None or keeper is None:
+def _write_frames(cut: Cut, collector: FrameCollector | None, proof: Proof) -> None:
+    if cut.frames is None or collector is None:
         return
     try:
-        keeper.write(cut.frames, duration_s=proof.duration_s, num_frames=proof.num_frames)
+        collector.write(cut.frames, duration_s=proof.duration_s, num_frames=proof.num_frames)
     except OSError as error:
         raise CutError(
             f"{cut.frames.path}: {error.strerror or error}. Keep frames elsewhere (paths.frames_dir=...) or "

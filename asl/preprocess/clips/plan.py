@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
 
-from asl.codecs.encoders import Encoder
-from asl.codecs.frame_collector import KeepFrames
+from asl.codecs.encoder import Encoder
+from asl.codecs.frame_collector import FramesRequest
 from asl.contract.frame_store import FrameSpec, frames_path, origin
 from asl.contract.paths import Paths
 from asl.datasets.instance import Instance
@@ -29,7 +29,7 @@ class Cut:
     end_tolerance_s: Fraction  # how far end_s may lie past the end of the source
     encoder: Encoder
     audio: bool
-    frames: KeepFrames | None = None  # frames for training that this cut also stores; None: none
+    frames: FramesRequest | None = None  # frames for training that this cut also stores; None: none
     raw: RawVideo | None = None  # the source's header; None if the source could not be opened
 
     @property
@@ -101,7 +101,7 @@ def plan_cuts(
     return cuts
 
 
-def _frames_of(instance: Instance, source: Path, frames_dir: Path, spec: FrameSpec) -> KeepFrames:
+def _frames_of(instance: Instance, source: Path, frames_dir: Path, spec: FrameSpec) -> FramesRequest:
     end_s = None if instance.end_s is None else float(instance.end_s)
     made_from = origin(spec, source, float(instance.start_s), end_s)
-    return KeepFrames(frames_path(frames_dir, spec, instance.video_id), spec, made_from)
+    return FramesRequest(frames_path(frames_dir, spec, instance.video_id), spec, made_from)

@@ -7,8 +7,10 @@ from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
 
-from asl.codecs import video
-from asl.codecs.video import Sink, Timeline, VideoError, VideoInfo
+from asl.codecs.decoder import FrameCallback, decode_file
+from asl.codecs.probe import VideoInfo
+from asl.codecs.timeline import Timeline
+from asl.codecs.video_file import VideoError
 from asl.files import atomic_write
 from asl.preprocess.clips import fingerprint, thumbnails
 from asl.preprocess.clips.plan import Cut
@@ -35,7 +37,9 @@ class Proof:
     fingerprint: str  # see fingerprint.py
 
 
-def prove(path: Path, cut: Cut, expected: Timeline, *, copied: bool, each: Sink | None = None) -> Proof:
+def prove(
+    path: Path, cut: Cut, expected: Timeline, *, copied: bool, on_frame: FrameCallback | None = None
+) -> Proof:
     """Prove that a file is the clip that was meant, and write its thumbnails.
 
     Args:
@@ -43,20 +47,20 @@ def prove(path: Path, cut: Cut, expected: Timeline, *, copied: bool, each: Sink 
         cut: the clip that was meant.
         expected: when each of its frames is shown, in seconds of the source.
         copied: whether the source was copied, not re-encoded.
-        each: called with every decoded frame and its time since the first frame.
+        on_frame: called with every decoded frame and its time since the first frame.
 
     Raises:
         VideoError: a frame cannot be decoded, or the file is not what was meant (reason "not proven").
         OSError: the thumbnails cannot be written.
     """
     count = len(expected.times)
-    decoded = video.decode(
+    decoded = decode_file(
         path,
-        keep=fingerprint.frames_to_keep(count),
-        side=fingerprint.SIDE,
-        show=thumbnails.frames_to_show(count),
-        show_side=thumbnails.SIDE,
-        each=each,
+        thumbnail_frames=fingerprint.frames_to_keep(count),
+        thumbnail_side=fingerprint.SIDE,
+        picture_frames=thumbnails.frames_to_show(count),
+        picture_side=thumbnails.SIDE,
+        on_frame=on_frame,
     )
     timeline, info = decoded.timeline, decoded.info
     _check_format(info)
@@ -85,7 +89,8 @@ def file_digest(path: Path) -> str:
 
 def _check_format(info: VideoInfo) -> None:
     if not info.is_plain:
-        form = f"{info.codec} {info.pix_fmt} {info.width}x{info.height}, turned by {info.turn or 'nothing'}"
+        turned = info.orientation_filters or "nothing"
+        form = f"{info.codec} {info.pix_fmt} {info.width}x{info.height}, turned by {turned}"
         raise VideoError(f"gave {form}", "not proven")
 
 

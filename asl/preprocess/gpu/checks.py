@@ -20,7 +20,8 @@ from typing import Any
 import av
 from av.codec.hwaccel import HWAccel
 
-from asl.codecs.encoders import all_taken, ffmpeg_log, nvenc
+from asl.codecs.encoder import ffmpeg_log
+from asl.preprocess.gpu.nvenc import all_sessions_taken, nvenc
 
 #: Codecs of raw videos: for each an encoder of PyAV, its options and a container.
 CODECS: dict[str, tuple[str, dict[str, str], str]] = {
@@ -94,7 +95,7 @@ def _driver(cuda: Any) -> str:
 
 
 def _nvenc() -> Capability:
-    encoder = nvenc(cq=23, patience_s=0)
+    encoder = nvenc(cq=23, session_timeout_s=0)
     with ffmpeg_log() as log:
         try:
             context: Any = av.CodecContext.create(encoder.name, "w")
@@ -114,7 +115,7 @@ def _nvenc() -> Capability:
 def without_encoder(log: list[str]) -> Capability:
     """The capability of a GPU whose encoder could not be opened, from the lines of FFmpeg's log."""
     lines = [line.strip() for line in log]
-    if all_taken([(0, "", line) for line in lines]):
+    if all_sessions_taken(lines):
         return Capability("nvenc", True, "h264_nvenc is there; all its sessions are taken at the moment")
     text = " ".join(lines)
     if "unsupported device" in text:

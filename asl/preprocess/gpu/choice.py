@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from asl.codecs.encoders import Encoder, nvenc, x264
+from asl.codecs.encoder import Encoder, x264
 from asl.errors import UserError
 from asl.preprocess.clips.backend import Choice, TrimSettings
 from asl.preprocess.gpu.capabilities import Capabilities, find_capabilities
+from asl.preprocess.gpu.nvenc import nvenc
 
 #: Driving DALI and storing frames on the host both take about 50 ms of a core for a clip
 #: (benchmarks/README.md), so trim=auto prefers the simpler one.
@@ -70,9 +71,11 @@ def encoder_for(backend: str, settings: TrimSettings, capabilities: Capabilities
     damage.
     """
     on_cpu = x264(crf=settings.crf, preset=settings.preset)
-    on_gpu = nvenc(cq=settings.cq, patience_s=_WAIT_SHARE * settings.timeout_s, small=on_cpu)
+    on_gpu = nvenc(
+        cq=settings.cq, session_timeout_s=_WAIT_SHARE * settings.timeout_s, small_picture_encoder=on_cpu
+    )
     if backend == "nvenc":
         return on_gpu
     if backend == "dali" and capabilities is not None and capabilities.nvenc.works:
-        return replace(on_gpu, hwaccel=False)
+        return replace(on_gpu, hwaccel=None)
     return on_cpu

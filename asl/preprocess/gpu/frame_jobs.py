@@ -12,9 +12,9 @@ from threading import Lock
 import numpy as np
 import numpy.typing as npt
 
-from asl.codecs import video
-from asl.codecs.frame_collector import KeepFrames
-from asl.codecs.video import Index, VideoError
+from asl.codecs.frame_collector import FramesRequest
+from asl.codecs.timeline import PacketIndex, read_packet_index
+from asl.codecs.video_file import VideoError
 from asl.contract.time_grid import frames_on_display, grid_length
 from asl.preprocess.sources.raw_files import RawVideo
 
@@ -33,7 +33,7 @@ class FrameJob:
     source: Path
     start_s: Fraction
     end_s: Fraction | None
-    keep: KeepFrames
+    keep: FramesRequest
     width: int  # pixels of the source
     height: int
 
@@ -58,9 +58,9 @@ class SourceFiles:
 
     def __init__(self) -> None:
         self._locks: defaultdict[Path, Lock] = defaultdict(Lock)
-        self._read: dict[Path, tuple[Index, npt.NDArray[np.uint8]]] = {}
+        self._read: dict[Path, tuple[PacketIndex, npt.NDArray[np.uint8]]] = {}
 
-    def __getitem__(self, path: Path) -> tuple[Index, npt.NDArray[np.uint8]]:
+    def __getitem__(self, path: Path) -> tuple[PacketIndex, npt.NDArray[np.uint8]]:
         """The index of a file's packets, and its bytes.
 
         Raises:
@@ -69,7 +69,7 @@ class SourceFiles:
         """
         with self._locks[path]:
             if path not in self._read:
-                self._read[path] = video.read_index(path), np.fromfile(path, np.uint8)
+                self._read[path] = read_packet_index(path), np.fromfile(path, np.uint8)
             return self._read[path]
 
 
@@ -91,15 +91,16 @@ def prepare(job: FrameJob, sources: SourceFiles) -> PreparedJob | str:
         index, encoded = sources[job.source]
     except (VideoError, OSError) as error:
         return str(getattr(error, "strerror", None) or error)
-    kept = frame_numbers(index.times, index.end, job.start_s, job.end_s, fps)
+    timeline = index.timeline
+    kept = frame_numbers(timeline.times, timeline.end, job.start_s, job.end_s, fps)
     if not len(kept):
         return "no frame in the segment"
     if fps is None:
-        times_s = [float(index.times[i] - index.times[kept[0]]) for i in kept]
+        times_s = [float(timeline.times[i] - timeline.times[kept[0]]) for i in kept]
     else:
         times_s = [i / fps for i in range(len(kept))]
     numbers, positions = np.unique(kept, return_inverse=True)
-    return PreparedJob(encoded, numbers, positions, times_s, index.matrix)
+    return PreparedJob(encoded, numbers, positions, times_s, index.color_matrix)
 
 
 def frame_numbers(

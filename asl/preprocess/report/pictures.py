@@ -12,7 +12,7 @@ from pathlib import Path
 
 from PIL import Image
 
-from asl.codecs import video
+from asl.codecs.decoder import decode_pictures
 from asl.contract.manifest import SPLITS, Clip
 from asl.contract.paths import Paths
 from asl.files import atomic_write
@@ -95,7 +95,7 @@ def take_strip(shot: Shot) -> bytes:
     Raises:
         VideoError: a frame up to the last one cannot be decoded, or the clip is shorter than it was.
     """
-    return to_jpeg(video.pictures(shot.path, frames_to_show(shot.num_frames), side=SIDE))
+    return to_jpeg(decode_pictures(shot.path, frames_to_show(shot.num_frames), side=SIDE))
 
 
 def _read(path: Path) -> Strip | str:

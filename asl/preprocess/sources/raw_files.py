@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
-from asl.codecs import video
+from asl.codecs.probe import probe
 from asl.errors import UserError
 from asl.files import atomic_write_text
 from asl.workers import Done, Workers
@@ -64,7 +64,7 @@ def probe_raw(path: Path) -> RawVideo:
     Raises:
         VideoError: the file cannot be opened, or its first frame cannot be decoded.
     """
-    info = video.probe(path)
+    info = probe(path)
     width, height = info.upright_size
     return RawVideo(
         round(info.duration_s, 6),
@@ -73,7 +73,7 @@ def probe_raw(path: Path) -> RawVideo:
         round(info.fps, 6),
         info.codec,
         info.pix_fmt,
-        bool(info.turn),
+        bool(info.orientation_filters),
     )
 
 

@@ -1,3 +1,5 @@
+"""Segments that are cut: the right frames at the right times, in every form of raw video."""
+
 import dataclasses
 from fractions import Fraction
 from pathlib import Path
@@ -7,9 +9,14 @@ import pytest
 from av.video.reformatter import ColorRange
 from raw_videos import RATES, frame_numbers, write_raw
 
-from asl.codecs import video
-from asl.codecs.encoders import x264
-from asl.codecs.video import VideoError
+from asl.codecs import segments
+from asl.codecs.decoder import decode_file, decode_frames
+from asl.codecs.encode import encode_segment
+from asl.codecs.encoder import x264
+from asl.codecs.probe import probe
+from asl.codecs.segments import SegmentReader
+from asl.codecs.stream_copy import copy_video
+from asl.codecs.video_file import VideoError, open_video
 from asl.demo.raw_files import read_times
 
 FAST = {"encoder": x264(crf=20, preset="ultrafast")}
@@ -37,17 +44,17 @@ def expected(path: Path, start_s: Fraction, end_s: Fraction | None) -> list[int]
 @pytest.mark.parametrize(
     "span", [(0, 1), (Fraction(1, 25), Fraction(2, 25)), (Fraction(32, 25), Fraction(57, 25)), (2, None)]
 )
-def test_a_cut_holds_exactly_the_frames_of_its_span(tmp_path, rate, span):
+def test_a_clip_has_exactly_the_frames_of_its_segment(tmp_path, rate, span):
     suffix = ".mkv" if rate == "variable" else ".mp4"
     source = write_raw(tmp_path / f"raw{suffix}", fps=RATES[rate], duration_s=2.6)
     start_s, end_s = span
-    timeline = video.encode(source, tmp_path / "clip.mp4", start_s=Fraction(start_s), end_s=end_s, **FAST)
+    timeline = encode_segment(source, tmp_path / "clip.mp4", start_s=Fraction(start_s), end_s=end_s, **FAST)
     meant = expected(source, start_s, end_s)
     assert frame_numbers(tmp_path / "clip.mp4") == meant
     # ... at the times at which the source shows them
     times = read_times(source)
     assert list(timeline.times) == [times[i] for i in meant]
-    decoded = video.decode(tmp_path / "clip.mp4")
+    decoded = decode_file(tmp_path / "clip.mp4")
     got, info = decoded.timeline, decoded.info
     assert all(abs((times[i] - times[meant[0]]) - t) < 0.001 for i, t in zip(meant, got.times, strict=True))
     assert abs(got.duration - timeline.duration) < 0.001
@@ -59,30 +66,30 @@ def test_a_cut_holds_exactly_the_frames_of_its_span(tmp_path, rate, span):
 @pytest.mark.parametrize("seek_beyond_s", [1, 4], ids=["sought", "decoded from the start"])
 @pytest.mark.parametrize("form", FORMS)
 def test_every_form_of_raw_file_is_cut_exactly_upright_and_even(tmp_path, monkeypatch, form, seek_beyond_s):
-    monkeypatch.setattr(video, "_SEEK_BEYOND_S", seek_beyond_s)
+    monkeypatch.setattr(segments, "_SEEK_BEYOND_S", seek_beyond_s)
     suffix, options = FORMS[form]
     source = write_raw(tmp_path / f"raw{suffix}", duration_s=2.2, **options)
     clip = tmp_path / "clip.mp4"
-    video.encode(source, clip, start_s=Fraction(39, 25), end_s=Fraction(52, 25), **FAST)
+    encode_segment(source, clip, start_s=Fraction(39, 25), end_s=Fraction(52, 25), **FAST)
     assert frame_numbers(clip) == list(range(39, 52))
     width, height = options.get("size", (144, 108))
-    info = video.probe(clip)
+    info = probe(clip)
     assert info.is_plain
     assert (info.width, info.height) == (width - width % 2, height - height % 2)
 
 
 @pytest.mark.parametrize("rate", RATES)
 @pytest.mark.parametrize("seek_beyond_s", [Fraction(1, 5), 4])
-def test_segments_cut_with_one_reader_are_those_cut_alone(tmp_path, monkeypatch, rate, seek_beyond_s):
-    monkeypatch.setattr(video, "_SEEK_BEYOND_S", seek_beyond_s)
+def test_segments_cut_with_one_reader_equal_those_cut_alone(tmp_path, monkeypatch, rate, seek_beyond_s):
+    monkeypatch.setattr(segments, "_SEEK_BEYOND_S", seek_beyond_s)
     source = write_raw(tmp_path / "raw.mkv", fps=RATES[rate], duration_s=3)
     # one after the other, a gap, an overlap, the same again, one before all, to the end, and back
     frames = [(1, 10), (11, 20), (40, 45), (42, 50), (42, 50), (5, 9), (60, -1), (1, -1), (30, 31)]
-    with video.Reader(source) as reader:
+    with SegmentReader(source) as reader:
         for start, end in frames:
             span = {"start_s": Fraction(start - 1, 25), "end_s": None if end == -1 else Fraction(end, 25)}
-            got = video.encode(source, tmp_path / "clip.mp4", **span, **FAST, reader=reader)
-            alone = video.encode(source, tmp_path / "alone.mp4", **span, **FAST)
+            got = encode_segment(source, tmp_path / "clip.mp4", **span, **FAST, reader=reader)
+            alone = encode_segment(source, tmp_path / "alone.mp4", **span, **FAST)
             assert got == alone
             assert (tmp_path / "clip.mp4").read_bytes() == (tmp_path / "alone.mp4").read_bytes()
             assert frame_numbers(tmp_path / "clip.mp4") == expected(source, **span)
@@ -90,36 +97,23 @@ def test_segments_cut_with_one_reader_are_those_cut_alone(tmp_path, monkeypatch,
 
 def test_a_reader_survives_a_damaged_segment(tmp_path):
     source = write_raw(tmp_path / "raw.mp4", damage="bytes", duration_s=8)
-    with video.Reader(source) as reader:
-        video.encode(source, tmp_path / "clip.mp4", end_s=Fraction(1), **FAST, reader=reader)
+    with SegmentReader(source) as reader:
+        encode_segment(source, tmp_path / "clip.mp4", end_s=Fraction(1), **FAST, reader=reader)
         with pytest.raises(VideoError):
-            video.encode(source, tmp_path / "clip.mp4", start_s=Fraction(3), **FAST, reader=reader)
-        video.encode(source, tmp_path / "clip.mp4", end_s=Fraction(1), **FAST, reader=reader)
+            encode_segment(source, tmp_path / "clip.mp4", start_s=Fraction(3), **FAST, reader=reader)
+        encode_segment(source, tmp_path / "clip.mp4", end_s=Fraction(1), **FAST, reader=reader)
     assert frame_numbers(tmp_path / "clip.mp4") == list(range(25))
 
 
-def test_a_whole_plain_video_is_copied_bit_by_bit_with_its_times(tmp_path):
-    source = write_raw(tmp_path / "raw.mkv", fps=None)
-    timeline = video.copy(source, tmp_path / "clip.mp4")
-    assert frame_numbers(tmp_path / "clip.mp4") == list(range(len(read_times(source))))
-    assert video.decode(tmp_path / "clip.mp4").timeline.times == timeline.times == tuple(read_times(source))
-
-    def packets(path):
-        with av.open(str(path)) as container:
-            return [bytes(packet) for packet in container.demux(video=0) if packet.size]
-
-    assert packets(tmp_path / "clip.mp4") == packets(source)
-
-
 @pytest.mark.parametrize(("codec", "suffix"), [("aac", ".mp4"), ("libopus", ".mkv")])
-def test_sound_is_dropped_unless_it_is_asked_for(tmp_path, codec, suffix):
+def test_sound_is_kept_only_if_audio_is_true(tmp_path, codec, suffix):
     source = write_raw(tmp_path / f"raw{suffix}", audio=codec, duration_s=3)
     clip = tmp_path / "clip.mp4"
     for audio in (False, True):
-        video.copy(source, clip, audio=audio)
-        assert video.probe(clip).has_audio is audio
-        video.encode(source, clip, start_s=Fraction(1), end_s=Fraction(5, 2), audio=audio, **FAST)
-        assert video.probe(clip).has_audio is audio
+        copy_video(source, clip, audio=audio)
+        assert probe(clip).has_audio is audio
+        encode_segment(source, clip, start_s=Fraction(1), end_s=Fraction(5, 2), audio=audio, **FAST)
+        assert probe(clip).has_audio is audio
         assert frame_numbers(clip) == list(range(25, 63))
     with av.open(str(clip)) as container:
         assert container.streams.audio[0].codec_context.name == "aac"
@@ -128,14 +122,13 @@ def test_sound_is_dropped_unless_it_is_asked_for(tmp_path, codec, suffix):
 
 
 @pytest.mark.parametrize("form", ["h264 mkv", "turned by 90", "odd size"])
-def test_pictures_as_a_gpu_decodes_them_give_the_same_clip(tmp_path, monkeypatch, form):
+def test_nv12_pictures_of_a_hardware_decoder_give_the_same_clip(tmp_path, monkeypatch, form):
     suffix, options = FORMS[form]
     source = write_raw(tmp_path / f"raw{suffix}", **options)
     span = {"start_s": Fraction(1, 5), "end_s": Fraction(1)}
-    timeline = video.encode(source, tmp_path / "cpu.mp4", **span, **FAST)
-    decode = video._decode
-    monkeypatch.setattr(video, "_decode", lambda *args: map(as_nv12, decode(*args)))
-    assert video.encode(source, tmp_path / "gpu.mp4", **span, **FAST) == timeline
+    timeline = encode_segment(source, tmp_path / "cpu.mp4", **span, **FAST)
+    monkeypatch.setattr(segments, "decode_frames", lambda *args: map(as_nv12, decode_frames(*args)))
+    assert encode_segment(source, tmp_path / "gpu.mp4", **span, **FAST) == timeline
     assert (tmp_path / "gpu.mp4").read_bytes() == (tmp_path / "cpu.mp4").read_bytes()
 
 
@@ -144,26 +137,25 @@ def as_nv12(frame):
     return frame.reformat(format="nv12")
 
 
-def test_what_a_gpu_cannot_decode_is_left_to_the_cpu(tmp_path, monkeypatch):
+def test_software_decodes_where_a_hardware_decoder_fails(tmp_path, monkeypatch):
     source, asked = write_raw(tmp_path / "raw.mp4"), []
-    open_ = video._open
 
-    def no_gpu(path, *, on_gpu=False):
-        asked.append(on_gpu)
-        if on_gpu:
+    def no_gpu(path, *, hwaccel=None):
+        asked.append(hwaccel)
+        if hwaccel:
             raise VideoError("cannot be read: out of memory")
-        return open_(path)
+        return open_video(path)
 
-    monkeypatch.setattr(video, "_open", no_gpu)
-    encoder = dataclasses.replace(FAST["encoder"], hwaccel=True)
-    video.encode(source, tmp_path / "clip.mp4", end_s=Fraction(1), encoder=encoder)
-    assert asked == [True, False]
+    monkeypatch.setattr(segments, "open_video", no_gpu)
+    encoder = dataclasses.replace(FAST["encoder"], hwaccel="cuda")
+    encode_segment(source, tmp_path / "clip.mp4", end_s=Fraction(1), encoder=encoder)
+    assert asked == ["cuda", None]
     monkeypatch.undo()
     assert frame_numbers(tmp_path / "clip.mp4") == list(range(25))
 
 
 @pytest.mark.parametrize("pix_fmt", ["yuvj420p", "yuvj422p"])
-def test_full_range_pictures_become_plain_ones(tmp_path, pix_fmt):
+def test_full_range_pictures_are_converted_to_limited_range(tmp_path, pix_fmt):
     """Cameras and phones make them; a clip of yuvj420p would not be plain."""
     source = tmp_path / "raw.mp4"
     with av.open(str(source), "w") as container:
@@ -175,65 +167,36 @@ def test_full_range_pictures_become_plain_ones(tmp_path, pix_fmt):
         for value, plane in zip((250, 128, 128), frame.planes, strict=True):
             plane.update(bytes([value]) * plane.buffer_size)
         container.mux([*stream.encode(frame), *stream.encode(None)])
-    video.encode(source, tmp_path / "clip.mp4", **FAST)
-    assert video.probe(tmp_path / "clip.mp4").is_plain
+    encode_segment(source, tmp_path / "clip.mp4", **FAST)
+    assert probe(tmp_path / "clip.mp4").is_plain
     with av.open(str(tmp_path / "clip.mp4")) as container:
         (frame,) = container.decode(video=0)
         assert frame.to_ndarray()[0, 0] == pytest.approx(16 + 250 * 219 / 255, abs=2)
 
 
-def test_which_videos_can_be_copied(tmp_path):
-    for form, plain in (
-        ("h264 mkv", True),
-        ("vp9 webm", False),
-        ("odd size", False),
-        ("turned by 90", False),
-    ):
-        suffix, options = FORMS[form]
-        assert video.probe(write_raw(tmp_path / f"raw{suffix}", **options)).is_plain is plain, form
-
-
-def test_upright_size_swaps_with_a_quarter_turn(tmp_path):
-    info = video.probe(write_raw(tmp_path / "raw.mp4", rotation=90, size=(144, 108)))
-    assert (info.width, info.height) == (108, 144)
-    assert info.upright_size == (144, 108)
-
-
-def test_damage_is_an_error_although_a_player_would_conceal_it(tmp_path):
+def test_damage_that_players_conceal_is_an_error(tmp_path):
     source = write_raw(tmp_path / "raw.mp4", damage="bytes", duration_s=4)
     for read in (
-        lambda: video.decode(source),
-        lambda: video.encode(source, tmp_path / "clip.mp4", **FAST),
+        lambda: decode_file(source),
+        lambda: encode_segment(source, tmp_path / "clip.mp4", **FAST),
     ):
         with pytest.raises(VideoError, match=r"cannot be decoded|damaged"):
             read()
 
 
-def test_a_good_span_of_a_damaged_file_can_still_be_cut(tmp_path):
+def test_an_intact_segment_of_a_damaged_file_is_cut(tmp_path):
     source = write_raw(tmp_path / "raw.mp4", damage="bytes", duration_s=8)
-    video.encode(source, tmp_path / "clip.mp4", end_s=Fraction(1), **FAST)
+    encode_segment(source, tmp_path / "clip.mp4", end_s=Fraction(1), **FAST)
     assert frame_numbers(tmp_path / "clip.mp4") == list(range(25))
 
 
-@pytest.mark.parametrize("content", [b"", b"<html>404</html>", b"\0" * 5000])
-def test_what_is_no_video_is_an_error_in_words(tmp_path, content):
-    (tmp_path / "raw.mp4").write_bytes(content)
-    with pytest.raises(VideoError, match=r"cannot be read|holds no"):
-        video.probe(tmp_path / "raw.mp4")
-
-
-def test_a_download_that_broke_off_is_an_error(tmp_path):
-    with pytest.raises(VideoError, match="cannot be read"):
-        video.probe(write_raw(tmp_path / "raw.mp4", damage="cut off"))
-
-
-def test_a_segment_after_the_end_says_both_times(tmp_path):
+def test_the_error_for_a_segment_after_the_end_has_both_times(tmp_path):
     source = write_raw(tmp_path / "raw.mp4")
     with pytest.raises(VideoError, match=r"ends at 2\.000 s, but the segment starts at 4\.000 s"):
-        video.encode(source, tmp_path / "clip.mp4", start_s=Fraction(4), end_s=Fraction(5), **FAST)
+        encode_segment(source, tmp_path / "clip.mp4", start_s=Fraction(4), end_s=Fraction(5), **FAST)
 
 
-def test_a_span_between_two_frames_is_an_error_not_an_empty_clip(tmp_path):
+def test_a_segment_between_two_frames_is_an_error(tmp_path):
     source = write_raw(tmp_path / "raw.mp4", fps=Fraction(10))
     with pytest.raises(VideoError, match="shows no new frame"):
-        video.encode(source, tmp_path / "c.mp4", start_s=Fraction(1, 50), end_s=Fraction(2, 50), **FAST)
+        encode_segment(source, tmp_path / "c.mp4", start_s=Fraction(1, 50), end_s=Fraction(2, 50), **FAST)

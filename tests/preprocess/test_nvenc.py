@@ -1,13 +1,16 @@
+"""NVENC: waiting for a free session, pictures that are too small for it, and its settings."""
+
 import av
 import av.logging
 import pytest
 
-from asl.codecs import encoders
-from asl.codecs.encoders import EncoderError, nvenc, open_encoder, x264
+from asl.codecs.encoder import x264
+from asl.codecs.video_file import VideoError
 from asl.config import TrimConfig
 from asl.preprocess.clips import backend
-from asl.preprocess.clips.backend import workers_for
-from asl.preprocess.gpu.choice import encoder_for
+from asl.preprocess.clips.backend import encoder_for, workers_for
+from asl.preprocess.gpu import nvenc as nvenc_module
+from asl.preprocess.gpu.nvenc import nvenc
 
 BUSY = "OpenEncodeSessionEx failed: out of memory (10): (no details)"
 TOO_MANY = "OpenEncodeSessionEx failed: incompatible client key (21): (no details)"
@@ -15,7 +18,7 @@ NO_ENCODER = "OpenEncodeSessionEx failed: unsupported device (2): (no details)"
 
 
 class Context:
-    """A codec context that says what FFmpeg would and opens once these failures are used up."""
+    """A codec context that logs FFmpeg's messages and opens once these failures are used up."""
 
     def __init__(self, *failures):
         self.failures, self.opened, self.tried = list(failures), False, 0
@@ -30,53 +33,65 @@ class Context:
 
 @pytest.fixture(autouse=True)
 def no_pause(monkeypatch):
-    monkeypatch.setattr(encoders, "_FIRST_PAUSE_S", 0.001)
+    monkeypatch.setattr(nvenc_module, "_FIRST_PAUSE_S", 0.001)
 
 
 @pytest.mark.parametrize("failures", [(BUSY, BUSY), (TOO_MANY, TOO_MANY)])
-def test_a_session_that_is_taken_is_waited_for(failures):
+def test_opening_waits_while_all_sessions_are_taken(failures):
     context = Context(*failures)
-    open_encoder(context, nvenc(cq=23, patience_s=60))
+    nvenc(cq=23, session_timeout_s=60).open(context)
     assert (context.opened, context.tried) == (True, 3)
 
 
-def test_patience_ends_with_the_way_out():
+def test_after_the_timeout_the_error_names_the_keys_to_change():
     context = Context(*[BUSY] * 1000)
-    with pytest.raises(EncoderError, match=r"no free session .* 0\.02 s.*trim\.workers") as raised:
-        open_encoder(context, nvenc(cq=23, patience_s=0.02))
+    with pytest.raises(VideoError, match=r"no free session .* 0\.02 s.*trim\.workers") as raised:
+        nvenc(cq=23, session_timeout_s=0.02).open(context)
     assert raised.value.reason == "encoder"
     assert 1 < context.tried < 1000
 
 
-def test_another_failure_is_told_at_once_in_ffmpegs_words():
+def test_any_other_failure_is_raised_at_once_with_ffmpegs_message():
     context = Context(NO_ENCODER, BUSY)
-    with pytest.raises(EncoderError, match=r"cannot be encoded with h264_nvenc: .*unsupported device"):
-        open_encoder(context, nvenc(cq=23, patience_s=60))
+    with pytest.raises(
+        VideoError, match=r"cannot be encoded with h264_nvenc: .*unsupported device"
+    ) as raised:
+        nvenc(cq=23, session_timeout_s=60).open(context)
+    assert raised.value.reason == "encoder"
     assert context.tried == 1
 
 
 def test_the_log_level_is_left_as_it_was():
     before = av.logging.get_level(), av.logging.get_skip_repeated()
-    open_encoder(Context(BUSY), nvenc(cq=23, patience_s=60))
+    nvenc(cq=23, session_timeout_s=60).open(Context(BUSY))
     assert (av.logging.get_level(), av.logging.get_skip_repeated()) == before
 
 
 def test_settings_become_ffmpegs_options():
     trim = TrimConfig(crf=18, preset="fast", cq=30, timeout_s=100)
     assert encoder_for("cpu", trim) == x264(crf=18, preset="fast")
-    assert dict(x264(crf=18, preset="fast").options) == {"preset": "fast", "crf": "18"}
     encoder = encoder_for("nvenc", trim)
-    assert (encoder.name, encoder.hwaccel) == ("h264_nvenc", True)
+    assert (encoder.name, encoder.hwaccel) == ("h264_nvenc", "cuda")
     assert (encoder.options["rc"], encoder.options["cq"], encoder.options["bf"]) == ("vbr", "30", "0")
-    assert 0 < encoder.patience_s < 100
+    assert 0 < encoder.session_timeout_s < 100
 
 
-def test_pictures_too_small_for_the_gpu_are_encoded_on_the_cpu():
+def test_pictures_below_the_minimum_size_are_encoded_on_the_cpu():
     encoder = encoder_for("nvenc", TrimConfig())
     assert encoder.for_size(320, 240) is encoder
     assert encoder.for_size(144, 108) == encoder.for_size(320, 48) == encoder_for("cpu", TrimConfig())
-    on_cpu = encoder_for("cpu", TrimConfig())
-    assert on_cpu.for_size(16, 16) is on_cpu
+    alone = nvenc(cq=23, session_timeout_s=0)
+    assert alone.for_size(16, 16) is alone
+
+
+def test_the_proof_log_stores_both_encoders_and_no_timeout():
+    on_cpu = x264(crf=20, preset="fast")
+    assert nvenc(cq=23, session_timeout_s=9, small_picture_encoder=on_cpu).as_dict() == {
+        "name": "h264_nvenc",
+        "options": {"preset": "p4", "rc": "vbr", "cq": "23", "bf": "0"},
+        "small": {"name": "libx264", "options": {"preset": "fast", "crf": "20"}, "small": None},
+    }
+    assert nvenc(cq=23, session_timeout_s=9).as_dict()["small"] is None
 
 
 @pytest.mark.parametrize(("cores", "workers"), [(2, 2), (8, 8), (32, 8)])
