@@ -26,6 +26,7 @@ from asl.datasets.instance import Instance
 from asl.datasets.wlasl import segment_span
 from asl.preprocess.audit import fingerprint
 from asl.preprocess.audit.audit import audit
+from asl.preprocess.audit.pairs import find_pairs
 from asl.preprocess.sources.matching import Evidence, Match, claims, match, url_name_errors
 from asl.preprocess.sources.raw_files import RawVideo
 
@@ -102,7 +103,7 @@ def run(instances_count: int, files_count: int) -> dict[str, float]:
         for clip in clips
     }
     audited = time.perf_counter()
-    audit(instances, clips, prints, min_per_class=5)
+    audit(instances, clips, find_pairs(instances, prints), min_per_class=5)
     return {
         "instances": len(instances),
         "files": len(files),

@@ -20,13 +20,17 @@ from asl.config import PreprocessConfig
 from asl.contract.frame_store import check_space
 from asl.contract.label_map import read_or_write_label_map
 from asl.contract.manifest import SPLITS, Clip, write_manifest
+from asl.contract.paths import Paths
 from asl.data.split import signer_folds
 from asl.datasets.instance import Metadata
 from asl.datasets.wlasl import find_lengths, load_lengths, load_metadata
 from asl.errors import UserError
 from asl.files import atomic_write_text
-from asl.preprocess.audit.audit import Audit, audit, flagged, leaking_train_clips
-from asl.preprocess.audit.problems import FAILURES, find_problems, write_problems
+from asl.preprocess.audit.audit import Audit, audit
+from asl.preprocess.audit.manifest_columns import leaking_train_clips, with_flags_and_copies
+from asl.preprocess.audit.missing_clips import find_missing_clips, write_missing_clips
+from asl.preprocess.audit.pairs import find_pairs
+from asl.preprocess.audit.statistics import compute_statistics
 from asl.preprocess.clips.backend import Choice, decide, encoder_for, workers_for
 from asl.preprocess.clips.cutting import CutResults, clip_path, cut_all, only_run, plan_cuts
 from asl.preprocess.clips.decord_probe import probe_with_decord
@@ -35,9 +39,10 @@ from asl.preprocess.clips.proof_log import ProofLog
 from asl.preprocess.clips.trim import Cut
 from asl.preprocess.gpu.capabilities import Capabilities
 from asl.preprocess.gpu.frame_jobs import Gpu, start_gpu
-from asl.preprocess.report import summary
-from asl.preprocess.report.page import write_report
-from asl.preprocess.report.pictures import Pictures, take_pictures
+from asl.preprocess.report.html.page import write_page
+from asl.preprocess.report.html.thumbnails import ShownClips, collect_shown_clips
+from asl.preprocess.report.summary import summarize
+from asl.preprocess.report.terminal import print_summary
 from asl.preprocess.run_result import RunResult
 from asl.preprocess.sources.matching import (
     Evidence,
@@ -107,7 +112,8 @@ def _preprocess(
         probe = _Probe(config, clips, workers)
         clips, found, dropped = _audit(config, resplit, clips, sources.matches, outcome)
         clock.stop("auditing")
-        findings = RunResult(
+        missing = find_missing_clips(resplit, sources.matches, outcome.failures, dropped)
+        result = RunResult(
             config=config,
             choice=choice,
             capabilities=capabilities,
@@ -115,21 +121,29 @@ def _preprocess(
             raw_files=sources.files,
             raw_videos=sources.raw_videos,
             matches=sources.matches,
-            outcome=outcome,
+            cut_results=outcome,
             clips=clips,
-            problems=find_problems(resplit, sources.matches, outcome.failures, dropped),
+            missing=missing,
             audit=found,
+            statistics=compute_statistics(
+                metadata=resplit,
+                matches=sources.matches,
+                clips=clips,
+                missing=missing,
+                proofs=outcome.proofs,
+                raw_videos=sources.raw_videos,
+            ),
             url_name_errors=sources.url_name_errors,
             stale=stale,
             started=started,
             seconds=clock.seconds,
         )
-        pictures = take_pictures(findings, workers)
+        paths = Paths(**dataclasses.asdict(config.paths))
+        shown = collect_shown_clips(result, paths, workers)
         clock.stop("pictures")
-        told = summary.summarise(findings)
-        written = _write(findings, told, pictures)
+        written = _write(result, paths, shown)
 
-    summary.show(told, console)
+    print_summary(result, console)
     probe.show(console)
     console.print()
     for name, path in written.items():
@@ -139,7 +153,7 @@ def _preprocess(
             f"not one clip came out of {len(metadata.instances)} instances and {len(sources.files)} files in "
             f"{config.paths.raw_dir}. {written['errors']} says for each what to do"
         )
-    failed = sum(problem.stage in FAILURES for problem in findings.problems)
+    failed = result.statistics.failures
     if failed and config.strict:
         console.print(f"strict=true: {failed} rows were refused or failed, see {written['errors']}")
         sys.exit(1)
@@ -260,30 +274,17 @@ def _audit(
     clips: Sequence[Clip],
     matches: Mapping[str, Match | Unmatched],
     outcome: CutResults,
-) -> tuple[list[Clip], Audit, dict[str, str]]:
-    """The clips that stay, flagged; what was found; and what was dropped, with the reason."""
-    instances = metadata.instances
-    prints = {clip.video_id: (outcome.proofs[clip.video_id].fingerprint, clip.duration_s) for clip in clips}
-
-    def look(clips: Sequence[Clip]) -> Audit:
-        return audit(instances, clips, prints, min_per_class=config.audit.min_per_class)
-
-    found = look(clips)
-    dropped: dict[str, str] = {}
-    if config.audit.leakage == "drop_train":
-        for video_id in leaking_train_clips(found.pairs, clips):
-            copies = sorted(
-                ({pair.first, pair.second} - {video_id}).pop()
-                for pair in found.pairs
-                if pair.is_leakage and video_id in (pair.first, pair.second)
-            )
-            dropped[video_id] = (
-                f"is the same video as {', '.join(copies)} of val or test (audit.leakage=drop_train)"
-            )
-        clips = [clip for clip in clips if clip.video_id not in dropped]
-        found = dataclasses.replace(look(clips), pairs=found.pairs, dropped=tuple(dropped))
+) -> tuple[list[Clip], Audit, dict[str, list[str]]]:
+    """The clips that stay, with flags and copies; the audit; and the copies of each dropped clip."""
+    fingerprints = {
+        clip.video_id: (outcome.proofs[clip.video_id].fingerprint, clip.duration_s) for clip in clips
+    }
+    pairs = find_pairs(metadata.instances, fingerprints)
+    dropped = leaking_train_clips(pairs, clips) if config.audit.leakage == "drop_train" else {}
+    clips = [clip for clip in clips if clip.video_id not in dropped]
     suspects = [video_id for video_id, one in matches.items() if isinstance(one, Match) and one.doubt]
-    return flagged(clips, found.pairs, suspects), found, dropped
+    found = audit(metadata.instances, clips, pairs, min_per_class=config.audit.min_per_class, dropped=dropped)
+    return with_flags_and_copies(clips, pairs, suspects), found, dropped
 
 
 def _relative(path: Path, folder: Path) -> str:
@@ -306,22 +307,21 @@ def _stale(videos_dir: Path, owned: Iterable[Path]) -> list[str]:
 # ---------------------------------------------------------------- telling
 
 
-def _write(findings: RunResult, told: summary.Summary, pictures: Pictures) -> dict[str, Path]:
-    """Every file of the run; the manifest last, so that where it is new the others are."""
-    folder = Path(findings.config.paths.metadata_dir)
-    paths = {
-        "errors": folder / "preprocess_errors.csv",
-        "audit": folder / "audit.json",
-        "summary": folder / "preprocess_summary.json",
-        "report": folder / "report.html",
-        "manifest": folder / f"{findings.config.dataset.name}_manifest.csv",
+def _write(result: RunResult, paths: Paths, shown: ShownClips) -> dict[str, Path]:
+    """Write every file of the run. The manifest is last: if it is new, the others are."""
+    written = {
+        "errors": paths.errors,
+        "audit": paths.audit,
+        "summary": paths.summary,
+        "report": paths.report,
+        "manifest": paths.manifest(result.config.dataset.name),
     }
-    write_problems(paths["errors"], findings.problems)
-    atomic_write_text(paths["audit"], json.dumps(findings.audit.as_dict(), indent=1, ensure_ascii=False))
-    atomic_write_text(paths["summary"], json.dumps(told, indent=1, ensure_ascii=False))
-    write_report(paths["report"], findings, pictures)
-    write_manifest(paths["manifest"], findings.clips)
-    return paths
+    write_missing_clips(paths.errors, result.missing)
+    atomic_write_text(paths.audit, json.dumps(result.audit.as_dict(), indent=1, ensure_ascii=False))
+    atomic_write_text(paths.summary, json.dumps(summarize(result), indent=1, ensure_ascii=False))
+    write_page(paths.report, result, shown)
+    write_manifest(paths.manifest(result.config.dataset.name), result.clips)
+    return written
 
 
 class _Probe:
