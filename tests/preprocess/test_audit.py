@@ -12,16 +12,10 @@ from asl.data.split import signer_folds
 from asl.datasets.instance import Instance, MetadataError
 from asl.datasets.wlasl import segment_span
 from asl.preprocess.audit import fingerprint
-from asl.preprocess.audit.audit import (
-    audit,
-    flagged,
-    leaking_train_clips,
-    make_pair,
-    missing_glosses,
-    shared_segments,
-    signer_overlap,
-    small_classes,
-)
+from asl.preprocess.audit.audit import audit, missing_glosses, signer_overlap, small_classes
+from asl.preprocess.audit.manifest_columns import leaking_train_clips, with_flags_and_copies
+from asl.preprocess.audit.pairs import find_pairs, make_pair, shared_segments
+from asl.preprocess.audit.same_content import same_content
 
 GLOSSES = ("book", "drink", "go", "help")
 URL = "http://a.example/x.mp4"
@@ -125,9 +119,31 @@ def test_only_pairs_of_two_clips_are_flagged_and_only_train_copies_leak():
         make_pair("same segment", of["train003"], absent),
         make_pair("same content", of["val004"], of["test002"]),
     ]
-    assert leaking_train_clips(pairs, clips) == ["train001"]
-    flags = {clip.video_id: clip.flags for clip in flagged(clips, pairs, ["train003"])}
+    assert leaking_train_clips(pairs, clips) == {"train001": ["test002"]}
+    flags = {clip.video_id: clip.flags for clip in with_flags_and_copies(clips, pairs, ["train003"])}
     assert flags == {"train001": "leakage", "test002": "leakage", "train003": "suspect", "val004": "leakage"}
+
+
+def test_copies_are_the_other_clips_of_all_pairs_in_the_manifest():
+    clips = [
+        make_clip("train", 0, 1),
+        make_clip("train", 0, 2),
+        make_clip("test", 0, 3),
+        make_clip("val", 0, 4),
+    ]
+    of = {clip.video_id: instance(clip.video_id, split=clip.split) for clip in clips}
+    pairs = [
+        make_pair("same segment", of["train001"], of["train002"]),
+        make_pair("overlapping segments", of["train001"], of["test003"]),
+        make_pair("same content", of["train002"], instance("absent", split="test")),
+    ]
+    copies = {clip.video_id: clip.copies for clip in with_flags_and_copies(clips, pairs, ["val004"])}
+    assert copies == {
+        "train001": "test003 train002",
+        "train002": "train001",
+        "test003": "train001",
+        "val004": "",
+    }
 
 
 # ---------------------------------------------------------------- content
@@ -172,7 +188,7 @@ def signed(demo_dir, tmp_path_factory):
 
 
 def test_the_same_content_is_found_under_another_name_and_size_and_nothing_else(signed):
-    found = {(pair.first, pair.second) for pair in fingerprint.same_content(signed)}
+    found = {(pair.first, pair.second) for pair in same_content(signed)}
     names = {name.rsplit(" ", 1)[0] for name in signed}
     assert found == {(f"{name} large", f"{name} small") for name in names}
 
@@ -182,17 +198,15 @@ def test_two_clips_without_movement_are_not_called_the_same():
     wall = np.random.default_rng(0).integers(50, 200, (fingerprint.SIDE, fingerprint.SIDE))
     noise = np.random.default_rng(1).integers(0, 2, (fingerprint.FRAMES, fingerprint.SIDE, fingerprint.SIDE))
     still = {name: (fingerprint.to_text((wall + noise).astype(np.uint8)), 2.0) for name in "ab"}
-    assert list(fingerprint.same_content(still)) == []
+    assert list(same_content(still)) == []
     moving = {name: (fingerprint.to_text((wall + 20 * noise).astype(np.uint8)), 2.0) for name in "ab"}
-    assert len(list(fingerprint.same_content(moving))) == 1
+    assert len(list(same_content(moving))) == 1
 
 
 def test_other_lengths_are_other_contents(signed):
     name, (text, duration_s) = next(iter(signed.items()))
-    assert list(fingerprint.same_content({name: (text, duration_s), "x": (text, duration_s + 0.2)})) == []
-    assert (
-        len(list(fingerprint.same_content({name: (text, duration_s), "x": (text, duration_s + 0.05)}))) == 1
-    )
+    assert list(same_content({name: (text, duration_s), "x": (text, duration_s + 0.2)})) == []
+    assert len(list(same_content({name: (text, duration_s), "x": (text, duration_s + 0.05)}))) == 1
 
 
 def test_a_fingerprint_survives_as_text(signed):
@@ -218,8 +232,9 @@ def test_content_pairs_are_added_to_those_of_the_metadata(signed):
         instance(large, "http://a.example/1.mp4"),
         instance(small, "http://b.example/2.mp4", split="test"),
     ]
-    found = audit(instances, [], {name: signed[name] for name in (large, small)}, min_per_class=1)
-    (pair,) = found.pairs
+    pairs = find_pairs(instances, {name: signed[name] for name in (large, small)})
+    (pair,) = pairs
+    found = audit(instances, [], pairs, min_per_class=1)
     assert (pair.kind, pair.is_leakage) == ("same content", True)
     assert found.counts()["same content"] == {"pairs": 1, "across_splits": 1, "two_glosses": 0}
     same_url = [instance(large), instance(small)]

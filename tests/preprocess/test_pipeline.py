@@ -194,6 +194,8 @@ def test_the_manifest_says_how_each_source_is_known_and_what_the_audit_found(don
     for pair in leaking:
         assert "leakage" in clips[pair["first"]].flags
         assert "leakage" in clips[pair["second"]].flags
+        assert pair["first"] in clips[pair["second"]].copies.split()
+        assert pair["second"] in clips[pair["first"]].copies.split()
     assert any("conflict" in clip.flags for clip in clips.values())
 
 

@@ -12,11 +12,11 @@ import shutil
 from dataclasses import dataclass, field
 
 import pytest
-from made_findings import instance, make_findings, pictures_of, write_clips
+from made_run_result import instance, make_run_result, shown_clips_of, write_clips
 from playwright.sync_api import sync_playwright
 
 from asl.contract.manifest import SPLITS
-from asl.preprocess.report.page import write_report
+from asl.preprocess.report.html.page import write_page
 
 BROWSERS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
 ARGUMENTS = (
@@ -64,7 +64,7 @@ def report(tmp_path_factory):
         for i in range(120)
     ]
     pairs = [("same content", f"{i:05}", f"{i + 13:05}") for i in range(40, 52)]
-    findings = make_findings(
+    result = make_run_result(
         folder,
         instances,
         missing=[f"{i:05}" for i in range(40)],
@@ -73,9 +73,9 @@ def report(tmp_path_factory):
         seconds_of={f"{i:05}": 1 + i / 40 for i in range(120)},
         stale=[HOSTILE],
     )
-    write_clips(findings)
+    write_clips(result)
     path = folder / "metadata" / "report.html"
-    write_report(path, findings, pictures_of(findings))
+    write_page(path, result, shown_clips_of(result))
     return path
 
 
@@ -130,7 +130,7 @@ def test_it_opens_without_complaint_and_asks_for_nothing(open_report, report):
     assert page.locator("img").count() > 80
     assert opened.said == []
     assert [url for url in opened.asked_for if not url.startswith("data:")] == [report.as_uri()]
-    assert page.title() == "made: what preprocessing found"
+    assert page.title() == "made: preprocessing report"
 
 
 def test_hostile_names_are_shown_as_what_they_are(open_report):
@@ -139,16 +139,16 @@ def test_hostile_names_are_shown_as_what_they_are(open_report):
     page.locator('[data-table="classes"] input').fill("onerror")
     assert column(page, "classes", "Gloss") == [HOSTILE.replace("/", "\u2215")]
     assert page.locator('[src="x"]').count() == 0
-    assert page.title() == "made: what preprocessing found"
+    assert page.title() == "made: preprocessing report"
     assert opened.said == []
 
 
 def test_only_web_addresses_become_links(open_report):
     page = open_report().page
-    links = [link.get_attribute("href") for link in page.locator('[data-table="problems"] td a').all()]
+    links = [link.get_attribute("href") for link in page.locator('[data-table="missing"] td a').all()]
     assert len(links) == 13  # of the 15 rows of a page
     assert all(link.startswith("https://x.example/") for link in links)
-    assert column(page, "problems", "URL")[:2] == ["javascript:document.title='broken'", "ftp://x.example/"]
+    assert column(page, "missing", "URL")[:2] == ["javascript:document.title='broken'", "ftp://x.example/"]
 
 
 def test_a_click_sorts_numbers_and_another_click_turns_them_round(open_report):
@@ -172,35 +172,35 @@ def test_a_click_sorts_words_and_another_click_turns_them_round(open_report):
 
 def test_sorting_reaches_the_rows_that_are_not_on_display(open_report):
     page = open_report().page
-    assert column(page, "problems", "Instance")[0] == "00000"
-    click(page, "problems", "Instance")
-    click(page, "problems", "Instance")
-    assert column(page, "problems", "Instance")[0] == "00039"
-    page.locator('[data-table="problems"]').get_by_role("button", name="Next").click()
-    assert column(page, "problems", "Instance")[0] == "00024"
+    assert column(page, "missing", "Instance")[0] == "00000"
+    click(page, "missing", "Instance")
+    click(page, "missing", "Instance")
+    assert column(page, "missing", "Instance")[0] == "00039"
+    page.locator('[data-table="missing"]').get_by_role("button", name="Next").click()
+    assert column(page, "missing", "Instance")[0] == "00024"
 
 
 def test_typing_into_the_filter_leaves_the_rows_that_have_it_and_clearing_brings_all_back(open_report):
     page = open_report().page
-    place = page.locator('[data-table="problems"]')
-    before = column(page, "problems", "Instance")
+    place = page.locator('[data-table="missing"]')
+    before = column(page, "missing", "Instance")
     place.get_by_label("Filter").fill("GLOSS 10 val")
-    assert column(page, "problems", "Instance") == ["00022"]
+    assert column(page, "missing", "Instance") == ["00022"]
     assert place.locator(".count").inner_text() == "1 of 40 rows"
     place.get_by_label("Filter").fill("nothing has this")
     assert "No row" in place.locator("tbody").inner_text()
     place.get_by_label("Filter").fill("")
-    assert column(page, "problems", "Instance") == before
+    assert column(page, "missing", "Instance") == before
     assert place.locator(".count").inner_text() == "40 rows"
 
 
 def test_a_menu_filters_by_one_value(open_report):
     page = open_report().page
-    place = page.locator('[data-table="problems"]')
+    place = page.locator('[data-table="missing"]')
     place.get_by_label("Split").select_option("test")
-    assert set(column(page, "problems", "Split")) == {"test"}
+    assert set(column(page, "missing", "Split")) == {"test"}
     place.get_by_label("Split").select_option("all")
-    assert len(set(column(page, "problems", "Split"))) > 1
+    assert len(set(column(page, "missing", "Split"))) > 1
 
 
 def test_the_contact_sheet_can_be_browsed(open_report):
@@ -241,7 +241,7 @@ def test_on_a_phone_only_tables_scroll_sideways(open_report, width):
         "[...document.querySelectorAll('main *')].every((one) => one.closest('.scroll') || "
         "one.getBoundingClientRect().right <= innerWidth + 1)"
     )
-    wide = page.locator('[data-table="problems"] .scroll')
+    wide = page.locator('[data-table="missing"] .scroll')
     assert (width > 700) or wide.evaluate("(box) => box.scrollWidth > box.clientWidth")
 
 

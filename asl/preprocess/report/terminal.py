@@ -10,11 +10,9 @@ from asl.messages import first_few
 from asl.preprocess.audit.audit import Audit
 from asl.preprocess.audit.statistics import Coverage, Statistics
 from asl.preprocess.clips.frames import FramesOutcome
+from asl.preprocess.report.summary import LISTED_GLOSSES
 from asl.preprocess.run_result import RunResult
 from asl.preprocess.sources.matching import UrlNameErrors
-
-#: Glosses listed as the most and the least frequent ones.
-LISTED_GLOSSES = 10
 
 #: Stale files that are named.
 LISTED_STALE = 3

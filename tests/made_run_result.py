@@ -1,4 +1,4 @@
-"""RunResult made by hand: a run that never was, with as many instances and as odd names as a test wants."""
+"""Results of runs that were never run, with any instances that a test needs."""
 
 from __future__ import annotations
 
@@ -11,14 +11,17 @@ from clips import write_clip
 
 from asl.config import DatasetConfig, PathsConfig, PreprocessConfig, TrimConfig
 from asl.contract.manifest import Clip
+from asl.contract.paths import Paths
 from asl.datasets.instance import Instance, Metadata
-from asl.preprocess.audit.audit import Audit, Kind, Pair, audit, make_pair
-from asl.preprocess.audit.problems import find_problems
+from asl.preprocess.audit.audit import audit
+from asl.preprocess.audit.missing_clips import find_missing_clips
+from asl.preprocess.audit.pairs import Kind, make_pair
+from asl.preprocess.audit.statistics import compute_statistics
 from asl.preprocess.clips.backend import Choice
 from asl.preprocess.clips.cutting import CutResults
 from asl.preprocess.clips.frames import FramesOutcome
 from asl.preprocess.clips.trim import Proof
-from asl.preprocess.report.pictures import Pictures, take_pictures
+from asl.preprocess.report.html.thumbnails import ShownClips, collect_shown_clips
 from asl.preprocess.run_result import RunResult
 from asl.preprocess.sources.matching import Match, Unmatched, UrlNameErrors
 from asl.preprocess.sources.raw_files import RawVideo
@@ -33,27 +36,27 @@ def instance(video_id: str, gloss: str = "book", split: str = "train", **more: A
     return Instance(video_id=video_id, gloss=gloss, split=split, **fields)
 
 
-def make_findings(
+def make_run_result(
     folder: Path,
     instances: Sequence[Instance],
     *,
     missing: Sequence[str] = (),
     doubts: dict[str, str] | None = None,
     pairs: Sequence[tuple[Kind, str, str]] = (),
-    dropped: dict[str, str] | None = None,
+    dropped: dict[str, list[str]] | None = None,
     seconds_of: dict[str, float] | None = None,
     **more: Any,
 ) -> RunResult:
-    """What a run would have found of these instances; no file is read or written.
+    """The result of a run with these instances; no file is read or written.
 
     Args:
         folder: the data folder.
         instances: all of them; each has a clip unless it is missing or dropped.
         missing: video_ids without a source.
-        doubts: what speaks against a source, by video_id.
-        pairs: that the audit is to have found.
-        dropped: why the audit took a clip out, by video_id.
-        seconds_of: durations by video_id, otherwise 2 s.
+        doubts: evidence against a match, by video_id.
+        pairs: (kind, video_id, video_id) that the audit found.
+        dropped: clips that the audit dropped, by video_id, and their copies in val and test.
+        seconds_of: durations by video_id; 2 s for the others.
         more: other fields of :class:`RunResult`.
     """
     doubts, dropped, seconds_of = doubts or {}, dropped or {}, seconds_of or {}
@@ -73,10 +76,8 @@ def make_findings(
         for one in instances
         if one.video_id in proofs and one.video_id not in dropped
     ]
-    found: list[Pair] = [make_pair(kind, by_id[first], by_id[second]) for kind, first, second in pairs]
-    audited: Audit = dataclasses.replace(
-        audit(instances, clips, {}, min_per_class=5), pairs=tuple(found), dropped=tuple(dropped)
-    )
+    found = [make_pair(kind, by_id[first], by_id[second]) for kind, first, second in pairs]
+    missing_clips = find_missing_clips(metadata, matches, {}, dropped)
     raw = {f"{video_id}.mp4": RawVideo(2.0, 320, 240, 29.97, "h264", "yuv420p") for video_id in proofs}
     return RunResult(
         **{
@@ -87,10 +88,18 @@ def make_findings(
             "raw_files": sorted(raw),
             "raw_videos": raw,
             "matches": matches,
-            "outcome": CutResults(proofs, {}, 0, FramesOutcome(host=len(proofs))),
+            "cut_results": CutResults(proofs, {}, 0, FramesOutcome(host=len(proofs))),
             "clips": clips,
-            "problems": find_problems(metadata, matches, {}, dropped),
-            "audit": audited,
+            "missing": missing_clips,
+            "audit": audit(instances, clips, found, min_per_class=5, dropped=dropped),
+            "statistics": compute_statistics(
+                metadata=metadata,
+                matches=matches,
+                clips=clips,
+                missing=missing_clips,
+                proofs=proofs,
+                raw_videos=raw,
+            ),
             "url_name_errors": UrlNameErrors(40, 20, 11, 7, 6),
             "stale": (),
             "started": "2026-01-02T03:04:05+00:00",
@@ -100,11 +109,11 @@ def make_findings(
     )
 
 
-def write_clips(findings: RunResult, grey: Sequence[int] = range(0, 90, 10)) -> None:
+def write_clips(result: RunResult, grey: Sequence[int] = range(0, 90, 10)) -> None:
     """Files for all clips of the manifest, evenly grey frame by frame."""
     assert len(grey) == NUM_FRAMES
-    for clip in findings.clips:
-        write_clip(Path(findings.config.paths.data_dir) / clip.path, grey=grey)
+    for clip in result.clips:
+        write_clip(Path(result.config.paths.data_dir) / clip.path, grey=grey)
 
 
 def _config(folder: Path) -> PreprocessConfig:
@@ -155,7 +164,12 @@ def _clip(one: Instance, label: int, duration_s: float) -> Clip:
     )
 
 
-def pictures_of(findings: RunResult) -> Pictures:
-    """The pictures of a run, taken by a worker of their own."""
+def paths_of(result: RunResult) -> Paths:
+    """The folders of a run."""
+    return Paths(**dataclasses.asdict(result.config.paths))
+
+
+def shown_clips_of(result: RunResult) -> ShownClips:
+    """The clips that the page shows, with thumbnails made in a worker of their own."""
     with Workers(1) as workers:
-        return take_pictures(findings, workers)
+        return collect_shown_clips(result, paths_of(result), workers)
