@@ -102,7 +102,7 @@ def test_classes_that_are_small_or_missing():
     assert missing_glosses(clips, glosses) == {"train": ["go"], "val": ["drink", "go"], "test": glosses}
 
 
-# ---------------------------------------------------------------- flags and what is taken out
+# ---------------------------------------------------------------- flags, copies and dropped clips
 
 
 def test_only_pairs_of_two_clips_are_flagged_and_only_train_copies_leak():
@@ -164,7 +164,7 @@ def shrink(source: Path, target: Path) -> Path:
     return target
 
 
-def taken(path: Path) -> tuple[str, float]:
+def fingerprint_of(path: Path) -> tuple[str, float]:
     count = len(video.decode(path).timeline.times)
     decoded = video.decode(path, keep=fingerprint.frames_to_keep(count), side=fingerprint.SIDE)
     return fingerprint.to_text(decoded.thumbnails), float(decoded.timeline.duration)
@@ -182,8 +182,8 @@ def signed(demo_dir, tmp_path_factory):
     )
     for raw in sources[:12]:
         path = demo_dir / "raw" / raw
-        prints[f"{raw} large"] = taken(path)
-        prints[f"{raw} small"] = taken(shrink(path, folder / "small.mp4"))
+        prints[f"{raw} large"] = fingerprint_of(path)
+        prints[f"{raw} small"] = fingerprint_of(shrink(path, folder / "small.mp4"))
     return prints
 
 
@@ -238,8 +238,8 @@ def test_content_pairs_are_added_to_those_of_the_metadata(signed):
     assert (pair.kind, pair.is_leakage) == ("same content", True)
     assert found.counts()["same content"] == {"pairs": 1, "across_splits": 1, "two_glosses": 0}
     same_url = [instance(large), instance(small)]
-    again = audit(same_url, [], {name: signed[name] for name in (large, small)}, min_per_class=1)
-    assert [pair.kind for pair in again.pairs] == ["same segment"]  # told once
+    again = find_pairs(same_url, {name: signed[name] for name in (large, small)})
+    assert [pair.kind for pair in again] == ["same segment"]  # listed once
 
 
 # ---------------------------------------------------------------- splits by signer
