@@ -1,30 +1,24 @@
-"""Raw videos and WLASL metadata in, proven clips and a manifest out: ``python preprocess.py``."""
+"""Raw videos and the metadata of a data set in, proven clips and a manifest out: ``python preprocess.py``."""
 
-import sys
+from pathlib import Path
 
 import hydra
 from omegaconf import DictConfig
 
-from asl import config
-from asl.config.setting import checked, readable_errors, readable_job_errors
+from asl.config.compose import register
+from asl.config.program import job, run_program
+from asl.preprocess.config import PreprocessConfig
 
-config.register()
+register(preprocess_schema=PreprocessConfig)
 
 
 @hydra.main(config_path="conf", config_name="preprocess", version_base="1.3")
 def main(cfg: DictConfig) -> None:
-    with readable_job_errors():
-        settings = checked(cfg, config.PreprocessConfig)
-        from asl.preprocess.pipeline import preprocess  # after the configuration was found right
+    with job(cfg, PreprocessConfig) as config:
+        from asl.preprocess.pipeline import preprocess  # imports codecs, after the configuration was checked
 
-        preprocess(settings)
+        preprocess(config)
 
 
 if __name__ == "__main__":
-    with readable_errors():
-        try:
-            main()
-        except KeyboardInterrupt:
-            told = "what is cut is kept, and the same command goes on from there (without overwrite=true)"
-            print(f"stopped; {told}", file=sys.stderr)
-            sys.exit(130)  # as a shell says it of SIGINT
+    run_program(main, name="preprocess", conf=Path(__file__).resolve().parent / "conf")

@@ -25,10 +25,11 @@ from asl.contract.manifest import Clip
 from asl.datasets.instance import Instance
 from asl.datasets.wlasl import segment_span
 from asl.preprocess.audit.audit import audit
+from asl.preprocess.audit.pairs import find_pairs
+from asl.preprocess.clips import fingerprint
 from asl.preprocess.sources.evidence import Evidence
 from asl.preprocess.sources.matching import Match, match
 from asl.preprocess.sources.names import claims
-from asl.preprocess.clips import fingerprint
 from asl.preprocess.sources.raw_files import RawVideo
 from asl.preprocess.sources.url_name_rule import url_name_errors
 
@@ -105,7 +106,7 @@ def run(instances_count: int, files_count: int) -> dict[str, float]:
         for clip in clips
     }
     audited = time.perf_counter()
-    audit(instances, clips, prints, min_per_class=5)
+    audit(instances, clips, find_pairs(instances, prints), min_per_class=5)
     return {
         "instances": len(instances),
         "files": len(files),

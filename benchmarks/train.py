@@ -34,17 +34,20 @@ from torch import Tensor, nn
 from torch.utils.data import DataLoader
 from torchvision.models.video import r2plus1d_18
 
-from asl import config as schemas
-from asl.config.setting import checked
+from asl.config.compose import checked, register
 from asl.contract.frame_store import FrameSpec, frames_path
+from asl.contract.label_map import label_map_path, read_or_write_label_map
 from asl.contract.manifest import Clip, read_manifest, write_manifest
+from asl.data.augmentation import Augmentation
 from asl.data.class_sampler import Draw
 from asl.data.clip_dataset import ClipDataset
+from asl.data.readers.decord import DecordReader
 from asl.data.sampling import Sampling
-from asl.data.transforms import Augmentation, augment, centre_crop
+from asl.data.transforms import augment, centre_crop
 from asl.machine import available_cores
 from asl.model.networks.padding import pad_planes
 from asl.model.networks.video_resnet import VideoResNet
+from asl.training.config import TrainConfig
 from asl.training.run import train
 from benchmarks.made_videos import RATES, SIZES, Video, row, write_videos
 
@@ -109,7 +112,9 @@ def multiply(data: Path, made: list[Clip], name: str, train_clips: int, val_clip
             frames_path(data / "frames", FrameSpec(), v) for v in (source.video_id, clip.video_id)
         )
         os.link(kept, target)
-    write_manifest(data / "metadata" / f"{name}_manifest.csv", clips)
+    manifest = data / "metadata" / f"{name}_manifest.csv"
+    write_manifest(manifest, clips)
+    read_or_write_label_map(label_map_path(manifest), [f"gloss{i:03d}" for i in range(GLOSSES)])
 
 
 # ---------------------------------------------------------------- the real path
@@ -177,13 +182,13 @@ class Watch(pl.Callback):
 
 def run_train(data: Path, name: str, scale: Scale, *overrides: str) -> dict[str, Any]:
     """``train.py`` in this process."""
-    schemas.register()
+    register(train_schema=TrainConfig)
     keys = [f"paths.data_dir={data}", f"dataset.name={name}", "model.weights=null"]
     keys += [f"paths.checkpoint_dir={data}/checkpoints/{len(list(data.glob('checkpoints/*')))}"]
     keys += [f"data.batch_size={scale.batch}", f"model.width={scale.width}"]
     keys += [f"trainer.max_epochs={scale.epochs}", "trainer.progress_bar=false"]
     with initialize_config_dir(str(ROOT / "conf"), version_base="1.3"):
-        settings = checked(compose("train", overrides=[*keys, *overrides]), schemas.TrainConfig)
+        settings = checked(compose("train", overrides=[*keys, *overrides]), TrainConfig)
     watch = Watch()
     if torch.cuda.is_available():
         torch.cuda.reset_peak_memory_stats()
@@ -285,7 +290,8 @@ def plain_with_decoding(device: torch.device, data: Path, scale: Scale, *, amp: 
         [clip for clip in read_manifest(data / "metadata" / "part_manifest.csv") if clip.split == "train"],
         data_dir=data,
         sampling=Sampling(),
-        resize=(128, 171),
+        reader=DecordReader(),
+        size=(128, 171),
         num_workers=scale.workers,
     )
     ahead = 2 * scale.workers  # batches that are decoded before the first one is asked for

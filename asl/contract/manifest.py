@@ -39,7 +39,7 @@ class Clip:
     end_s: float
     match: str = ""  # how the source is known: video_id, youtube_id, url_name or evidence
     flags: str = ""  # words of FLAGS, separated by spaces
-    copies: str = ""  # video_ids of clips that show the same video, separated by spaces
+    copies: str = ""  # video_ids of clips of this manifest with the same video, sorted, separated by spaces
 
 
 #: What an audit may say of a clip.

@@ -8,9 +8,9 @@ from asl.config.setting import setting
 from asl.contract.frame_store import FrameSettings
 from asl.contract.paths import Paths
 from asl.datasets.base import SignDataset
-from asl.preprocess.audit.audit import AuditSettings
+from asl.preprocess.audit.settings import AuditSettings
 from asl.preprocess.clips.backend import TrimSettings
-from asl.preprocess.sources.matching import MatchingSettings
+from asl.preprocess.sources.settings import MatchingSettings
 
 
 @dataclass(kw_only=True)

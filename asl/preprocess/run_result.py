@@ -1,17 +1,18 @@
-"""All that a run found out, for the files and tables that tell of it."""
+"""The result of one run of preprocessing, from which all its files and tables are written."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from asl.config import PreprocessConfig
 from asl.contract.manifest import Clip
 from asl.datasets.instance import Metadata
 from asl.preprocess.audit.audit import Audit
-from asl.preprocess.audit.problems import Problem
+from asl.preprocess.audit.missing_clips import MissingClip
+from asl.preprocess.audit.statistics import Statistics
 from asl.preprocess.clips.backend import Choice
 from asl.preprocess.clips.cutting import CutResults
+from asl.preprocess.config import PreprocessConfig
 from asl.preprocess.gpu.capabilities import Capabilities
 from asl.preprocess.sources.matching import Match, Unmatched
 from asl.preprocess.sources.raw_files import RawVideo
@@ -24,16 +25,17 @@ class RunResult:
 
     config: PreprocessConfig
     choice: Choice  # how clips were cut
-    capabilities: Capabilities | None  # of this machine; None: nobody looked
+    capabilities: Capabilities | None  # of this machine; None if not checked
     metadata: Metadata  # with the splits that are used
     raw_files: Sequence[str]  # all videos in the raw folder, relative to it
-    raw_videos: Mapping[str, RawVideo]  # of those that some instance's name fits and that open
+    raw_videos: Mapping[str, RawVideo]  # those that some instance claims and that can be opened
     matches: Mapping[str, Match | Unmatched]  # by video_id
-    outcome: CutResults
+    cut_results: CutResults
     clips: Sequence[Clip]  # the manifest
-    problems: Sequence[Problem]
+    missing: Sequence[MissingClip]  # rows of the metadata without a clip
     audit: Audit
-    url_name_errors: UrlNameErrors  # what the usual rule would have got wrong
-    stale: Sequence[str]  # files in the clips' folder that this run does not vouch for
+    statistics: Statistics
+    url_name_errors: UrlNameErrors  # errors that matching by the last part of the URL would make
+    stale: Sequence[str]  # files in the clips' folder that belong to no clip of this run
     started: str  # local time, ISO 8601
-    seconds: dict[str, float]  # how long each step took
+    seconds: Mapping[str, float]  # duration of each step

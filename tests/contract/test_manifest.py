@@ -30,6 +30,15 @@ def test_columns_of_a_later_version_are_ignored(path):
     assert read_manifest(path) == [make_clip("train", 0, 1)]
 
 
+def test_copies_are_the_last_column_and_a_manifest_without_it_can_be_read(path):
+    clip = dataclasses.replace(make_clip("train", 0, 1), flags="duplicate", copies="2 3")
+    write_manifest(path, [clip])
+    header, row = path.read_text().splitlines()
+    assert (header.rsplit(",", 1)[1], row.rsplit(",", 1)[1]) == ("copies", "2 3")
+    path.write_text(f"{header.removesuffix(',copies')}\n{row.removesuffix(',2 3')}\n")
+    assert read_manifest(path) == [dataclasses.replace(clip, copies="")]
+
+
 def write_rows(path, *rows):
     path.parent.mkdir(parents=True)
     with path.open("w", newline="") as file:

@@ -8,20 +8,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from asl.codecs.decoder import decode_file
-from asl.data.split import signer_folds
-from asl.datasets.instance import Instance, MetadataError
+from asl.datasets.instance import Instance
 from asl.datasets.wlasl import segment_span
-from asl.preprocess.audit.audit import (
-    audit,
-    flagged,
-    leaking_train_clips,
-    make_pair,
-    missing_glosses,
-    shared_segments,
-    signer_overlap,
-    small_classes,
-)
-from asl.preprocess.audit.fingerprint import same_content
+from asl.preprocess.audit.audit import audit, missing_glosses, signer_overlap, small_classes
+from asl.preprocess.audit.manifest_columns import leaking_train_clips, with_flags_and_copies
+from asl.preprocess.audit.pairs import find_pairs, make_pair, shared_segments
+from asl.preprocess.audit.same_content import same_content
 from asl.preprocess.clips import fingerprint
 
 GLOSSES = ("book", "drink", "go", "help")
@@ -109,7 +101,7 @@ def test_classes_that_are_small_or_missing():
     assert missing_glosses(clips, glosses) == {"train": ["go"], "val": ["drink", "go"], "test": glosses}
 
 
-# ---------------------------------------------------------------- flags and what is taken out
+# ---------------------------------------------------------------- flags, copies and dropped clips
 
 
 def test_only_pairs_of_two_clips_are_flagged_and_only_train_copies_leak():
@@ -126,9 +118,31 @@ def test_only_pairs_of_two_clips_are_flagged_and_only_train_copies_leak():
         make_pair("same segment", of["train003"], absent),
         make_pair("same content", of["val004"], of["test002"]),
     ]
-    assert leaking_train_clips(pairs, clips) == ["train001"]
-    flags = {clip.video_id: clip.flags for clip in flagged(clips, pairs, ["train003"])}
+    assert leaking_train_clips(pairs, clips) == {"train001": ["test002"]}
+    flags = {clip.video_id: clip.flags for clip in with_flags_and_copies(clips, pairs, ["train003"])}
     assert flags == {"train001": "leakage", "test002": "leakage", "train003": "suspect", "val004": "leakage"}
+
+
+def test_copies_are_the_other_clips_of_all_pairs_in_the_manifest():
+    clips = [
+        make_clip("train", 0, 1),
+        make_clip("train", 0, 2),
+        make_clip("test", 0, 3),
+        make_clip("val", 0, 4),
+    ]
+    of = {clip.video_id: instance(clip.video_id, split=clip.split) for clip in clips}
+    pairs = [
+        make_pair("same segment", of["train001"], of["train002"]),
+        make_pair("overlapping segments", of["train001"], of["test003"]),
+        make_pair("same content", of["train002"], instance("absent", split="test")),
+    ]
+    copies = {clip.video_id: clip.copies for clip in with_flags_and_copies(clips, pairs, ["val004"])}
+    assert copies == {
+        "train001": "test003 train002",
+        "train002": "train001",
+        "test003": "train001",
+        "val004": "",
+    }
 
 
 # ---------------------------------------------------------------- content
@@ -149,7 +163,7 @@ def shrink(source: Path, target: Path) -> Path:
     return target
 
 
-def taken(path: Path) -> tuple[str, float]:
+def fingerprint_of(path: Path) -> tuple[str, float]:
     count = len(decode_file(path).timeline.times)
     decoded = decode_file(
         path, thumbnail_frames=fingerprint.frames_to_keep(count), thumbnail_side=fingerprint.SIDE
@@ -169,8 +183,8 @@ def signed(demo_dir, tmp_path_factory):
     )
     for raw in sources[:12]:
         path = demo_dir / "raw" / raw
-        prints[f"{raw} large"] = taken(path)
-        prints[f"{raw} small"] = taken(shrink(path, folder / "small.mp4"))
+        prints[f"{raw} large"] = fingerprint_of(path)
+        prints[f"{raw} small"] = fingerprint_of(shrink(path, folder / "small.mp4"))
     return prints
 
 
@@ -219,56 +233,11 @@ def test_content_pairs_are_added_to_those_of_the_metadata(signed):
         instance(large, "http://a.example/1.mp4"),
         instance(small, "http://b.example/2.mp4", split="test"),
     ]
-    found = audit(instances, [], {name: signed[name] for name in (large, small)}, min_per_class=1)
-    (pair,) = found.pairs
+    pairs = find_pairs(instances, {name: signed[name] for name in (large, small)})
+    (pair,) = pairs
+    found = audit(instances, [], pairs, min_per_class=1)
     assert (pair.kind, pair.is_leakage) == ("same content", True)
     assert found.counts()["same content"] == {"pairs": 1, "across_splits": 1, "two_glosses": 0}
     same_url = [instance(large), instance(small)]
-    again = audit(same_url, [], {name: signed[name] for name in (large, small)}, min_per_class=1)
-    assert [pair.kind for pair in again.pairs] == ["same segment"]  # told once
-
-
-# ---------------------------------------------------------------- splits by signer
-
-
-def many():
-    return [
-        instance(f"{gloss}-{signer}-{take}", gloss=gloss, signer_id=signer)
-        for gloss in GLOSSES
-        for signer in range(20)
-        for take in range(1 + signer % 2)
-    ]
-
-
-def parts(instances, **options):
-    folds = signer_folds(instances, **{"folds": 5, "fold": 0, "seed": 0} | options)
-    return {one.video_id: one.split for one in folds}
-
-
-def test_no_signer_is_in_two_splits_and_every_class_in_all():
-    instances = many()
-    split_of = parts(instances)
-    for signer in range(20):
-        assert len({split_of[one.video_id] for one in instances if one.signer_id == signer}) == 1
-    for gloss in GLOSSES:
-        assert {split_of[one.video_id] for one in instances if one.gloss == gloss} == {"train", "val", "test"}
-
-
-def test_every_instance_is_in_test_in_exactly_one_fold():
-    instances = many()
-    tested = [v for fold in range(5) for v, split in parts(instances, fold=fold).items() if split == "test"]
-    assert sorted(tested) == sorted(one.video_id for one in instances)
-
-
-def test_folds_depend_on_the_seed_and_not_on_the_order():
-    instances = many()
-    assert parts(instances) == parts(instances[::-1])
-    assert parts(instances) != parts(instances, seed=1)
-
-
-def test_unknown_signers_train_and_too_few_are_an_error():
-    assert parts([*many(), instance("unknown")])["unknown"] == "train"
-    with pytest.raises(MetadataError, match="2 known signers are too few"):
-        parts([instance("1", signer_id=1), instance("2", signer_id=2)])
-    with pytest.raises(MetadataError, match=r"dataset\.fold=5: must be below dataset\.folds=5"):
-        parts(many(), fold=5)
+    again = find_pairs(same_url, {name: signed[name] for name in (large, small)})
+    assert [pair.kind for pair in again] == ["same segment"]  # listed once

@@ -19,11 +19,14 @@ from raw_videos import RATES, write_raw
 from test_cut import make_cut
 from test_pipeline import settings as config_for
 
-from asl.codecs.frame_collector import FrameKeeper, KeepFrames
-from asl.codecs.video import Shrinker, decode, read_index
+from asl.codecs.decoder import decode_file
+from asl.codecs.frame_collector import FrameCollector, FramesRequest
+from asl.codecs.pictures import RgbResizer
+from asl.codecs.timeline import read_packet_index
 from asl.contract.frame_store import FrameSpec, frames_path, open_frames, origin, read_origin
 from asl.contract.manifest import read_manifest
 from asl.contract.time_grid import frames_on_display, grid_length
+from asl.data.missing_frames import find_missing, make_frames
 from asl.demo.frame_number import read_frame_number
 from asl.preprocess.clips.backend import Choice
 from asl.preprocess.clips.frames import FramesOutcome
@@ -43,7 +46,7 @@ ticks = st.lists(st.integers(5, 120), min_size=1, max_size=60)  # milliseconds f
 
 
 class Numbered:
-    """Stands for a frame in the keeper: its picture is its number."""
+    """Stands for a frame in the collector: its picture is its number."""
 
     width, height = 64, 48
 
@@ -56,24 +59,24 @@ def numbers_for_pictures(monkeypatch: pytest.MonkeyPatch) -> None:
     def shrink(_: Any, frame: Numbered) -> np.ndarray:
         return np.full((1, 1, 3), frame.number, np.uint8)
 
-    monkeypatch.setattr(Shrinker, "__call__", shrink)
+    monkeypatch.setattr(RgbResizer, "__call__", shrink)
 
 
 @pytest.mark.usefixtures("numbers_for_pictures")
 @settings(max_examples=200)
 @given(ticks=ticks, fps=st.sampled_from([25.0, 12.5, 30000 / 1001, None]))
-def test_the_keeper_the_gpu_and_the_reader_choose_the_same_frames(
+def test_the_collector_the_gpu_and_the_reader_choose_the_same_frames(
     tmp_path_factory: pytest.TempPathFactory, ticks: list[int], fps: float | None
 ) -> None:
     times = [Fraction(sum(ticks[:i]), 1000) for i in range(len(ticks))]
     end = Fraction(sum(ticks), 1000)
-    keeper = FrameKeeper(FrameSpec(fps=fps))
+    collector = FrameCollector(FrameSpec(fps=fps))
     for number, time in enumerate(times):
-        keeper.add(Numbered(number), time)  # type: ignore[arg-type]
+        collector.add(Numbered(number), time)  # type: ignore[arg-type]
     folder = tmp_path_factory.mktemp("f")
     (folder / "raw").touch()
-    asked = KeepFrames(folder / "a", keeper.spec, origin(keeper.spec, folder / "raw", 0, None))
-    keeper.write(asked, duration_s=float(end), num_frames=len(times))
+    asked = FramesRequest(folder / "a", collector.spec, origin(collector.spec, folder / "raw", 0, None))
+    collector.write(asked, duration_s=float(end), num_frames=len(times))
     kept = open_frames(folder / "a")[0][:, 0, 0, 0].tolist()
     assert kept == frame_numbers(times, end, Fraction(0), None, fps).tolist()
     if fps is not None:
@@ -118,7 +121,7 @@ def test_every_clip_has_the_frames_of_its_grid_and_no_other(done: Path, demo_dir
     assert len(list((done / "frames").rglob("*.safetensors"))) == len(clips)
     for clip in clips:
         true, got = truth[clip.video_id], kept(done, clip.video_id)
-        native = decode(done / clip.path).timeline
+        native = decode_file(done / clip.path).timeline
         points = np.arange(grid_length(clip.duration_s, 25)) / 25
         meant = true["first_frame"] + frames_on_display(points, [float(t) for t in native.times])
         assert [read_frame_number(frame) for frame in got] == meant.tolist(), true["note"]
@@ -126,6 +129,23 @@ def test_every_clip_has_the_frames_of_its_grid_and_no_other(done: Path, demo_dir
     assert summary(done)["frames"] == {
         "there": 0, "host": len(clips), "gpu": 0, "refused_by_gpu": {}, "failed": {}
     }  # fmt: skip
+
+
+def test_training_makes_the_same_frames_of_a_copied_clip(done: Path) -> None:
+    """Of a clip that was encoded, preprocessing has the source's frames, before encoding."""
+    entries = map(json.loads, (done / "metadata" / "clip_proofs.jsonl").read_text().splitlines())
+    copied = {entry["video_id"] for entry in entries if entry["proof"]["copied"]}
+    clips = [c for c in read_manifest(done / "metadata" / "demo_manifest.csv") if c.video_id in copied]
+    assert len(clips) > 3
+    folder = done / "frames_of_training"
+    files = [done / clip.path for clip in clips]
+    for one in find_missing(clips, files, folder=folder, spec=FrameSpec()):
+        make_frames(one)
+    for clip in clips:
+        made, times_s = open_frames(frames_path(folder, FrameSpec(), clip.video_id))
+        expected, expected_s = open_frames(frames_path(done / "frames", FrameSpec(), clip.video_id))
+        assert np.array_equal(made, expected)
+        assert np.array_equal(times_s, expected_s)
 
 
 def test_they_are_the_clips_own_pictures(done: Path) -> None:
@@ -206,7 +226,7 @@ def job(
     raw = probe_raw(source)
     start_s, end_s = span.get("start_s", Fraction(0)), span.get("end_s")
     made_from = origin(spec, source, float(start_s), end_s)
-    keep = KeepFrames(frames_path(tmp_path / "frames", spec, video_id), spec, made_from)
+    keep = FramesRequest(frames_path(tmp_path / "frames", spec, video_id), spec, made_from)
     return FrameJob(
         video_id=video_id,
         source=source,
@@ -225,7 +245,7 @@ def software(samples: Sequence[Any]) -> list[np.ndarray]:
     results = []
     for sample in samples:
         with av.open(io.BytesIO(sample.encoded.tobytes())) as container:
-            shrink = Shrinker(sample.size[1], sample.size[0])
+            shrink = RgbResizer(sample.size[1], sample.size[0])
             frames = [shrink(frame) for frame in container.decode(video=0)]
         results.append(np.stack([frames[i] for i in sample.numbers]))
     return results
@@ -243,9 +263,9 @@ def test_a_batch_holds_exactly_the_frames_of_each_segment(tmp_path: Path, rate: 
     source = write_raw(tmp_path / "a.mkv", fps=RATES[rate], duration_s=4)
     jobs = (job(tmp_path, source), job(tmp_path, source, "v1", start_s=Fraction(1), end_s=Fraction(9, 4)))
     assert make_batch(jobs) == [None, None]
-    index = read_index(source)
+    timeline = read_packet_index(source).timeline
     for one in jobs:
-        meant = frame_numbers(index.times, index.end, one.start_s, one.end_s, 25.0)
+        meant = frame_numbers(timeline.times, timeline.end, one.start_s, one.end_s, 25.0)
         frames, _ = open_frames(one.keep.path)
         assert [read_frame_number(frame) for frame in frames] == meant.tolist()
         assert read_origin(one.keep.path) == one.keep.origin
@@ -508,7 +528,7 @@ def test_dali_decodes_exactly_the_frames_of_a_segment(tmp_path: Path, rate: str)
         for i, (start, end) in enumerate(spans)
     )
     assert make_batch(jobs) == [None] * 3
-    index = read_index(source)
+    timeline = read_packet_index(source).timeline
     for one in jobs:
-        meant = frame_numbers(index.times, index.end, one.start_s, one.end_s, 25.0)
+        meant = frame_numbers(timeline.times, timeline.end, one.start_s, one.end_s, 25.0)
         assert [read_frame_number(frame) for frame in open_frames(one.keep.path)[0]] == meant.tolist()

@@ -6,12 +6,15 @@ import pytest
 from PIL import Image
 from raw_videos import frame_numbers, write_raw
 
-from asl.codecs import video
-from asl.codecs.encoders import nvenc, x264
+from asl.codecs.encode import encode_segment
+from asl.codecs.encoder import x264
+from asl.codecs.stream_copy import copy_video
+from asl.preprocess.clips import cut as cut_module
 from asl.preprocess.clips.cut import CutError, make_clip
 from asl.preprocess.clips.plan import Cut
 from asl.preprocess.clips.proof import file_digest
 from asl.preprocess.clips.proof_log import ProofLog, request_of
+from asl.preprocess.gpu.nvenc import nvenc
 
 
 def make_cut(source, target, **changes):
@@ -57,13 +60,13 @@ def test_whole_plain_videos_are_copied_and_others_encoded(tmp_path, target):
 
 def test_what_cannot_be_copied_exactly_is_encoded(tmp_path, target, monkeypatch):
     """A copy that loses a frame is not proven, and the clip is encoded instead."""
-    source, copy = write_raw(tmp_path / "a.mp4"), video.copy
+    source = write_raw(tmp_path / "a.mp4")
 
     def lossy_copy(*args, **kwargs):
-        timeline = copy(*args, **kwargs)
+        timeline = copy_video(*args, **kwargs)
         return dataclasses.replace(timeline, times=(*timeline.times, timeline.end))
 
-    monkeypatch.setattr(video, "copy", lossy_copy)
+    monkeypatch.setattr(cut_module, "copy_video", lossy_copy)
     proof = make_clip(make_cut(source, target))
     assert (proof.copied, proof.num_frames) == (False, 50)
 
@@ -78,8 +81,9 @@ def test_what_cannot_be_copied_exactly_is_encoded(tmp_path, target, monkeypatch)
     ids=["a frame too many", "a frame at the wrong time", "too short"],
 )
 def test_a_clip_that_is_not_what_was_meant_never_gets_its_name(tmp_path, target, monkeypatch, wrong):
-    encode = video.encode
-    monkeypatch.setattr(video, "encode", lambda *args, **kwargs: wrong(encode(*args, **kwargs)))
+    monkeypatch.setattr(
+        cut_module, "encode_segment", lambda *args, **kwargs: wrong(encode_segment(*args, **kwargs))
+    )
     source = write_raw(tmp_path / "a.mp4")
     with pytest.raises(CutError, match=r"a\.mp4 gave"):
         make_clip(make_cut(source, target, end_s=Fraction(1)))
@@ -146,7 +150,7 @@ def test_a_clip_of_another_source_segment_or_setting_is_not(tmp_path, proven):
         {"end_s": None},
         {"encoder": x264(crf=21, preset="ultrafast")},
         {"encoder": x264(crf=20, preset="fast")},
-        {"encoder": nvenc(cq=20, patience_s=0)},
+        {"encoder": nvenc(cq=20, session_timeout_s=0)},
         {"audio": True},
         {"video_id": "8"},
     ):

@@ -6,10 +6,10 @@ import pytest
 
 from asl.codecs.encoder import x264
 from asl.codecs.video_file import VideoError
-from asl.config import TrimConfig
 from asl.preprocess.clips import backend
-from asl.preprocess.clips.backend import encoder_for, workers_for
+from asl.preprocess.clips.backend import TrimSettings, workers_for
 from asl.preprocess.gpu import nvenc as nvenc_module
+from asl.preprocess.gpu.choice import encoder_for
 from asl.preprocess.gpu.nvenc import nvenc
 
 BUSY = "OpenEncodeSessionEx failed: out of memory (10): (no details)"
@@ -68,7 +68,7 @@ def test_the_log_level_is_left_as_it_was():
 
 
 def test_settings_become_ffmpegs_options():
-    trim = TrimConfig(crf=18, preset="fast", cq=30, timeout_s=100)
+    trim = TrimSettings(crf=18, preset="fast", cq=30, timeout_s=100)
     assert encoder_for("cpu", trim) == x264(crf=18, preset="fast")
     encoder = encoder_for("nvenc", trim)
     assert (encoder.name, encoder.hwaccel) == ("h264_nvenc", "cuda")
@@ -77,9 +77,9 @@ def test_settings_become_ffmpegs_options():
 
 
 def test_pictures_below_the_minimum_size_are_encoded_on_the_cpu():
-    encoder = encoder_for("nvenc", TrimConfig())
+    encoder = encoder_for("nvenc", TrimSettings())
     assert encoder.for_size(320, 240) is encoder
-    assert encoder.for_size(144, 108) == encoder.for_size(320, 48) == encoder_for("cpu", TrimConfig())
+    assert encoder.for_size(144, 108) == encoder.for_size(320, 48) == encoder_for("cpu", TrimSettings())
     alone = nvenc(cq=23, session_timeout_s=0)
     assert alone.for_size(16, 16) is alone
 
@@ -97,6 +97,6 @@ def test_the_proof_log_stores_both_encoders_and_no_timeout():
 @pytest.mark.parametrize(("cores", "workers"), [(2, 2), (8, 8), (32, 8)])
 def test_one_gpu_gets_no_more_than_eight_workers(monkeypatch, cores, workers):
     monkeypatch.setattr(backend, "available_cores", lambda: cores)
-    assert workers_for("nvenc", TrimConfig()) == workers
-    assert workers_for("cpu", TrimConfig()) == cores
-    assert workers_for("nvenc", TrimConfig(workers=20)) == 20
+    assert workers_for("nvenc", TrimSettings()) == workers
+    assert workers_for("cpu", TrimSettings()) == cores
+    assert workers_for("nvenc", TrimSettings(workers=20)) == 20

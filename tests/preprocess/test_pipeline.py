@@ -10,22 +10,21 @@ import pytest
 from raw_videos import frame_numbers, write_raw
 
 from asl.codecs.probe import probe
-from asl.config import AuditConfig, DatasetConfig, MatchingConfig, PathsConfig, PreprocessConfig, TrimConfig
 from asl.contract.manifest import COLUMNS, read_manifest
+from asl.contract.paths import Paths
+from asl.datasets.wlasl import Wlasl
 from asl.errors import UserError
+from asl.preprocess.audit.settings import AuditSettings
+from asl.preprocess.clips.backend import TrimSettings
+from asl.preprocess.config import PreprocessConfig
 from asl.preprocess.pipeline import preprocess
+from asl.preprocess.sources.settings import MatchingSettings
 
 
 def settings(data_dir, *, name="demo", metadata="demo.json", **changes):
-    paths = PathsConfig(
-        data_dir=str(data_dir),
-        raw_dir=str(data_dir / "raw"),
-        videos_dir=str(data_dir / "videos"),
-        frames_dir=str(data_dir / "frames"),
-        metadata_dir=str(data_dir / "metadata"),
-    )
+    paths = Paths.below(data_dir)
     lengths = str(data_dir / "metadata" / "demo_lengths.json") if name == "demo" else None
-    dataset = DatasetConfig(name=name, metadata=str(data_dir / "metadata" / metadata), lengths=lengths)
+    dataset = Wlasl(name=name, metadata=str(data_dir / "metadata" / metadata), lengths=lengths)
     return PreprocessConfig(**{"paths": paths, "dataset": dataset, "probe": 0, **changes})
 
 
@@ -194,12 +193,14 @@ def test_the_manifest_says_how_each_source_is_known_and_what_the_audit_found(don
     for pair in leaking:
         assert "leakage" in clips[pair["first"]].flags
         assert "leakage" in clips[pair["second"]].flags
+        assert pair["first"] in clips[pair["second"]].copies.split()
+        assert pair["second"] in clips[pair["first"]].copies.split()
     assert any("conflict" in clip.flags for clip in clips.values())
 
 
 def test_drop_train_takes_the_train_copy_out_and_nothing_else(done, again):
     config = settings(again)
-    config.audit = AuditConfig(leakage="drop_train")
+    config.audit = AuditSettings(leakage="drop_train")
     preprocess(config)
     before, after = rows(done), rows(again)
     gone = set(before) - set(after)
@@ -213,26 +214,11 @@ def test_drop_train_takes_the_train_copy_out_and_nothing_else(done, again):
 
 def test_the_usual_rule_is_followed_when_it_is_asked_for(again):
     config = settings(again)
-    config.matching = MatchingConfig(policy="url_name")
+    config.matching = MatchingSettings(policy="url_name")
     preprocess(config)
     usual = summary(again)["url_name_rule"]
     assert sum(summary(again)["matched_by"].values()) == usual["rows"]
     assert usual["wrong_at_least"] >= 1
-
-
-def test_splits_by_signer_keep_signers_apart_and_cut_nothing_again(done, again):
-    before = write_times(again)
-    config = settings(again)
-    config.dataset.split, config.dataset.folds = "signer", 3
-    preprocess(config)
-    assert write_times(again) == before
-    clips = rows(again)
-    assert set(clips) == set(rows(done))
-    splits: dict[int, set[str]] = {}
-    for clip in clips.values():
-        splits.setdefault(clip.signer_id, set()).add(clip.split)
-    assert all(len(found) == 1 for signer, found in splits.items() if signer >= 0)
-    assert {clip.split for clip in clips.values()} == {"train", "val", "test"}
 
 
 def test_a_suspect_is_kept_with_a_flag_or_dropped(tmp_path):
@@ -245,7 +231,7 @@ def test_a_suspect_is_kept_with_a_flag_or_dropped(tmp_path):
     manifest = tmp_path / "metadata" / "small_manifest.csv"
     assert {clip.video_id: clip.flags for clip in read_manifest(manifest)} == {"v0": "", "v1": "suspect"}
     assert "is 3.00 s long, but 12.00 s were published" in summary(tmp_path)["suspects"]["v1"]
-    config.matching = MatchingConfig(suspect="drop")
+    config.matching = MatchingSettings(suspect="drop")
     preprocess(config)
     assert [clip.video_id for clip in read_manifest(manifest)] == ["v0"]
     assert problems(tmp_path)["v1"]["reason"] == "suspect"
@@ -256,7 +242,7 @@ def test_the_end_tolerance_can_be_widened(tmp_path):
     with pytest.raises(UserError, match="not one clip"):
         preprocess(config)
     assert problems(tmp_path)["v0"]["reason"] == "segment past the end"
-    config.matching = MatchingConfig(end_tolerance_s=0.4)
+    config.matching = MatchingSettings(end_tolerance_s=0.4)
     preprocess(config)
     (clip,) = read_manifest(tmp_path / "metadata" / "small_manifest.csv")
     assert (clip.num_frames, clip.end_s) == (50, 2.0)
@@ -319,7 +305,7 @@ def test_a_missing_raw_folder_is_an_error_that_names_it(tmp_path):
 def test_a_clip_that_takes_too_long_is_given_up_and_reported(tmp_path):
     config = small(tmp_path, {"frame_end": -1, "url": "http://x.example/long.mp4"})
     write_raw(tmp_path / "raw" / "long.mp4", duration_s=60, rotation=90)
-    config.trim = TrimConfig(timeout_s=0.2, preset="slow")
+    config.trim = TrimSettings(timeout_s=0.2, preset="slow")
     with pytest.raises(UserError, match="not one clip"):
         preprocess(config)
     assert problems(tmp_path)["v0"]["reason"] == "time limit"

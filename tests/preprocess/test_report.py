@@ -1,4 +1,4 @@
-"""The page's contents, without a browser: what it says, shows, and never lets through."""
+"""The report of a run: page, JSON and terminal. Tests in a browser are in test_report_browser.py."""
 
 import base64
 import dataclasses
@@ -13,27 +13,22 @@ from urllib.parse import unquote
 
 import numpy as np
 import pytest
-from made_findings import instance, make_findings, pictures_of, write_clips
+from made_run_result import instance, make_run_result, shown_clips_of, write_clips
 from PIL import Image
+from rich.console import Console
 from test_pipeline import settings
 
 from asl.contract.manifest import SPLITS
 from asl.preprocess.pipeline import preprocess
-from asl.preprocess.report.charts import class_chart, duration_chart
-from asl.preprocess.report.contents import tables
-from asl.preprocess.report.page import build_page, write_report
-from asl.preprocess.report.pictures import (
-    SIDE,
-    Pictures,
-    Shot,
-    contact_sample,
-    suspects_beside_others,
-    take_strip,
-    telling_pairs,
-)
-from asl.preprocess.report.tables import MOST_CHARACTERS, Column, Table, as_script_data
+from asl.preprocess.report.html.charts import class_chart, duration_chart
+from asl.preprocess.report.html.page import build_page, page_tables, write_page
+from asl.preprocess.report.html.selection import Selection, by_severity, contact_sheet, with_reference
+from asl.preprocess.report.html.table import MAX_CHARACTERS, Column, Table, as_script_data
+from asl.preprocess.report.html.thumbnails import SIDE, ClipFile, ShownClips, make_thumbnails
+from asl.preprocess.report.summary import summarize
+from asl.preprocess.report.terminal import print_summary
 
-NO_PICTURES = Pictures(sample=(), pairs=(), suspects=(), files={}, strips={})
+NOTHING_SHOWN = ShownClips(selection=Selection(), files={}, thumbnails={})
 
 HOSTILE = "</script><script>alert(1)</script><img src=x onerror=alert(2)>\"'&amp;"
 
@@ -67,12 +62,19 @@ class Page(HTMLParser):
         return [attributes for name, attributes in self.elements if name == tag]
 
 
-def page_of(findings, pictures=NO_PICTURES):
-    return Page(build_page(findings, pictures, Path(findings.config.paths.metadata_dir)))
+def page_of(result, shown=NOTHING_SHOWN):
+    return Page(build_page(result, shown, Path(result.config.paths.metadata_dir)))
 
 
-def rows(findings, name):
-    return [list(row) for row in tables(findings)[name].rows]
+def rows(result, name):
+    return [list(row) for row in page_tables(result)[name].rows]
+
+
+def printed_by(result):
+    """The terminal's text, in one line."""
+    console = Console(record=True, width=200, file=io.StringIO())
+    print_summary(result, console)
+    return " ".join(console.export_text().split())
 
 
 def trio(gloss, start, **more):
@@ -80,27 +82,85 @@ def trio(gloss, start, **more):
     return [instance(f"{start + i:05}", gloss, split, **more) for i, split in enumerate(SPLITS)]
 
 
-# ---------------------------------------------------------------- what it says
+# ---------------------------------------------------------------- numbers and tables
 
 
 def test_coverage_counts_instances_and_clips_by_split_class_and_site(tmp_path):
     instances = [*trio("book", 1), *trio("drink", 11, site="other")]
-    findings = make_findings(tmp_path, instances, missing=["00001", "00012"])
-    assert [row[:5] for row in rows(findings, "splits")] == [
+    result = make_run_result(tmp_path, instances, missing=["00001", "00012"])
+    assert [row[:5] for row in rows(result, "splits")] == [
         ["train", 1, 2, 1, 1],
         ["val", 1, 2, 1, 1],
         ["test", 2, 2, 2, 0],
     ]
-    assert rows(findings, "classes") == [
+    assert rows(result, "classes") == [
         ["book", 3, 2, 1, 2 / 3, 0, 1, 1],
         ["drink", 3, 2, 1, 2 / 3, 1, 0, 1],
     ]
-    assert rows(findings, "sites") == [["other", 3, 2, 1, 2 / 3], ["signs", 3, 2, 1, 2 / 3]]
+    assert rows(result, "sites") == [["other", 3, 2, 1, 2 / 3], ["signs", 3, 2, 1, 2 / 3]]
+
+
+def test_terminal_json_and_page_show_the_same_numbers(tmp_path):
+    instances = [*trio("book", 1), *trio("drink", 11), *trio("go", 21, site="other"), instance("00031")]
+    seconds_of = {one.video_id: 1.234 * 1.37**i for i, one in enumerate(instances)}
+    doubts = {"00003": "is too long"}
+    result = make_run_result(
+        tmp_path, instances, missing=["00002", "00011"], doubts=doubts, seconds_of=seconds_of
+    )
+    data, printed, page = summarize(result), printed_by(result), page_of(result)
+
+    kept = sorted(clip.duration_s for clip in result.clips)
+    mean, median = sum(kept) / 8, (kept[3] + kept[4]) / 2
+    p5, p95 = kept[0] + 0.35 * (kept[1] - kept[0]), kept[6] + 0.65 * (kept[7] - kept[6])
+    expected = {"mean": mean, "median": median, "p5": p5, "p95": p95}
+    assert data["duration_s"] == pytest.approx(expected, abs=5e-4)
+    assert data["duration_s"] == {name: round(value, 3) for name, value in data["duration_s"].items()}
+    in_terminal = f"mean {mean:.2f} s, median {median:.2f} s, 5 % below {p5:.2f} s, 5 % above {p95:.2f} s"
+    assert in_terminal in printed
+    *_, on_page = rows(result, "durations")
+    assert on_page[0] == "all"
+    assert [on_page[i] for i in (1, 3, 4, 5)] == [
+        data["duration_s"][k] for k in ("mean", "p5", "median", "p95")
+    ]
+    assert [on_page[2], on_page[6]] == pytest.approx([kept[0], kept[-1]], abs=5e-4)
+
+    splits = {row[0]: row[1:4] for row in rows(result, "splits")}
+    for split, numbers in data["splits"].items():
+        assert splits[split] == [numbers["matched"], numbers["instances"], numbers["clips"]]
+        assert f"{split} │ {numbers['instances']} │ {numbers['matched']} │ {numbers['clips']}" in printed
+    assert (data["instances"], data["clips"]) == (10, 8)
+    assert "all │ 10 │ 8 │ 8" in printed
+    assert "8 clips in 1.5 s" in printed
+    assert "of 10 instances, 80.0" in page.text
+
+    classes = [row[0:3:2] for row in rows(result, "classes")]
+    assert data["most_frequent"] == classes == [["book", 3], ["go", 3], ["drink", 2]]
+    assert data["least_frequent"] == classes[::-1]
+    assert data["clips_per_class"] == {"min": 2, "median": 3, "max": 3}
+    assert "clips per class: min 2, median 3, max 3" in printed
+
+    assert data["missing"] == [{"stage": "match", "reason": "no file", "count": 2}]
+    assert rows(result, "reasons") == [["no file", "no source", 2]]
+    assert "match │ no file │ 2" in printed
+    assert data["matched_by"] == {row[0]: row[1] for row in rows(result, "matching")} == {"video_id": 8}
+    assert "video_id │ 8" in printed
+    assert data["suspects"] == {row[0]: row[3] for row in rows(result, "suspects")}
+    assert "1 of these are suspect" in printed
+
+
+def test_durations_of_an_empty_split_are_unknown(tmp_path):
+    result = make_run_result(tmp_path, [instance("00001"), instance("00002", split="val")])
+    assert [row[:2] for row in rows(result, "durations")] == [
+        ["train", 2.0],
+        ["val", 2.0],
+        ["test", None],
+        ["all", 2.0],
+    ]
 
 
 def test_every_instance_without_a_clip_is_listed_with_its_reason(tmp_path):
-    findings = make_findings(tmp_path, trio("book", 1), missing=["00002"], dropped={"00001": "is a copy"})
-    assert rows(findings, "problems") == [
+    result = make_run_result(tmp_path, trio("book", 1), missing=["00002"], dropped={"00001": ["00003"]})
+    assert rows(result, "missing") == [
         [
             "00002",
             "book",
@@ -109,40 +169,47 @@ def test_every_instance_without_a_clip_is_listed_with_its_reason(tmp_path):
             "download its URL as 00002.mp4",
             "https://signs.example/00002.mp4",
         ],
-        ["00001", "book", "train", "leakage", "is a copy", "https://signs.example/00001.mp4"],
+        [
+            "00001",
+            "book",
+            "train",
+            "leakage",
+            "is the same video as 00003 of val or test (audit.leakage=drop_train)",
+            "https://signs.example/00001.mp4",
+        ],
     ]
-    assert rows(findings, "reasons") == [["leakage", "taken out", 1], ["no file", "no source", 1]]
+    assert rows(result, "reasons") == [["leakage", "dropped", 1], ["no file", "no source", 1]]
 
 
 def test_small_classes_name_the_splits_in_which_they_have_no_clip(tmp_path):
     many = [instance(f"9{i:04}", "drink", split) for i, split in enumerate(["train"] * 5 + ["val", "test"])]
-    findings = make_findings(tmp_path, [*trio("book", 1), *many], missing=["00003"])
-    assert rows(findings, "small") == [["book", 1, 1, 0, "test"]]
+    result = make_run_result(tmp_path, [*trio("book", 1), *many], missing=["00003"])
+    assert rows(result, "small_classes") == [["book", 1, 1, 0, "test"]]
 
 
-def test_settings_are_told_with_what_they_mean(tmp_path):
-    told = {row[0]: row[1:] for row in rows(make_findings(tmp_path, trio("book", 1)), "settings")}
-    assert told["trim.workers"][0] == "1"
-    assert told["overwrite"][0] == "false"
-    assert told["dataset.num_glosses"][0] == "null"
-    assert "libx264" in told["trim.crf"][1]
+def test_settings_are_listed_with_their_meaning(tmp_path):
+    settings_of = {row[0]: row[1:] for row in rows(make_run_result(tmp_path, trio("book", 1)), "settings")}
+    assert settings_of["trim.workers"][0] == "1"
+    assert settings_of["overwrite"][0] == "false"
+    assert settings_of["dataset.num_glosses"][0] == "null"
+    assert "libx264" in settings_of["trim.crf"][1]
 
 
-def test_the_usual_rules_errors_are_told_in_words(tmp_path):
-    text = page_of(make_findings(tmp_path, trio("book", 1))).text
-    assert "would have given 40 instances a file" in text
-    assert "at least 11 would have got somebody else's" in text
+def test_errors_of_matching_by_url_name_are_counted_on_the_page(tmp_path):
+    text = page_of(make_run_result(tmp_path, trio("book", 1))).text
+    assert "would match 40 instances" in text
+    assert "at least 11 matches would be wrong" in text
 
 
 def test_a_run_without_any_clip_has_a_page_too(tmp_path):
-    page = page_of(make_findings(tmp_path, trio("book", 1), missing=["00001", "00002", "00003"]))
+    page = page_of(make_run_result(tmp_path, trio("book", 1), missing=["00001", "00002", "00003"]))
     assert "There is no clip to show" in page.text
     assert page.data["charts"] == {}
 
 
-def test_classes_are_drawn_by_their_number_of_clips(tmp_path):
-    findings = make_findings(tmp_path, [*trio("book", 1), instance("00009", "drink")], missing=["00003"])
-    chart = class_chart(findings.clips, findings.metadata.glosses)
+def test_classes_are_drawn_in_the_order_of_their_number_of_clips(tmp_path):
+    result = make_run_result(tmp_path, [*trio("book", 1), instance("00009", "drink")], missing=["00003"])
+    chart = class_chart(result.statistics.by_class)
     assert chart.labels == (
         "book: 2 clips (1 train, 1 val, 0 test)",
         "drink: 1 clips (1 train, 0 val, 0 test)",
@@ -156,12 +223,12 @@ def test_classes_are_drawn_by_their_number_of_clips(tmp_path):
 def test_every_clip_is_in_one_bin_of_durations(tmp_path, longest):
     instances = [instance(f"{i:05}") for i in range(30)]
     spans = {one.video_id: longest * (i + 1) / 30 for i, one in enumerate(instances)}
-    chart = duration_chart(make_findings(tmp_path, instances, seconds_of=spans).clips)
+    chart = duration_chart(make_run_result(tmp_path, instances, seconds_of=spans).clips)
     assert sum(int(label.split(": ")[1].split()[0]) for label in chart.labels) == 30
     assert chart.bars <= 40
 
 
-# ---------------------------------------------------------------- what it shows
+# ---------------------------------------------------------------- clips that the page shows
 
 
 def test_the_sample_is_spread_over_splits_and_glosses_whatever_the_order_of_the_clips(tmp_path):
@@ -171,62 +238,64 @@ def test_the_sample_is_spread_over_splits_and_glosses_whatever_the_order_of_the_
         for split, times in (("train", 20), ("val", 4), ("test", 4))
         for i in range(times)
     ]
-    clips = make_findings(tmp_path, instances).clips
-    sample = contact_sample(clips, 24, seed=3)
+    clips = make_run_result(tmp_path, instances).clips
+    sample = contact_sheet(clips, 24, seed=3)
     assert sorted(clip.split for clip in sample) == ["test"] * 8 + ["train"] * 8 + ["val"] * 8
     assert {sum(clip.gloss == gloss for clip in sample) for gloss in ("book", "drink", "go", "help")} == {6}
-    assert contact_sample(clips[::-1], 24, seed=3) == sample
-    assert contact_sample(clips, 24, seed=4) != sample
-    assert len(contact_sample(clips, 1000, seed=3)) == len(clips)
+    assert contact_sheet(clips[::-1], 24, seed=3) == sample
+    assert contact_sheet(clips, 24, seed=4) != sample
+    assert len(contact_sheet(clips, 1000, seed=3)) == len(clips)
 
 
-def test_a_strip_holds_the_first_the_middle_and_the_last_frame(tmp_path):
-    findings = make_findings(tmp_path, [instance("00001")])
-    write_clips(findings, grey=[30, 0, 0, 0, 120, 0, 0, 0, 210])
-    jpeg = take_strip(Shot("00001", tmp_path / findings.clips[0].path, 9))
+def test_thumbnails_hold_the_first_the_middle_and_the_last_frame(tmp_path):
+    result = make_run_result(tmp_path, [instance("00001")])
+    write_clips(result, grey=[30, 0, 0, 0, 120, 0, 0, 0, 210])
+    jpeg = make_thumbnails(ClipFile("00001", tmp_path / result.clips[0].path, 9))
     picture = np.asarray(Image.open(io.BytesIO(jpeg)))
     assert picture.shape == (120, 3 * SIDE + 4, 3)
     middles = [picture[60, SIDE // 2 + i * (SIDE + 2), 0] for i in range(3)]
     assert middles == pytest.approx([30, 120, 210], abs=6)
 
 
-def test_pictures_that_were_taken_before_are_not_taken_again(tmp_path):
-    findings = make_findings(tmp_path, trio("book", 1))
-    write_clips(findings)
-    first = pictures_of(findings)
-    for clip in findings.clips:
+def test_thumbnails_of_an_earlier_run_are_not_made_again(tmp_path):
+    result = make_run_result(tmp_path, trio("book", 1))
+    write_clips(result)
+    first = shown_clips_of(result)
+    for clip in result.clips:
         (tmp_path / clip.path).unlink()
-    assert pictures_of(findings).strips == first.strips
-    assert all(strip.uri.startswith("data:image/jpeg") for strip in first.strips.values())
+    assert shown_clips_of(result).thumbnails == first.thumbnails
+    assert all(one.uri.startswith("data:image/jpeg") for one in first.thumbnails.values())
 
 
-def test_a_picture_that_cannot_be_made_is_missing_and_nothing_else(tmp_path):
-    findings = make_findings(tmp_path, trio("book", 1))
-    write_clips(findings)
-    broken, gone, _ = (tmp_path / clip.path for clip in findings.clips)
+def test_only_thumbnails_that_cannot_be_made_are_missing(tmp_path):
+    result = make_run_result(tmp_path, trio("book", 1))
+    write_clips(result)
+    broken, gone, _ = (tmp_path / clip.path for clip in result.clips)
     broken.write_bytes(b"no video")
     gone.unlink()
-    pictures = pictures_of(findings)
-    page = page_of(findings, pictures)
+    shown = shown_clips_of(result)
+    page = page_of(result, shown)
     assert len(page.all("img")) == 1
-    assert page.text.count("no picture:") == 2
+    assert page.text.count("no thumbnails:") == 2
 
 
-def test_pairs_show_both_sides_or_say_why_one_cannot_be_seen(tmp_path):
-    findings = make_findings(
+def test_pairs_show_both_clips_or_say_why_one_is_missing(tmp_path):
+    result = make_run_result(
         tmp_path,
         trio("book", 1),
         missing=["00003"],
         pairs=[("same segment", "00001", "00003"), ("same content", "00001", "00002")],
     )
-    write_clips(findings)
-    pictures = dataclasses.replace(pictures_of(findings), sample=())
-    page = page_of(findings, pictures)
+    write_clips(result)
+    shown = shown_clips_of(result)
+    selection = dataclasses.replace(shown.selection, sheet=())
+    shown = dataclasses.replace(shown, selection=selection)
+    page = page_of(result, shown)
     assert [img["alt"].split()[-2] for img in page.all("img")] == ["00001,", "00002,", "00001,"]
     assert "no clip: no file (no source)" in page.text
 
 
-def test_what_does_most_harm_is_shown_first(tmp_path):
+def test_the_most_severe_pairs_are_shown_first(tmp_path):
     instances = [*trio("book", 1), *trio("drink", 11)]
     pairs = [
         ("same segment", "00001", "00011"),  # conflict
@@ -234,12 +303,12 @@ def test_what_does_most_harm_is_shown_first(tmp_path):
         ("same segment", "00001", "00012"),  # both
         ("same segment", "00001", "00013"),  # both, but one side has no clip
     ]
-    findings = make_findings(tmp_path, instances, missing=["00013"], pairs=pairs)
-    order = telling_pairs(findings.audit.pairs, findings.outcome.proofs.keys())
+    result = make_run_result(tmp_path, instances, missing=["00013"], pairs=pairs)
+    order = by_severity(result.audit.pairs, result.cut_results.proofs.keys())
     assert [pair.second for pair in order] == ["00012", "00002", "00011", "00013"]
 
 
-def test_a_suspect_stands_beside_an_undoubted_clip_of_its_gloss_and_if_it_can_of_its_signer(tmp_path):
+def test_a_suspect_is_shown_with_a_reference_clip_of_its_gloss_and_if_possible_of_its_signer(tmp_path):
     instances = [
         instance("00001", signer_id=7),
         instance("00002", signer_id=1),
@@ -247,32 +316,32 @@ def test_a_suspect_stands_beside_an_undoubted_clip_of_its_gloss_and_if_it_can_of
         instance("00004", "drink"),
     ]
     doubts = {"00001": "is too long", "00004": "is too short"}
-    findings = make_findings(tmp_path, instances, doubts=doubts)
-    found = [(one.video_id, other and other.video_id) for one, other in suspects_beside_others(findings)]
+    result = make_run_result(tmp_path, instances, doubts=doubts)
+    found = [(one.video_id, other and other.video_id) for one, other in with_reference(result.clips, doubts)]
     assert found == [("00001", "00003"), ("00004", None)]
 
 
-def test_what_the_audit_took_out_can_still_be_seen(tmp_path):
-    whole = make_findings(tmp_path, trio("book", 1))
+def test_clips_that_the_audit_dropped_are_still_shown(tmp_path):
+    whole = make_run_result(tmp_path, trio("book", 1))
     write_clips(whole)
     pairs = [("same content", "00001", "00003")]
-    findings = make_findings(tmp_path, trio("book", 1), dropped={"00001": "is a copy"}, pairs=pairs)
-    assert set(pictures_of(findings).files) == {"00001", "00002", "00003"}
+    result = make_run_result(tmp_path, trio("book", 1), dropped={"00001": ["00003"]}, pairs=pairs)
+    assert set(shown_clips_of(result).files) == {"00001", "00002", "00003"}
 
 
-# ---------------------------------------------------------------- what it lets through
+# ---------------------------------------------------------------- untrusted text
 
 
 @pytest.fixture
 def hostile(tmp_path):
-    """Every text of a run that others make, made to break out of the page; and the pictures."""
+    """A run in which every untrusted text contains markup, and the clips that its page shows."""
     bad = HOSTILE.replace("/", "\u2215")  # what a gloss and a video_id may hold
     instances = [
         instance("00001", bad, url="javascript:alert(3)", site=HOSTILE),
         instance(bad, "drink", "test", url=f"https://x.example/{HOSTILE}"),
         instance("00003", bad, "val", url="data:text/html," + HOSTILE),
     ]
-    findings = make_findings(
+    result = make_run_result(
         tmp_path,
         instances,
         missing=["00003"],
@@ -281,11 +350,11 @@ def hostile(tmp_path):
         stale=[HOSTILE],
         raw_files=["00001.mp4", HOSTILE],
     )
-    write_clips(findings)
-    return findings, pictures_of(findings)
+    write_clips(result)
+    return result, shown_clips_of(result)
 
 
-def test_nothing_that_others_wrote_becomes_markup(hostile):
+def test_untrusted_text_never_becomes_markup(hostile):
     page = page_of(*hostile)
     assert len(page.all("script")) == 2
     assert all(img["src"].startswith("data:image/jpeg;base64,") for img in page.all("img"))
@@ -293,9 +362,9 @@ def test_nothing_that_others_wrote_becomes_markup(hostile):
     assert HOSTILE in page.data["tables"]["stale"]["cells"][0]
 
 
-def test_the_page_asks_for_nothing_from_elsewhere(hostile):
-    findings, pictures = hostile
-    html = build_page(findings, pictures, Path(findings.config.paths.metadata_dir))
+def test_the_page_loads_no_other_files(hostile):
+    result, shown = hostile
+    html = build_page(result, shown, Path(result.config.paths.metadata_dir))
     for _, attributes in Page(html).elements:
         for name in ("src", "href", "srcset", "poster", "action", "background"):
             target = attributes.get(name) or ""
@@ -313,52 +382,52 @@ def test_only_the_pages_own_script_may_run(hostile):
     assert f"script-src 'sha256-{digest}';" in policy
 
 
-def test_pictures_lead_to_their_clips_whatever_these_are_called(hostile):
-    findings, pictures = hostile
-    page = page_of(findings, pictures)
-    folder = Path(findings.config.paths.metadata_dir)
+def test_thumbnails_link_to_their_clips_whatever_their_names(hostile):
+    result, shown = hostile
+    page = page_of(result, shown)
+    folder = Path(result.config.paths.metadata_dir)
     folder.mkdir(exist_ok=True)
     links = {link["href"] for link in page.all("a") if "title" in link}
     assert {(folder / unquote(link)).resolve() for link in links} == {
-        (Path(findings.config.paths.data_dir) / clip.path).resolve() for clip in findings.clips
+        (Path(result.config.paths.data_dir) / clip.path).resolve() for clip in result.clips
     }
 
 
-def test_a_file_name_that_is_no_text_does_not_stop_the_page(tmp_path):
-    findings = make_findings(tmp_path, trio("book", 1), stale=["\udcff.mp4"])
-    write_report(tmp_path / "report.html", findings, NO_PICTURES)
+def test_a_file_name_that_is_not_utf_8_does_not_stop_the_page(tmp_path):
+    result = make_run_result(tmp_path, trio("book", 1), stale=["\udcff.mp4"])
+    write_page(tmp_path / "report.html", result, NOTHING_SHOWN)
     assert "?.mp4" in (tmp_path / "report.html").read_text(encoding="utf-8")
 
 
 def test_script_data_has_no_markup_and_stays_what_it_was():
-    told = {"a": HOSTILE, "b": "<!--\u2028", "c": [1, None, 0.5]}
-    assert json.loads(as_script_data(told)) == told
-    assert not set("<>&\u2028") & set(as_script_data(told))
+    data = {"a": HOSTILE, "b": "<!--\u2028", "c": [1, None, 0.5]}
+    assert json.loads(as_script_data(data)) == data
+    assert not set("<>&\u2028") & set(as_script_data(data))
 
 
-def test_a_text_without_end_is_cut_and_control_characters_are_dropped():
+def test_long_texts_are_shortened_and_control_characters_are_dropped():
     (cell,) = Table(caption="", columns=(Column(name="a"),), rows=[["\x00" + "x" * 9999]]).packed()["cells"][
         0
     ]
-    assert len(cell) == MOST_CHARACTERS
+    assert len(cell) == MAX_CHARACTERS
     assert cell.startswith(" x")
 
 
-# ---------------------------------------------------------------- as a whole
+# ---------------------------------------------------------------- the whole page
 
 
-def test_the_same_findings_give_the_same_bytes(tmp_path):
+def test_the_same_result_gives_the_same_page(tmp_path):
     instances = [*trio("book", 1), *trio("drink", 11)]
-    made = make_findings(tmp_path, instances, pairs=[("same content", "00001", "00012")])
+    made = make_run_result(tmp_path, instances, pairs=[("same content", "00001", "00012")])
     write_clips(made)
     folder = tmp_path / "metadata"
-    once, again = (build_page(made, pictures_of(made), folder) for _ in range(2))
+    once, again = (build_page(made, shown_clips_of(made), folder) for _ in range(2))
     assert once == again
     later = dataclasses.replace(made, started="2027-01-01T00:00:00+00:00", seconds={"matching": 9.25})
     differing = [
         (a, b)
         for a, b in zip(
-            once.splitlines(), build_page(later, pictures_of(made), folder).splitlines(), strict=True
+            once.splitlines(), build_page(later, shown_clips_of(made), folder).splitlines(), strict=True
         )
         if a != b
     ]
@@ -376,7 +445,7 @@ def test_all_of_wlasl_is_a_page_of_a_few_megabytes(tmp_path):
         for i in range(21_083)
     ]
     missing = [one.video_id for one in instances[::2]]
-    page = build_page(make_findings(tmp_path, instances, missing=missing), NO_PICTURES, tmp_path)
+    page = build_page(make_run_result(tmp_path, instances, missing=missing), NOTHING_SHOWN, tmp_path)
     assert len(page.encode()) < 3_000_000
 
 
@@ -384,12 +453,12 @@ def test_a_run_writes_the_page_before_the_manifest_and_names_it(demo_dir, tmp_pa
     (tmp_path / "raw").symlink_to(demo_dir / "raw")
     shutil.copytree(demo_dir / "metadata", tmp_path / "metadata")
     preprocess(settings(tmp_path))
-    told = capsys.readouterr().out
+    printed = capsys.readouterr().out
     path, manifest = tmp_path / "metadata" / "report.html", tmp_path / "metadata" / "demo_manifest.csv"
-    assert str(path) in told
+    assert str(path) in printed
     assert path.stat().st_mtime_ns <= manifest.stat().st_mtime_ns
     page = Page(path.read_text(encoding="utf-8"))
-    assert "no picture" not in page.text
+    assert "no thumbnails" not in page.text
     assert len(page.all("img")) >= 24
     assert (
         "pictures" in json.loads((tmp_path / "metadata" / "preprocess_summary.json").read_text())["seconds"]

@@ -1,4 +1,4 @@
-"""The page in a real browser: it opens without complaint, can be sorted and filtered, and can be read.
+"""The page in a real browser: it opens without errors, can be sorted and filtered, and is legible.
 
 Needs Chromium or Chrome (``ASL_BROWSER`` names one elsewhere). Without one these tests are skipped,
 but fail where ``CI`` or ``ASL_NEED_BROWSER`` is set.
@@ -12,11 +12,11 @@ import shutil
 from dataclasses import dataclass, field
 
 import pytest
-from made_findings import instance, make_findings, pictures_of, write_clips
+from made_run_result import instance, make_run_result, shown_clips_of, write_clips
 from playwright.sync_api import sync_playwright
 
 from asl.contract.manifest import SPLITS
-from asl.preprocess.report.page import write_report
+from asl.preprocess.report.html.page import write_page
 
 BROWSERS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
 ARGUMENTS = (
@@ -47,7 +47,7 @@ def browser():
 
 @pytest.fixture(scope="module")
 def report(tmp_path_factory):
-    """The page of a made run: 120 instances of 12 glosses, with everything that can be wrong."""
+    """The page of a run of 120 instances of 12 glosses, with defects of every kind."""
     folder = tmp_path_factory.mktemp("report")
     glosses = [f"gloss {i}" for i in range(11)] + [HOSTILE.replace("/", "\u2215")]
     instances = [
@@ -64,7 +64,7 @@ def report(tmp_path_factory):
         for i in range(120)
     ]
     pairs = [("same content", f"{i:05}", f"{i + 13:05}") for i in range(40, 52)]
-    findings = make_findings(
+    result = make_run_result(
         folder,
         instances,
         missing=[f"{i:05}" for i in range(40)],
@@ -73,19 +73,19 @@ def report(tmp_path_factory):
         seconds_of={f"{i:05}": 1 + i / 40 for i in range(120)},
         stale=[HOSTILE],
     )
-    write_clips(findings)
+    write_clips(result)
     path = folder / "metadata" / "report.html"
-    write_report(path, findings, pictures_of(findings))
+    write_page(path, result, shown_clips_of(result))
     return path
 
 
 @dataclass
 class Opened:
-    """The page in a tab, and what the browser said and asked for meanwhile."""
+    """The page in a tab, its console messages and errors, and the URLs that it requested."""
 
     page: object
-    said: list[str] = field(default_factory=list)
-    asked_for: list[str] = field(default_factory=list)
+    messages: list[str] = field(default_factory=list)
+    requests: list[str] = field(default_factory=list)
 
 
 @pytest.fixture
@@ -97,9 +97,9 @@ def open_report(browser, report):
         contexts.append(context)
         opened = Opened(context.new_page())
         opened.page.set_default_timeout(5000)
-        opened.page.on("console", lambda message: opened.said.append(message.text))
-        opened.page.on("pageerror", lambda error: opened.said.append(str(error)))
-        opened.page.on("request", lambda request: opened.asked_for.append(request.url))
+        opened.page.on("console", lambda message: opened.messages.append(message.text))
+        opened.page.on("pageerror", lambda error: opened.messages.append(str(error)))
+        opened.page.on("request", lambda request: opened.requests.append(request.url))
         opened.page.goto(report.as_uri())
         return opened
 
@@ -109,11 +109,11 @@ def open_report(browser, report):
 
 
 def column(page, table, heading):
-    """The cells of a column as far as they are on display."""
-    place = page.locator(f'[data-table="{table}"]')
-    names = place.locator("th").all_inner_texts()
+    """The visible cells of a column."""
+    container = page.locator(f'[data-table="{table}"]')
+    names = container.locator("th").all_inner_texts()
     (index,) = [i for i, name in enumerate(names) if name.strip() == heading]
-    return [cell.strip() for cell in place.locator(f"tbody td:nth-child({index + 1})").all_inner_texts()]
+    return [cell.strip() for cell in container.locator(f"tbody td:nth-child({index + 1})").all_inner_texts()]
 
 
 def click(page, table, heading):
@@ -121,37 +121,37 @@ def click(page, table, heading):
     return page.locator(f'[data-table="{table}"] th[aria-sort$="ending"]').get_attribute("aria-sort")
 
 
-def test_it_opens_without_complaint_and_asks_for_nothing(open_report, report):
+def test_it_opens_without_errors_and_loads_no_other_files(open_report, report):
     opened = open_report()
     page = opened.page
     page.mouse.wheel(0, 100_000)
     page.locator("summary").first.click()
     assert page.evaluate("[...document.images].every((image) => image.complete && image.naturalWidth > 0)")
     assert page.locator("img").count() > 80
-    assert opened.said == []
-    assert [url for url in opened.asked_for if not url.startswith("data:")] == [report.as_uri()]
-    assert page.title() == "made: what preprocessing found"
+    assert opened.messages == []
+    assert [url for url in opened.requests if not url.startswith("data:")] == [report.as_uri()]
+    assert page.title() == "made: preprocessing report"
 
 
-def test_hostile_names_are_shown_as_what_they_are(open_report):
+def test_markup_in_names_is_shown_as_text(open_report):
     opened = open_report()
     page = opened.page
     page.locator('[data-table="classes"] input').fill("onerror")
     assert column(page, "classes", "Gloss") == [HOSTILE.replace("/", "\u2215")]
     assert page.locator('[src="x"]').count() == 0
-    assert page.title() == "made: what preprocessing found"
-    assert opened.said == []
+    assert page.title() == "made: preprocessing report"
+    assert opened.messages == []
 
 
 def test_only_web_addresses_become_links(open_report):
     page = open_report().page
-    links = [link.get_attribute("href") for link in page.locator('[data-table="problems"] td a').all()]
+    links = [link.get_attribute("href") for link in page.locator('[data-table="missing"] td a').all()]
     assert len(links) == 13  # of the 15 rows of a page
     assert all(link.startswith("https://x.example/") for link in links)
-    assert column(page, "problems", "URL")[:2] == ["javascript:document.title='broken'", "ftp://x.example/"]
+    assert column(page, "missing", "URL")[:2] == ["javascript:document.title='broken'", "ftp://x.example/"]
 
 
-def test_a_click_sorts_numbers_and_another_click_turns_them_round(open_report):
+def test_a_click_sorts_numbers_and_another_click_reverses_the_order(open_report):
     page = open_report().page
     assert click(page, "signers", "train") == "descending"
     falling = [int(cell) for cell in column(page, "signers", "train")]
@@ -161,7 +161,7 @@ def test_a_click_sorts_numbers_and_another_click_turns_them_round(open_report):
     assert [int(cell) for cell in column(page, "signers", "train")] == sorted(falling)
 
 
-def test_a_click_sorts_words_and_another_click_turns_them_round(open_report):
+def test_a_click_sorts_words_and_another_click_reverses_the_order(open_report):
     page = open_report().page
     assert click(page, "classes", "Gloss") == "ascending"
     rising = column(page, "classes", "Gloss")
@@ -170,40 +170,40 @@ def test_a_click_sorts_words_and_another_click_turns_them_round(open_report):
     assert column(page, "classes", "Gloss") == rising[::-1]
 
 
-def test_sorting_reaches_the_rows_that_are_not_on_display(open_report):
+def test_sorting_includes_the_rows_of_other_pages(open_report):
     page = open_report().page
-    assert column(page, "problems", "Instance")[0] == "00000"
-    click(page, "problems", "Instance")
-    click(page, "problems", "Instance")
-    assert column(page, "problems", "Instance")[0] == "00039"
-    page.locator('[data-table="problems"]').get_by_role("button", name="Next").click()
-    assert column(page, "problems", "Instance")[0] == "00024"
+    assert column(page, "missing", "Instance")[0] == "00000"
+    click(page, "missing", "Instance")
+    click(page, "missing", "Instance")
+    assert column(page, "missing", "Instance")[0] == "00039"
+    page.locator('[data-table="missing"]').get_by_role("button", name="Next").click()
+    assert column(page, "missing", "Instance")[0] == "00024"
 
 
-def test_typing_into_the_filter_leaves_the_rows_that_have_it_and_clearing_brings_all_back(open_report):
+def test_the_filter_keeps_the_rows_with_all_its_words_and_clearing_it_restores_all_rows(open_report):
     page = open_report().page
-    place = page.locator('[data-table="problems"]')
-    before = column(page, "problems", "Instance")
-    place.get_by_label("Filter").fill("GLOSS 10 val")
-    assert column(page, "problems", "Instance") == ["00022"]
-    assert place.locator(".count").inner_text() == "1 of 40 rows"
-    place.get_by_label("Filter").fill("nothing has this")
-    assert "No row" in place.locator("tbody").inner_text()
-    place.get_by_label("Filter").fill("")
-    assert column(page, "problems", "Instance") == before
-    assert place.locator(".count").inner_text() == "40 rows"
+    container = page.locator('[data-table="missing"]')
+    before = column(page, "missing", "Instance")
+    container.get_by_label("Filter").fill("GLOSS 10 val")
+    assert column(page, "missing", "Instance") == ["00022"]
+    assert container.locator(".count").inner_text() == "1 of 40 rows"
+    container.get_by_label("Filter").fill("nothing has this")
+    assert "No row" in container.locator("tbody").inner_text()
+    container.get_by_label("Filter").fill("")
+    assert column(page, "missing", "Instance") == before
+    assert container.locator(".count").inner_text() == "40 rows"
 
 
 def test_a_menu_filters_by_one_value(open_report):
     page = open_report().page
-    place = page.locator('[data-table="problems"]')
-    place.get_by_label("Split").select_option("test")
-    assert set(column(page, "problems", "Split")) == {"test"}
-    place.get_by_label("Split").select_option("all")
-    assert len(set(column(page, "problems", "Split"))) > 1
+    container = page.locator('[data-table="missing"]')
+    container.get_by_label("Split").select_option("test")
+    assert set(column(page, "missing", "Split")) == {"test"}
+    container.get_by_label("Split").select_option("all")
+    assert len(set(column(page, "missing", "Split"))) > 1
 
 
-def test_the_contact_sheet_can_be_browsed(open_report):
+def test_the_contact_sheet_can_be_filtered(open_report):
     page = open_report().page
     clips = page.locator(".sheet .clip")
     assert clips.count() == 60
@@ -216,7 +216,7 @@ def test_the_contact_sheet_can_be_browsed(open_report):
     assert tools.locator(".count").inner_text() == f"{len(shown)} of 60 clips"
 
 
-def test_charts_name_their_bars_to_pointer_and_keyboard(open_report):
+def test_charts_describe_the_bar_that_pointer_or_keyboard_selects(open_report):
     page = open_report().page
     chart = page.locator('[data-chart="classes"]')
     bars, readout = chart.locator("svg"), chart.locator(".readout")
@@ -232,7 +232,7 @@ def test_charts_name_their_bars_to_pointer_and_keyboard(open_report):
 
 
 @pytest.mark.parametrize("width", [320, 375, 768])
-def test_on_a_phone_only_tables_scroll_sideways(open_report, width):
+def test_on_narrow_screens_only_tables_scroll_sideways(open_report, width):
     page = open_report(width=width).page
     for summary in page.locator("summary").all():
         summary.click()
@@ -241,7 +241,7 @@ def test_on_a_phone_only_tables_scroll_sideways(open_report, width):
         "[...document.querySelectorAll('main *')].every((one) => one.closest('.scroll') || "
         "one.getBoundingClientRect().right <= innerWidth + 1)"
     )
-    wide = page.locator('[data-table="problems"] .scroll')
+    wide = page.locator('[data-table="missing"] .scroll')
     assert (width > 700) or wide.evaluate("(box) => box.scrollWidth > box.clientWidth")
 
 
@@ -274,7 +274,7 @@ def contrast(one: str, other: str) -> float:
 
 
 @pytest.mark.parametrize("colours", ["light", "dark"])
-def test_all_text_can_be_read_by_day_and_by_night(open_report, colours):
+def test_all_text_has_enough_contrast_in_light_and_dark_mode(open_report, colours):
     page = open_report(colours=colours).page
     background = luminance(page.evaluate("getComputedStyle(document.body).backgroundColor"))
     assert background < 0.05 if colours == "dark" else background > 0.8

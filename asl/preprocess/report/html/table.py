@@ -1,4 +1,4 @@
-"""Tables as the page's script wants them: small, and with nothing in them that a browser would run."""
+"""The page's tables as data for its script: compact JSON in which a browser finds no markup."""
 
 from __future__ import annotations
 
@@ -10,39 +10,39 @@ from typing import Any, Literal
 
 Cell = str | int | float | None
 
-#: How a column is shown, sorted and aligned. ``bar`` is a number with a bar as long as its share of
-#: the column's largest, ``share`` a number from 0 to 1, ``words`` text that may wrap, ``flags`` words
-#: that are each shown as a label, ``url`` a link where it is http or https and text where it is not.
+#: How a column is shown, sorted and aligned. ``bar`` is a number and a bar of its share of the column's
+#: largest number; ``share`` is a number from 0 to 1, shown in percent; ``words`` is text that may wrap;
+#: ``flags`` are words, each shown as a label; ``url`` is a link if it is http or https, otherwise text.
 Kind = Literal["text", "words", "code", "flags", "url", "split", "number", "bar", "share", "decimal"]
 
-#: Error messages and URLs are as long as others made them; the CSV files hold them whole.
-MOST_CHARACTERS = 400
+#: Longer error messages and URLs are shortened; the CSV files hold them whole.
+MAX_CHARACTERS = 400
 
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]+")
 
 
 @dataclass(frozen=True, kw_only=True)
 class Column:
-    """A column's heading and what its cells are."""
+    """A column's heading and the kind of its cells."""
 
     name: str
     kind: Kind = "text"
-    about: str = ""  # shown on hovering over the heading
-    menu: bool = False  # can be filtered by a menu of its values
+    tooltip: str = ""  # of the heading
+    menu: bool = False  # whether a menu of its values filters the table
 
 
 @dataclass(frozen=True, kw_only=True)
 class Table:
-    """Rows of plain data."""
+    """A caption, columns, and rows of plain data."""
 
     caption: str
     columns: tuple[Column, ...]
     rows: Sequence[Sequence[Cell]]
-    left_out: int = 0  # rows that were too many to be listed
-    full_list: str = ""  # the file that has them
+    left_out: int = 0  # how many further rows are not listed
+    full_list: str = ""  # the file that lists all of them
 
     def packed(self) -> dict[str, Any]:
-        """The table by columns; a text that is often repeated stands there once.
+        """The table by columns, for JSON. A column of repeated texts holds each text once, and indices.
 
         >>> Table(caption="", columns=(Column(name="a"),), rows=[["x"], ["x"], ["x"]]).packed()["cells"]
         [{'values': ['x'], 'index': [0, 0, 0]}]
@@ -51,7 +51,7 @@ class Table:
         return {
             "caption": self.caption,
             "columns": [
-                {"name": column.name, "kind": column.kind, "about": column.about, "menu": column.menu}
+                {"name": column.name, "kind": column.kind, "tooltip": column.tooltip, "menu": column.menu}
                 for column in self.columns
             ],
             "length": len(self.rows),
@@ -65,7 +65,7 @@ def _plain(cell: Cell) -> Cell:
     if not isinstance(cell, str):
         return cell
     text = _CONTROL.sub(" ", cell)
-    return text if len(text) <= MOST_CHARACTERS else text[: MOST_CHARACTERS - 1] + "…"
+    return text if len(text) <= MAX_CHARACTERS else text[: MAX_CHARACTERS - 1] + "…"
 
 
 def _packed_column(cells: list[Cell]) -> list[Cell] | dict[str, Any]:
@@ -74,12 +74,12 @@ def _packed_column(cells: list[Cell]) -> list[Cell] | dict[str, Any]:
     values = list(dict.fromkeys(cells))
     if len(values) > len(cells) / 2:
         return cells
-    number_of = {value: number for number, value in enumerate(values)}
-    return {"values": values, "index": [number_of[cell] for cell in cells]}
+    index_of = {value: index for index, value in enumerate(values)}
+    return {"values": values, "index": [index_of[cell] for cell in cells]}
 
 
 def as_script_data(data: Any) -> str:
-    """JSON that can stand inside a ``<script>`` element: no ``<``, so no end tag and no comment.
+    """JSON for a ``<script>`` element. It has no ``<``, so no end tag and no comment.
 
     >>> as_script_data("</script>")
     '"\\\\u003c/script\\\\u003e"'

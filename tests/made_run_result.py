@@ -1,24 +1,27 @@
-"""RunResult made by hand: a run that never was, with as many instances and as odd names as a test wants."""
+"""Results of runs that were never run, with any instances that a test needs."""
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from clips import write_clip
 
-from asl.config import DatasetConfig, PathsConfig, PreprocessConfig, TrimConfig
 from asl.contract.manifest import Clip
+from asl.contract.paths import Paths
 from asl.datasets.instance import Instance, Metadata
-from asl.preprocess.audit.audit import Audit, Kind, Pair, audit, make_pair
-from asl.preprocess.audit.problems import find_problems
-from asl.preprocess.clips.backend import Choice
+from asl.datasets.wlasl import Wlasl
+from asl.preprocess.audit.audit import audit
+from asl.preprocess.audit.missing_clips import find_missing_clips
+from asl.preprocess.audit.pairs import Kind, make_pair
+from asl.preprocess.audit.statistics import compute_statistics
+from asl.preprocess.clips.backend import Choice, TrimSettings
 from asl.preprocess.clips.cutting import CutResults
 from asl.preprocess.clips.frames import FramesOutcome
 from asl.preprocess.clips.proof import Proof
-from asl.preprocess.report.pictures import Pictures, take_pictures
+from asl.preprocess.config import PreprocessConfig
+from asl.preprocess.report.html.thumbnails import ShownClips, collect_shown_clips
 from asl.preprocess.run_result import RunResult
 from asl.preprocess.sources.matching import Match, Unmatched
 from asl.preprocess.sources.raw_files import RawVideo
@@ -34,27 +37,27 @@ def instance(video_id: str, gloss: str = "book", split: str = "train", **more: A
     return Instance(video_id=video_id, gloss=gloss, split=split, **fields)
 
 
-def make_findings(
+def make_run_result(
     folder: Path,
     instances: Sequence[Instance],
     *,
     missing: Sequence[str] = (),
     doubts: dict[str, str] | None = None,
     pairs: Sequence[tuple[Kind, str, str]] = (),
-    dropped: dict[str, str] | None = None,
+    dropped: dict[str, list[str]] | None = None,
     seconds_of: dict[str, float] | None = None,
     **more: Any,
 ) -> RunResult:
-    """What a run would have found of these instances; no file is read or written.
+    """The result of a run with these instances; no file is read or written.
 
     Args:
         folder: the data folder.
         instances: all of them; each has a clip unless it is missing or dropped.
         missing: video_ids without a source.
-        doubts: what speaks against a source, by video_id.
-        pairs: that the audit is to have found.
-        dropped: why the audit took a clip out, by video_id.
-        seconds_of: durations by video_id, otherwise 2 s.
+        doubts: evidence against a match, by video_id.
+        pairs: (kind, video_id, video_id) that the audit found.
+        dropped: clips that the audit dropped, by video_id, and their copies in val and test.
+        seconds_of: durations by video_id; 2 s for the others.
         more: other fields of :class:`RunResult`.
     """
     doubts, dropped, seconds_of = doubts or {}, dropped or {}, seconds_of or {}
@@ -74,10 +77,8 @@ def make_findings(
         for one in instances
         if one.video_id in proofs and one.video_id not in dropped
     ]
-    found: list[Pair] = [make_pair(kind, by_id[first], by_id[second]) for kind, first, second in pairs]
-    audited: Audit = dataclasses.replace(
-        audit(instances, clips, {}, min_per_class=5), pairs=tuple(found), dropped=tuple(dropped)
-    )
+    found = [make_pair(kind, by_id[first], by_id[second]) for kind, first, second in pairs]
+    missing_clips = find_missing_clips(metadata, matches, {}, dropped)
     raw = {f"{video_id}.mp4": RawVideo(2.0, 320, 240, 29.97, "h264", "yuv420p") for video_id in proofs}
     return RunResult(
         **{
@@ -88,10 +89,18 @@ def make_findings(
             "raw_files": sorted(raw),
             "raw_videos": raw,
             "matches": matches,
-            "outcome": CutResults(proofs, {}, 0, FramesOutcome(host=len(proofs))),
+            "cut_results": CutResults(proofs, {}, 0, FramesOutcome(host=len(proofs))),
             "clips": clips,
-            "problems": find_problems(metadata, matches, {}, dropped),
-            "audit": audited,
+            "missing": missing_clips,
+            "audit": audit(instances, clips, found, min_per_class=5, dropped=dropped),
+            "statistics": compute_statistics(
+                metadata=metadata,
+                matches=matches,
+                clips=clips,
+                missing=missing_clips,
+                proofs=proofs,
+                raw_videos=raw,
+            ),
             "url_name_errors": UrlNameErrors(40, 20, 11, 7, 6),
             "stale": (),
             "started": "2026-01-02T03:04:05+00:00",
@@ -101,23 +110,16 @@ def make_findings(
     )
 
 
-def write_clips(findings: RunResult, grey: Sequence[int] = range(0, 90, 10)) -> None:
+def write_clips(result: RunResult, grey: Sequence[int] = range(0, 90, 10)) -> None:
     """Files for all clips of the manifest, evenly grey frame by frame."""
     assert len(grey) == NUM_FRAMES
-    for clip in findings.clips:
-        write_clip(Path(findings.config.paths.data_dir) / clip.path, grey=grey)
+    for clip in result.clips:
+        write_clip(Path(result.config.paths.data_dir) / clip.path, grey=grey)
 
 
 def _config(folder: Path) -> PreprocessConfig:
-    paths = PathsConfig(
-        data_dir=str(folder),
-        raw_dir=str(folder / "raw"),
-        videos_dir=str(folder / "videos"),
-        frames_dir=str(folder / "frames"),
-        metadata_dir=str(folder / "metadata"),
-    )
-    dataset = DatasetConfig(name="made", metadata=str(folder / "metadata" / "made.json"))
-    return PreprocessConfig(paths=paths, dataset=dataset, trim=TrimConfig(workers=1))
+    dataset = Wlasl(name="made", metadata=str(folder / "metadata" / "made.json"))
+    return PreprocessConfig(paths=Paths.below(folder), dataset=dataset, trim=TrimSettings(workers=1))
 
 
 def _proof() -> Proof:
@@ -156,7 +158,7 @@ def _clip(one: Instance, label: int, duration_s: float) -> Clip:
     )
 
 
-def pictures_of(findings: RunResult) -> Pictures:
-    """The pictures of a run, taken by a worker of their own."""
+def shown_clips_of(result: RunResult) -> ShownClips:
+    """The clips that the page shows, with thumbnails made in a worker of their own."""
     with Workers(1) as workers:
-        return take_pictures(findings, workers)
+        return collect_shown_clips(result, result.config.paths, workers)

@@ -1,20 +1,21 @@
-"""Histograms as SVG paths: one path a series, however many bars, so that 2,000 classes stay small."""
+"""Stacked histograms as SVG paths, one path per split, so that a chart of 2,000 classes stays small."""
 
 from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from asl.contract.manifest import SPLITS, Clip
+from asl.preprocess.audit.statistics import Coverage
 
-#: Height of a chart in its own units; a bar is 1 unit wide.
+#: Height of a chart in SVG units; a bar is 1 unit wide.
 HEIGHT = 100
 
 _GAP = 0.12  # between bars, in units
-_GAPS_UP_TO = 150  # bars; more are thinner than a few pixels
-_MOST_BINS = 40
+_MAX_BARS_WITH_GAPS = 150  # bars of wider charts are only a few pixels wide
+_MAX_BINS = 40
 _BIN_WIDTHS_S = (0.1, 0.2, 0.25, 0.5, 1.0, 2.0, 5.0, 10.0, 30.0, 60.0, 300.0, 3600.0)
 
 
@@ -23,40 +24,37 @@ class Chart:
     """Stacked bars."""
 
     title: str
-    paths: dict[str, str]  # series to SVG path data
-    labels: tuple[str, ...]  # what to say of each bar
-    ticks: tuple[int, ...]  # of the upright axis, from 0 to the chart's top
-    axis: tuple[str, ...]  # words under the chart, from left to right
+    paths: dict[str, str]  # SVG path data by split
+    labels: tuple[str, ...]  # text of each bar
+    ticks: tuple[int, ...]  # of the vertical axis, from 0 to the chart's top
+    axis: tuple[str, ...]  # texts below the chart, from left to right
 
     @property
     def bars(self) -> int:
+        """The number of bars."""
         return len(self.labels)
 
 
-def class_chart(clips: Sequence[Clip], glosses: Sequence[str]) -> Chart | None:
-    """Clips a class, the largest class first; None where there is nothing to draw."""
-    if not clips:
+def class_chart(by_class: Mapping[str, Coverage]) -> Chart | None:
+    """Clips per class, in the order of ``by_class``. None if there are no clips."""
+    if not any(coverage.clips for coverage in by_class.values()):
         return None
-    count = Counter((clip.gloss, clip.split) for clip in clips)
-    total = Counter(clip.gloss for clip in clips)
-    ranked = sorted(glosses, key=lambda gloss: (-total[gloss], gloss))
-    stacks = [{split: count[gloss, split] for split in SPLITS} for gloss in ranked]
-    parts = [", ".join(f"{n} {split}" for split, n in stack.items()) for stack in stacks]
-    ends = ranked[:1] if len(ranked) == 1 else [ranked[0], ranked[-1]]
-    return _chart(
-        "Clips a class",
-        stacks,
-        [f"{gloss}: {total[gloss]} clips ({part})" for gloss, part in zip(ranked, parts, strict=True)],
-        tuple(f"{gloss} ({total[gloss]})" for gloss in ends),
-    )
+    labels = []
+    for gloss, coverage in by_class.items():
+        parts = ", ".join(f"{clips} {split}" for split, clips in coverage.clips_in.items())
+        labels.append(f"{gloss}: {coverage.clips} clips ({parts})")
+    glosses = list(by_class)
+    ends = glosses if len(glosses) == 1 else [glosses[0], glosses[-1]]
+    axis = tuple(f"{gloss} ({by_class[gloss].clips})" for gloss in ends)
+    return _chart("Clips per class", [coverage.clips_in for coverage in by_class.values()], labels, axis)
 
 
 def duration_chart(clips: Sequence[Clip]) -> Chart | None:
-    """Clips by duration, in bins of a round width; None where there is nothing to draw."""
+    """Clips by duration, in bins of a round width. None if there are no clips."""
     if not clips:
         return None
     longest = max(clip.duration_s for clip in clips)
-    width_s = next((w for w in _BIN_WIDTHS_S if longest / w < _MOST_BINS), longest / (_MOST_BINS - 1))
+    width_s = next((w for w in _BIN_WIDTHS_S if longest / w < _MAX_BINS), longest / (_MAX_BINS - 1))
     bin_of = [int(clip.duration_s / width_s) for clip in clips]
     first, last = min(bin_of), max(bin_of)
     count = Counter(zip(bin_of, (clip.split for clip in clips), strict=True))
@@ -71,11 +69,11 @@ def duration_chart(clips: Sequence[Clip]) -> Chart | None:
 
 
 def _chart(
-    title: str, stacks: Sequence[dict[str, int]], labels: Sequence[str], axis: tuple[str, ...]
+    title: str, stacks: Sequence[Mapping[str, int]], labels: Sequence[str], axis: tuple[str, ...]
 ) -> Chart:
     ticks = _ticks(max(sum(stack.values()) for stack in stacks))
     paths = dict.fromkeys(SPLITS, "")
-    gap = _GAP if len(stacks) <= _GAPS_UP_TO else 0
+    gap = _GAP if len(stacks) <= _MAX_BARS_WITH_GAPS else 0
     for x, stack in enumerate(stacks):
         bottom = 0
         for split, count in stack.items():
@@ -86,13 +84,13 @@ def _chart(
     return Chart(title=title, paths=paths, labels=tuple(labels), ticks=ticks, axis=axis)
 
 
-def _ticks(most: int) -> tuple[int, ...]:
-    """Round numbers from 0 to at least ``most``.
+def _ticks(largest: int) -> tuple[int, ...]:
+    """Round numbers from 0 to at least ``largest``.
 
     >>> _ticks(47), _ticks(1), _ticks(0)
     ((0, 20, 40, 60), (0, 1), (0, 1))
     """
-    least_step = max(most / 4, 1)
+    least_step = max(largest / 4, 1)
     power = 10 ** math.floor(math.log10(least_step))
     step = next(int(n * power) for n in (1, 2, 5, 10) if n * power >= least_step)
-    return tuple(range(0, max(most, 1) + step, step))[: math.ceil(max(most, 1) / step) + 1]
+    return tuple(range(0, max(largest, 1) + step, step))[: math.ceil(max(largest, 1) / step) + 1]

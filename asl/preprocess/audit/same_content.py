@@ -1,0 +1,94 @@
+"""Pairs of clips with the same content, found by their fingerprints, whatever their names and encodings.
+
+Two clips have the same content if they are about equally long, and both their mean pictures and their
+motions correlate. The mean picture alone cannot tell two signs of one signer before one wall apart.
+"""
+
+from __future__ import annotations
+
+import base64
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from asl.preprocess.clips.fingerprint import FRAMES, SIDE
+
+#: Pixels left out at each side of a thumbnail: letterboxes, site logos, running counters and captions.
+MARGIN = 2
+
+#: Largest difference of two durations. Re-encoding at another frame rate moves the end by up to a frame.
+DURATION_TOLERANCE_S = 0.1
+
+#: Least correlations of the same content. Measured on the demo's clips: each against itself at half the
+#: size and crf 35, and against all others. See benchmarks/README.md.
+SAME_PICTURE = 0.93
+SAME_MOTION = 0.85
+
+#: Standard deviation in grey levels. Motions below it are noise, and correlate with nothing.
+LEAST_MOTION = 0.5
+
+_BLOCK = 256  # clips
+
+_Vectors = npt.NDArray[np.float32]  # (clips, pixels)
+
+
+@dataclass(frozen=True)
+class SameContent:
+    """Two clips with the same content, and the correlations of their mean pictures and motions."""
+
+    first: str
+    second: str
+    picture: float
+    motion: float
+
+
+def same_content(fingerprints: Mapping[str, tuple[str, float]]) -> Iterator[SameContent]:
+    """Yield each pair of clips with the same content once, in the order of their names.
+
+    Args:
+        fingerprints: by name of the clip, its fingerprint as text and its duration in seconds.
+    """
+    names = sorted(fingerprints, key=lambda name: (fingerprints[name][1], name))
+    if len(names) < 2:
+        return
+    durations = np.array([fingerprints[name][1] for name in names])
+    pictures, motions = _unit_vectors([fingerprints[name][0] for name in names])
+    found = []
+    for i, k in _similar_pictures(pictures, durations):
+        motion = float(motions[i] @ motions[k])
+        if motion >= SAME_MOTION:
+            first, second = sorted((names[i], names[k]))
+            picture = round(float(pictures[i] @ pictures[k]), 3)
+            found.append(SameContent(first, second, picture, round(motion, 3)))
+    yield from sorted(found, key=lambda pair: (pair.first, pair.second))
+
+
+def _similar_pictures(pictures: _Vectors, durations: npt.NDArray[np.float64]) -> Iterator[tuple[int, int]]:
+    """Pairs ``(i, k)``, i < k, of about the same duration and picture; both arrays sorted by duration."""
+    ends = np.searchsorted(durations, durations + DURATION_TOLERANCE_S, side="right")
+    for start in range(0, len(pictures), _BLOCK):  # one matrix product for a block of clips at a time
+        stop = min(start + _BLOCK, len(pictures))
+        similar = pictures[start:stop] @ pictures[start : ends[stop - 1]].T >= SAME_PICTURE
+        for row, column in zip(*np.nonzero(similar), strict=True):
+            i, k = start + int(row), start + int(column)
+            if i < k < ends[i]:
+                yield i, k
+
+
+def _unit_vectors(fingerprints: Sequence[str]) -> tuple[_Vectors, _Vectors]:
+    """Unit vectors of mean pictures and of motions; the dot product of two is their correlation."""
+    raw = b"".join(base64.b64decode(text) for text in fingerprints)
+    clips = np.frombuffer(raw, np.uint8).reshape(-1, FRAMES, SIDE, SIDE)
+    clips = clips[:, :, MARGIN:-MARGIN, MARGIN:-MARGIN].astype(np.float32)
+    mean = clips.mean(axis=1)
+    motion = (clips - mean[:, None]).reshape(len(clips), -1)
+    motion[motion.std(axis=1) < LEAST_MOTION] = 0
+    picture = mean.reshape(len(clips), -1)
+    return _normalized(picture - picture.mean(axis=1, keepdims=True)), _normalized(motion)
+
+
+def _normalized(vectors: _Vectors) -> _Vectors:
+    norms = np.linalg.norm(vectors, axis=1, keepdims=True)
+    return np.divide(vectors, norms, out=np.zeros_like(vectors), where=norms > 0)

@@ -1,0 +1,74 @@
+"""The manifest's rows from the proofs of a run, and files that belong to no row."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+
+from asl.contract.manifest import SPLITS, Clip
+from asl.contract.paths import Paths
+from asl.datasets.instance import Instance
+from asl.preprocess.clips.proof import Proof
+from asl.preprocess.sources.matching import Match, Unmatched
+
+
+def manifest_rows(
+    instances: Iterable[Instance],
+    matches: Mapping[str, Match | Unmatched],
+    proofs: Mapping[str, Proof],
+    label_of: Mapping[str, int],
+    paths: Paths,
+) -> list[Clip]:
+    """A row for each instance whose clip was proven in this run, by split, label and video_id.
+
+    Args:
+        instances: of the data set.
+        matches: their sources, by video_id.
+        proofs: of their clips, by video_id.
+        label_of: the label map, by gloss.
+        paths: where the clips lie.
+    """
+    data_dir = Path(paths.data_dir)
+    clips = []
+    for instance in instances:
+        proof, found = proofs.get(instance.video_id), matches[instance.video_id]
+        if proof is None or isinstance(found, Unmatched):
+            continue
+        path = paths.clip(instance.split, instance.gloss, instance.video_id)
+        clips.append(
+            Clip(
+                split=instance.split,
+                gloss=instance.gloss,
+                label=label_of[instance.gloss],
+                video_id=instance.video_id,
+                path=_relative(path, data_dir),
+                num_frames=proof.num_frames,
+                fps=round(proof.fps, 6),
+                duration_s=round(proof.duration_s, 6),
+                width=proof.width,
+                height=proof.height,
+                signer_id=instance.signer_id,
+                source=found.source,
+                start_s=round(proof.start_s, 6),
+                end_s=round(proof.end_s, 6),
+                match=found.rule,
+            )
+        )
+    return sorted(clips, key=lambda clip: (SPLITS.index(clip.split), clip.label, clip.video_id))
+
+
+def stale_files(videos_dir: Path, targets: Iterable[Path]) -> Sequence[str]:
+    """Files in the clips' folder that are none of ``targets``, relative to the folder, sorted."""
+    owned = {path.resolve() for path in targets}
+    return sorted(
+        path.relative_to(videos_dir).as_posix()
+        for path in videos_dir.rglob("*")
+        if path.is_file() and not path.name.startswith(".") and path.resolve() not in owned
+    )
+
+
+def _relative(path: Path, folder: Path) -> str:
+    try:
+        return path.resolve().relative_to(folder.resolve()).as_posix()
+    except ValueError:  # paths.videos_dir is outside of paths.data_dir
+        return path.resolve().as_posix()

@@ -1,0 +1,93 @@
+"""The official split, and folds without a common signer."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Any
+
+import pytest
+from clips import GLOSSES, make_clip
+from composing import composed
+
+from asl.config.setting import ConfigError
+from asl.contract.manifest import Clip, ManifestError
+from asl.data.split import SplitSettings, split_clips
+
+
+def many(signers: int = 20) -> list[Clip]:
+    """Each signer signs each gloss twice."""
+    return [
+        dataclasses.replace(make_clip("train", label, number), signer_id=number // 2)
+        for label in range(len(GLOSSES))
+        for number in range(2 * signers)
+    ]
+
+
+def parts(clips: list[Clip], **settings: Any) -> dict[str, str]:
+    """The split of each clip, in five folds by signer."""
+    dealt = split_clips(clips, SplitSettings(**{"split": "signer", **settings}))
+    return {clip.video_id: clip.split for clip in dealt}
+
+
+def test_by_default_the_official_split_stays() -> None:
+    clips = [make_clip("train", 0, 0), make_clip("test", 1, 0), make_clip("val", 0, 0)]
+    assert split_clips(clips, SplitSettings()) == clips
+
+
+def test_no_signer_is_in_two_splits_and_every_class_in_all() -> None:
+    clips = many()
+    split_of = parts(clips)
+    for signer in range(20):
+        assert len({split_of[one.video_id] for one in clips if one.signer_id == signer}) == 1
+    for gloss in GLOSSES:
+        assert {split_of[one.video_id] for one in clips if one.gloss == gloss} == {"train", "val", "test"}
+
+
+def test_every_clip_is_in_test_in_exactly_one_fold() -> None:
+    clips = many()
+    tested = [v for fold in range(5) for v, split in parts(clips, fold=fold).items() if split == "test"]
+    assert sorted(tested) == sorted(clip.video_id for clip in clips)
+
+
+def test_folds_depend_on_their_seed_and_not_on_the_order() -> None:
+    clips = many()
+    assert parts(clips) == parts(clips[::-1])
+    assert parts(clips) != parts(clips, fold_seed=1)
+
+
+def test_unknown_signers_train_and_too_few_are_an_error() -> None:
+    assert parts([*many(), make_clip("test", 0, 99)])["test099"] == "train"
+    with pytest.raises(ManifestError, match="2 known signers are too few"):
+        parts(many(signers=2))
+
+
+def test_a_fold_alone_asks_for_folds_by_signer() -> None:
+    clips = many()
+    assert SplitSettings(fold=1).by_signer
+    by_fold = split_clips(clips, SplitSettings(fold=1))
+    assert by_fold == split_clips(clips, SplitSettings(split="signer", fold=1))
+    assert by_fold != split_clips(clips, SplitSettings(split="signer"))
+
+
+def test_settings_that_contradict_each_other_are_refused_before_any_work() -> None:
+    with pytest.raises(ConfigError, match=r"data\.fold=5: must be below data\.folds=5"):
+        composed("train", "data.fold=5")
+    with pytest.raises(ConfigError, match=r"data\.fold=1: is of data\.split=signer"):
+        composed("train", "data.split=official", "data.fold=1")
+
+
+def test_flags_speak_of_the_new_splits() -> None:
+    clips = many()
+    split_of = parts(clips)
+    train = next(clip for clip in clips if split_of[clip.video_id] == "train")
+    test = next(clip for clip in clips if split_of[clip.video_id] == "test" and clip.gloss == train.gloss)
+    copies = {train.video_id: test.video_id, test.video_id: train.video_id}
+    flagged = [
+        dataclasses.replace(clip, copies=copies[clip.video_id], flags="suspect duplicate")
+        if clip.video_id in copies
+        else clip
+        for clip in clips
+    ]
+    dealt = {clip.video_id: clip.flags for clip in split_clips(flagged, SplitSettings(split="signer"))}
+    assert {video_id for video_id, flags in dealt.items() if flags} == set(copies)
+    assert all(dealt[video_id] == "suspect leakage" for video_id in copies)
