@@ -21,4 +21,9 @@ def main(cfg: DictConfig) -> None:
 
 
 if __name__ == "__main__":
-    run_program(main, name="preprocess", conf=Path(__file__).resolve().parent / "conf")
+    run_program(
+        main,
+        name="preprocess",
+        conf=Path(__file__).resolve().parent / "conf",
+        if_stopped="what is cut is kept, and the same command goes on from there (without overwrite=true)",
+    )

@@ -21,4 +21,9 @@ def main(cfg: DictConfig) -> None:
 
 
 if __name__ == "__main__":
-    run_program(main, name="train", conf=Path(__file__).resolve().parent / "conf")
+    run_program(
+        main,
+        name="train",
+        conf=Path(__file__).resolve().parent / "conf",
+        if_stopped="go on after the last whole epoch with: resume=auto",
+    )

@@ -21,13 +21,14 @@ from asl.errors import UserError
 C = TypeVar("C")
 
 
-def run_program(main: Callable[[], Any], *, name: str, conf: Path) -> None:
+def run_program(main: Callable[[], Any], *, name: str, conf: Path, if_stopped: str) -> None:
     """Run a Hydra main. What the user can mend is one message on stderr and exit code 1.
 
     Args:
         main: decorated by ``hydra.main``.
         name: of the primary configuration, for ``--help``.
         conf: the folder with the YAML files.
+        if_stopped: printed after Ctrl-C; how to go on.
     """
     os.environ.setdefault("HYDRA_FULL_ERROR", "1")  # let exceptions reach us instead of Hydra's printer
     try:
@@ -39,6 +40,9 @@ def run_program(main: Callable[[], Any], *, name: str, conf: Path) -> None:
         sys.exit(f"error: {error}")
     except CONFIG_ERRORS as error:
         sys.exit(f"error: {explain(error)}")
+    except KeyboardInterrupt:
+        print(f"stopped; {if_stopped}", file=sys.stderr)
+        sys.exit(130)  # as shells do after SIGINT
 
 
 @contextmanager

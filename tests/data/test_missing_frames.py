@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from asl.data.reader import ClipError
+from asl.data.clip_files import ClipError
 from clips import make_clip, write_clip
 from raw_videos import RATES, write_raw
 

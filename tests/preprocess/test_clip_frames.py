@@ -378,7 +378,7 @@ class Pool:
     refuse: frozenset[str] = frozenset()
     wrong: frozenset[str] = frozenset()
 
-    def __init__(self, count: int) -> None: ...
+    def __init__(self, count: int, **_: object) -> None: ...
 
     def run_each(self, _function: Any, tasks: list[int], **_: object) -> list[Any]:
         return [Done(task, None) for task in tasks]

@@ -11,7 +11,7 @@ from pathlib import Path
 from PIL import Image
 
 from asl.codecs.decoder import decode_pictures
-from asl.contract.manifest import SPLITS, Clip
+from asl.contract.manifest import Clip
 from asl.contract.paths import Paths
 from asl.datasets.instance import Instance
 from asl.files import atomic_write
@@ -95,14 +95,8 @@ def clip_files(
     """
     files = {clip.video_id: Path(paths.data_dir) / clip.path for clip in clips if clip.video_id in video_ids}
     for instance in has_clip:
-        if instance.video_id not in video_ids or instance.video_id in files:
-            continue
-        # A dropped clip is in the folder of its official split, and dataset.split=signer has replaced
-        # the split of the instance.
-        candidates = (paths.clip(split, instance.gloss, instance.video_id) for split in SPLITS)
-        path = next((path for path in candidates if path.is_file()), None)
-        if path is not None:
-            files[instance.video_id] = path
+        if instance.video_id in video_ids and instance.video_id not in files:
+            files[instance.video_id] = paths.clip(instance.split, instance.gloss, instance.video_id)
     return files
 
 
