@@ -11,7 +11,6 @@ from typing import Any
 
 import numpy as np
 import pytest
-from asl.data.clip_files import ClipError
 from clips import make_clip, write_clip
 from raw_videos import RATES, write_raw
 
@@ -31,6 +30,7 @@ from asl.contract.frame_store import (
 )
 from asl.contract.manifest import Clip
 from asl.data import missing_frames
+from asl.data.clip_files import ClipError
 from asl.data.missing_frames import MissingFrames, find_missing, make_frames, make_missing
 from asl.errors import UserError
 
