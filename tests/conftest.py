@@ -15,6 +15,7 @@ from asl.demo import make_demo
 SLOW_MODULES = {
     "test_capabilities",
     "test_clip_frames",
+    "test_contributing",
     "test_demo_end_to_end",
     "test_missing_frames",
     "test_pipeline",
