@@ -153,22 +153,19 @@ def test_training_uses_the_example_network_loss_and_reader(
     assert network(torch.zeros(2, 3, 4, 32, 32)).shape == (2, metrics["num_classes"])
 
 
-@pytest.mark.parametrize("program", ["preprocess.py", "train.py"])
-def test_help_lists_the_examples_and_their_keys(project: Path, program: str) -> None:
+@pytest.mark.parametrize(
+    ("program", "expected"),
+    [
+        ("preprocess.py", ["signs, wlasl100", "dataset.table=${paths.metadata_dir}/signs.csv"]),
+        (
+            "train.py",
+            ["model=cnn_gru", "poly1", "pyav", "model.hidden=256", "loss.epsilon=2.0", "GRU's state"],
+        ),
+    ],
+)
+def test_help_lists_the_examples_and_their_keys(project: Path, program: str, expected: list[str]) -> None:
     printed = run(project, program, "--help")
-    expected = {
-        "preprocess.py": ["dataset=", "signs", "dataset.table=data/metadata/signs.csv"],
-        "train.py": [
-            "cnn_gru",
-            "poly1",
-            "pyav",
-            "model.hidden=256",
-            "loss.epsilon=2.0",
-            "size of the GRU's state",
-        ],
-    }
-    for text in expected[program]:
-        assert text in printed
+    assert [text for text in expected if text not in printed] == []
 
 
 def test_a_value_out_of_range_is_one_message(project: Path) -> None:
@@ -228,8 +225,8 @@ def test_the_example_reader_names_a_clip_that_cannot_be_read(example: Any, tmp_p
         write_clip(file, grey=[20, 60, 100] if how == "short" else range(20, 140, 10))
     if how == "damaged":
         file.write_bytes(file.read_bytes()[:500])
-    with pytest.raises(ClipError, match="clip train000 .*a.mp4"):
-        reader = example("pyav_reader").PyavReader()
+    reader = example("pyav_reader").PyavReader()
+    with pytest.raises(ClipError, match=rf"clip train000 (?s:.)*file: {file}\n"):
         reader.read(make_clip("train", 0, 0), file, sampling=Sampling(clip_len=4), size=(20, 30))
 
 

@@ -16,10 +16,19 @@ from rich.text import Text
 from asl.config.setting import allowed_values
 
 
-def print_help(name: str, conf: Path, overrides: list[str]) -> None:
-    """Print the choices and keys of a program, as ``overrides`` leave them."""
+def print_help(name: str, conf: Path, overrides: list[str], *, more_conf: Path | None = None) -> None:
+    """Print the choices and keys of a program, as ``overrides`` leave them.
+
+    Args:
+        name: of the primary configuration.
+        conf: the folder with the YAML files.
+        overrides: of the command line.
+        more_conf: another such folder (``--config-dir``), whose choices are added.
+    """
+    folders = [conf] if more_conf is None else [conf, more_conf.resolve()]
     with initialize_config_dir(str(conf), version_base="1.3"):
-        cfg = compose(name, overrides=overrides)
+        added = [f"hydra.searchpath=['file://{folder}']" for folder in folders[1:]]
+        cfg = compose(name, overrides=[*overrides, *added])
     console = Console(highlight=False)
 
     def line(text: str, style: str | None = None, indent: int = 0) -> None:
@@ -28,8 +37,8 @@ def print_help(name: str, conf: Path, overrides: list[str]) -> None:
     line(f"python {name}.py [choice=name ...] [key=value ...]\n")
     line("Choices", "bold")
     for group in sorted(_groups(conf, name)):
-        names = ", ".join(sorted(file.stem for file in (conf / group).glob("*.yaml")))
-        line(f"{group}={names}", indent=2)
+        names = {file.stem for folder in folders for file in (folder / group).glob("*.yaml")}
+        line(f"{group}={', '.join(sorted(names))}", indent=2)
     line("\nKeys, with the values that they have now", "bold")
     for key, value, meaning in rows(cfg):
         line(f"{key}={value}", "cyan", indent=2)

@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, TypeVar
 
+from hydra._internal.utils import get_args_parser
 from hydra.core.hydra_config import HydraConfig
 from hydra.types import RunMode
 from omegaconf import DictConfig
@@ -33,7 +34,9 @@ def run_program(main: Callable[[], Any], *, name: str, conf: Path, if_stopped: s
     os.environ.setdefault("HYDRA_FULL_ERROR", "1")  # let exceptions reach us instead of Hydra's printer
     try:
         if {"--help", "-h"} & set(sys.argv[1:]):
-            print_help(name, conf, [argument for argument in sys.argv[1:] if argument[0] != "-"])
+            args = get_args_parser().parse_args()
+            more_conf = Path(args.config_dir) if args.config_dir else None
+            print_help(name, conf, args.overrides, more_conf=more_conf)
         else:
             main()
     except UserError as error:
