@@ -126,7 +126,7 @@ def test_preprocessing_cuts_the_example_data_set_exactly(
     assert {clip.match for clip in clips.values()} == {"video_id", "url_name"}
     with (project / "data" / "metadata" / "preprocess_errors.csv").open() as file:
         (error,) = csv.DictReader(file)
-    assert "video_id='../outside' holds a path separator" in error["error"]
+    assert "video_id='../outside' starts with a dot" in error["error"]
 
 
 def test_training_uses_the_example_network_loss_and_reader(

@@ -7,10 +7,10 @@ import hashlib
 import os
 import platform
 from dataclasses import dataclass
+from importlib.metadata import version
 from pathlib import Path
 from urllib.parse import quote
 
-import av
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from asl import __version__
@@ -104,7 +104,7 @@ def build_page(result: RunResult, shown: ShownClips, folder: Path) -> str:
             )
             for suspect, reference in selection.suspects
         ],
-        versions=f"asl {__version__}, PyAV {av.__version__}, Python {platform.python_version()}",
+        versions=f"asl {__version__}, PyAV {version('av')}, Python {platform.python_version()}",
         style=style,
         script=script,
         script_hash=base64.b64encode(hashlib.sha256(script.encode()).digest()).decode(),

@@ -1,0 +1,127 @@
+"""The borders between the rooms of asl: who imports whom, and what stays unloaded until it is needed."""
+
+from __future__ import annotations
+
+import ast
+import subprocess
+import sys
+from collections.abc import Iterator
+from graphlib import TopologicalSorter
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[1]
+FILES = {
+    ".".join(path.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__"): path
+    for path in sorted((ROOT / "asl").rglob("*.py"))
+}
+FIRST_HALF = ("asl.preprocess",)
+SECOND_HALF = ("asl.data", "asl.model", "asl.training", "asl.evaluation")
+SHARED = ("asl.codecs", "asl.contract", "asl.config", "asl.datasets")
+HEAVY = {"torch", "torchvision", "pytorch_lightning", "torchmetrics", "sklearn", "decord", "jinja2", "av"}
+
+
+def imports(node: ast.AST, *, in_functions: bool) -> Iterator[str]:
+    """The modules that a module imports when it is loaded, and with ``in_functions`` later, too.
+
+    What stands under ``if TYPE_CHECKING`` is never imported.
+    """
+    for child in ast.iter_child_nodes(node):
+        if isinstance(child, ast.Import):
+            yield from (alias.name for alias in child.names)
+        elif isinstance(child, ast.ImportFrom):
+            assert child.level == 0, "relative import"
+            assert child.module is not None
+            names = (f"{child.module}.{alias.name}" for alias in child.names)
+            yield from (name if name in FILES else child.module for name in names)
+        elif isinstance(child, ast.If) and ast.unparse(child.test) == "TYPE_CHECKING":
+            continue
+        elif in_functions or not isinstance(child, ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda):
+            yield from imports(child, in_functions=in_functions)
+
+
+TREES = {module: ast.parse(path.read_text(encoding="utf-8")) for module, path in FILES.items()}
+ON_LOADING = {module: set(imports(tree, in_functions=False)) for module, tree in TREES.items()}
+EVER = {module: set(imports(tree, in_functions=True)) for module, tree in TREES.items()}
+
+
+def within(module: str, packages: tuple[str, ...]) -> bool:
+    return any(f"{module}.".startswith(f"{package}.") for package in packages)
+
+
+def crossings(users: tuple[str, ...], used: tuple[str, ...]) -> list[str]:
+    """``a imports b`` for each import of a module of ``used`` by one of ``users``, at any level."""
+    return [
+        f"{module} imports {name}"
+        for module, names in EVER.items()
+        for name in names
+        if within(module, users) and within(name, used)
+    ]
+
+
+def room(module: str) -> str:
+    """``asl.data`` of ``asl.data.readers.base``; in preprocessing the rooms lie one level deeper."""
+    return ".".join(module.split(".")[: 3 if within(module, FIRST_HALF) else 2])
+
+
+def test_modules_do_not_import_each_other_in_a_circle() -> None:
+    graph = {module: {name for name in names if name in FILES} for module, names in ON_LOADING.items()}
+    list(TopologicalSorter(graph).static_order())  # raises CycleError with the circle
+
+
+def test_rooms_do_not_import_each_other_in_a_circle_not_even_in_functions() -> None:
+    graph: dict[str, set[str]] = {}
+    for module, names in EVER.items():
+        others = {room(name) for name in names if name in FILES} - {room(module)}
+        graph.setdefault(room(module), set()).update(others)
+    list(TopologicalSorter(graph).static_order())
+
+
+@pytest.mark.parametrize(
+    ("users", "used"),
+    [
+        (FIRST_HALF, SECOND_HALF),
+        (SECOND_HALF, FIRST_HALF),
+        (SHARED, FIRST_HALF + SECOND_HALF),
+        # Only pipeline.py and run_result.py know both the GPU and the other rooms.
+        (
+            tuple(f"asl.preprocess.{name}" for name in ("sources", "clips", "audit", "report")),
+            ("asl.preprocess.gpu",),
+        ),
+        (FIRST_HALF + SECOND_HALF + SHARED, ("asl.demo",)),
+    ],
+    ids=str,
+)
+def test_borders_are_kept(users: tuple[str, ...], used: tuple[str, ...]) -> None:
+    assert crossings(users, used) == []
+
+
+def test_ffmpeg_is_known_to_codecs_alone() -> None:
+    # The GPU's checks open devices and encoders that codecs does not; the demo writes damaged and odd files,
+    # and must not test codecs with itself.
+    users = {module for module, names in EVER.items() if any(within(name, ("av",)) for name in names)}
+    assert [m for m in users if not within(m, ("asl.codecs", "asl.preprocess.gpu", "asl.demo"))] == []
+
+
+def loaded_by(code: str) -> set[str]:
+    """The top-level packages that a new Python process has loaded after ``code``."""
+    code += "\nimport sys; print(*{name.split('.')[0] for name in sys.modules})"
+    result = subprocess.run(
+        [sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True
+    )
+    return set(result.stdout.split())
+
+
+def test_importing_asl_loads_nothing_heavy() -> None:
+    assert loaded_by("import asl") & (HEAVY | {"numpy", "hydra", "omegaconf", "rich"}) == set()
+
+
+@pytest.mark.parametrize("choices", [{}, {"dataset": "demo", "reader": "decord", "model": "r3d"}], ids=str)
+def test_composing_a_configuration_loads_nothing_heavy(choices: dict[str, str]) -> None:
+    code = "import sys; sys.path.insert(0, 'tests'); from composing import composed\n"
+    for program, groups in (("preprocess", ["dataset"]), ("train", ["dataset", "reader", "model"])):
+        overrides = [f"{group}={choices[group]}" for group in groups if group in choices]
+        overrides += ["model.weights=null"] if program == "train" else []
+        code += f"composed({program!r}, *{overrides!r})\n"
+    assert loaded_by(code) & HEAVY == set()
