@@ -53,6 +53,16 @@ def test_a_schedule_without_warmup_starts_at_the_peak() -> None:
     assert warmup_cosine(optimizer, warmup=0, steps=10).get_last_lr() == [2.0]
 
 
+def test_channels_last_is_for_3d_convolutions_and_leaves_others_as_they_are() -> None:
+    network = nn.ModuleDict({"video": nn.Conv3d(3, 4, 3), "picture": nn.Conv2d(3, 4, 3)})
+    classifier = SignClassifier(
+        network, nn.CrossEntropyLoss(), num_classes=2, optimizer=OptimizerSettings(), channels_last=True
+    )
+    assert classifier.model["video"].weight.is_contiguous(memory_format=torch.channels_last_3d)
+    assert not classifier.model["video"].weight.is_contiguous()
+    assert classifier.model["picture"].weight.is_contiguous()
+
+
 def test_biases_and_norms_do_not_decay() -> None:
     model = VideoResNet("r2plus1d", num_classes=3, width=2, layers=[1, 1])
     decayed, kept = decay_groups(model, 0.1)
