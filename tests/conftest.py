@@ -8,8 +8,12 @@ from pathlib import Path
 import pytest
 import torch
 from clips import write_dataset
+from hypothesis import settings
 
 from asl.demo import make_demo
+
+settings.register_profile("asl", deadline=None)  # tests assert no time: other programs may be running
+settings.load_profile("asl")
 
 #: Test modules that take seconds or start processes: ``slow``, which ``make check`` leaves out.
 SLOW_MODULES = {
@@ -29,15 +33,16 @@ SLOW_MODULES = {
 #: Single tests of that kind in modules that are quick otherwise.
 SLOW_TESTS = {
     "test_a_reader_that_hangs_ends_in_an_error_that_names_the_clip",
-    "test_a_run_writes_the_page_before_the_manifest_and_names_it",
     "test_all_of_wlasl_is_a_page_of_a_few_megabytes",
+    "test_ranks_share_an_epoch_and_count_val_once",
 }
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Mark the tests that are listed as slow."""
+    """Mark the tests that are listed as slow, and those that need a rendered demo."""
     for item in items:
-        if item.path.stem in SLOW_MODULES or item.name.partition("[")[0] in SLOW_TESTS:
+        name, fixtures = item.name.partition("[")[0], getattr(item, "fixturenames", ())
+        if item.path.stem in SLOW_MODULES or name in SLOW_TESTS or "demo_dir" in fixtures:
             item.add_marker(pytest.mark.slow)
 
 

@@ -191,14 +191,8 @@ def _moving_hand(
     signer: Signer, performance: Performance, share: float, rest: tuple[float, float]
 ) -> tuple[float, float]:
     progress = min(max((share - _TRANSIT) / (1 - 2 * _TRANSIT), 0.0), 1.0)
-    progress += (
-        performance.unevenness
-        / (2 * math.pi)
-        * (
-            math.sin(2 * math.pi * progress + performance.unevenness_phase)
-            - math.sin(performance.unevenness_phase)
-        )
-    )
+    amplitude, phase = performance.unevenness / (2 * math.pi), performance.unevenness_phase
+    progress += amplitude * (math.sin(2 * math.pi * progress + phase) - math.sin(phase))
     x, y = hand_position(performance.gloss, min(max(progress, 0.0), 1.0))
     side = performance.gloss.side
     on_circle = _on_body(
