@@ -1,9 +1,9 @@
-"""What a user did or has that cannot work: said once, without a traceback, with the way out."""
+"""Errors that a user can correct. They are printed once, without a traceback."""
 
 
 class UserError(Exception):
-    """Something that the user can mend. The message names the clip, key or file and the way out.
+    """An error that the user can correct. The message names the clip, key or file and what to do.
 
-    The programs print the message alone and exit with 1; any other exception is a defect of
-    asl and keeps its traceback.
+    The programs print the message alone and exit with code 1. Any other exception is a defect of asl and
+    keeps its traceback.
     """

@@ -1,4 +1,4 @@
-"""Files that are whole or not there: written temp_path, then renamed."""
+"""Atomic file operations: a file is written under a temporary name and renamed when complete."""
 
 from __future__ import annotations
 
@@ -9,28 +9,31 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import IO
 
-#: Marks a file that is still being written, wherever asl writes one. The name starts with a dot.
+#: Part of the name of every file that is not complete yet; these names start with a dot.
 PART = ".part"
 
 
 def temp_path(path: Path) -> Path:
-    """The name under which ``path`` is written until it is whole: same folder, same ending."""
+    """The name under which ``path`` is written until it is complete: same folder, same suffix."""
     return path.with_name(f".{path.stem}.{os.getpid()}{PART}{path.suffix}")
 
 
 def remove_temp_files(folder: Path) -> None:
-    """Clear away what killed processes left half written, in the folder and below."""
+    """Remove incomplete files that killed processes left in the folder and its subfolders."""
     for part in folder.rglob(f".*{PART}*"):
         part.unlink(missing_ok=True)
 
 
 @contextmanager
 def atomic_write(path: Path, *, sync: bool = True) -> Iterator[IO[bytes]]:
-    """A binary file that becomes ``path`` when the block ends well; until then ``path`` is untouched.
+    """Open a binary file that replaces ``path`` when the block ends without an exception.
 
-    The bytes are on the disk before the name is theirs, and the name changes hands within one folder,
-    so a reader, also after a crash, finds the old file or the new one. ``sync=False`` leaves it to the
-    system when they are on the disk: for what can be made again after the machine itself went down.
+    A reader finds the old file or the complete new one at any time, also after a crash.
+
+    Args:
+        path: the file; its folder is created if missing.
+        sync: flush the bytes to disk before the file is renamed. False is faster, but a power failure can
+            leave a damaged file: for files that can be made again.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     part = temp_path(path)
@@ -46,16 +49,15 @@ def atomic_write(path: Path, *, sync: bool = True) -> Iterator[IO[bytes]]:
 
 
 def atomic_write_text(path: Path, text: str) -> None:
-    """Write a text file, UTF-8, whole or not at all."""
+    """Write a text file, UTF-8, atomically."""
     with atomic_write(path) as file:
         file.write(text.encode())
 
 
 def atomic_link(source: Path, target: Path) -> None:
-    """Give a whole file a second name, at once and without its bytes being written again.
+    """Replace ``target`` by a hard link to ``source``, or by a copy where links are not possible.
 
-    The two are one file until either name is given to another one, which is how files are replaced here.
-    Where a file can have one name only, it is copied.
+    Replacing one of the two afterwards, as :func:`atomic_write` does, leaves the other as it is.
     """
     part = temp_path(target)
     try:
@@ -68,6 +70,6 @@ def atomic_link(source: Path, target: Path) -> None:
 
 
 def atomic_copy(source: Path, target: Path) -> None:
-    """Copy a file, whole or not at all."""
+    """Copy a file atomically."""
     with atomic_write(target) as file, source.open("rb") as content:
         shutil.copyfileobj(content, file)

@@ -1,4 +1,4 @@
-"""Parts of messages that many modules write: shortened lists, and sizes in bytes."""
+"""Formatting of messages: shortened lists, and sizes in bytes."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from collections.abc import Iterable
 
 
 def first_few(items: Iterable[str], most: int = 5, *, separator: str = ", ") -> str:
-    """The first ``most`` items, and how many more there are.
+    """The first ``most`` items, and the number of the others.
 
     >>> first_few(["a", "b", "c"], most=2)
     'a, b and 1 more'
@@ -20,7 +20,7 @@ def first_few(items: Iterable[str], most: int = 5, *, separator: str = ", ") -> 
 
 
 def listed_lines(items: Iterable[str], most: int = 5) -> str:
-    """The same with a line for each item, indented by two blanks."""
+    """Like :func:`first_few`, with one line per item, indented by two spaces."""
     items = list(items)
     lines = [f"  {item}" for item in items[:most]]
     if len(items) > most:

@@ -1,4 +1,4 @@
-"""Files that are whole or not there, under one name or two."""
+"""Atomic writes, links and copies of files."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def test_a_write_that_fails_leaves_the_old_file_and_nothing_else(tmp_path: Path)
 
 
 @pytest.mark.parametrize("links", [True, False])
-def test_a_second_name_is_whole_at_once_and_neither_changes_the_other(
+def test_a_link_replaces_its_target_and_is_independent_of_later_writes(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, links: bool
 ) -> None:
     first, second = tmp_path / "best.pt", tmp_path / "last.pt"
@@ -48,7 +48,7 @@ def test_a_second_name_is_whole_at_once_and_neither_changes_the_other(
     assert len(list(tmp_path.iterdir())) == 2
 
 
-def test_what_a_killed_process_left_is_cleared_away(tmp_path: Path) -> None:
+def test_incomplete_files_of_killed_processes_are_removed(tmp_path: Path) -> None:
     (tmp_path / "sub").mkdir()
     for name in (".a.1.part.mp4", "sub/.b.22.part.safetensors"):
         (tmp_path / name).write_text("half")

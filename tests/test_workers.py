@@ -32,13 +32,13 @@ def test_a_hang_a_crash_and_an_error_cost_one_task_each():
     }
 
 
-def test_lazy_tasks_are_taken_as_others_end_and_not_before():
-    taken, ended = [], []
+def test_lazy_tasks_are_drawn_as_others_end():
+    drawn, ended = [], []
 
     def tasks():
         for task in ("a", "raise", "b", "crash", "c", "d"):
-            taken.append(task)
-            assert len(taken) - len(ended) <= 4  # two at work, and two that ended at the same moment
+            drawn.append(task)
+            assert len(drawn) - len(ended) <= 4  # two at work, and two that ended at the same moment
             yield task
 
     with Workers(2) as workers:
@@ -48,25 +48,25 @@ def test_lazy_tasks_are_taken_as_others_end_and_not_before():
                 assert one.result == one.task.upper()
             else:
                 assert one.reason == {"raise": "error", "crash": "crash"}[one.task]
-    assert sorted(ended) == sorted(taken)
-    assert len(taken) == 6
+    assert sorted(ended) == sorted(drawn)
+    assert len(drawn) == 6
 
 
-def test_lazy_tasks_that_nobody_wants_any_more_are_never_taken():
-    taken = []
+def test_lazy_tasks_are_not_drawn_after_the_caller_stops():
+    drawn = []
 
     def tasks():
         for number in range(100):
-            taken.append(number)
+            drawn.append(number)
             yield str(number)
 
     with Workers(1) as workers:
         for _ in workers.run_lazily(work, tasks(), ahead=2):
             break
-    assert len(taken) < 6
+    assert len(drawn) < 6
 
 
-def test_no_task_is_no_work():
+def test_without_tasks_there_are_no_results():
     assert list(run_each(work, [])) == []
 
 
@@ -75,4 +75,4 @@ def test_leaving_early_ends_the_workers():
     for _ in run_each(work, ["a", "hang", "hang"], workers=2):
         break
     if time.monotonic() - started > 30:
-        pytest.fail("waited for tasks that nobody wants any more")
+        pytest.fail("waited for tasks after the caller stopped")

@@ -1,9 +1,9 @@
-"""Every clip decoded once: its frames, small and uncompressed, one file a clip, to be mapped into memory.
+"""Decoded frames of clips: scaled down, uncompressed, one memory-mapped file per clip.
 
-The second contract between the two programs, beside the manifest: ``preprocess.py`` writes the frames
-while it proves a clip, ``train.py`` reads them and makes those that are missing. A file is a safetensors
-file with ``frames`` (T, H, W, 3) uint8 and ``times_s`` (T,) float64, and says in its header what it was
-made from, so that frames of another source, segment or size are never taken for the right ones::
+Besides the manifest, this is the contract between the two programs: ``preprocess.py`` writes the frames
+while it proves a clip; ``train.py`` reads them and makes those that are missing. A file is a safetensors
+file with ``frames`` (T, H, W, 3) uint8 and ``times_s`` (T,) float64. Its header has the origin of the
+frames, so that those of another source, segment or size are never mistaken for the right ones::
 
     data/frames/25fps_128px/69241.safetensors
 """
@@ -30,31 +30,31 @@ from asl.errors import UserError
 from asl.files import temp_path
 from asl.messages import format_bytes
 
-VERSION = 1  # raise it when the same clip and settings give other frames
+VERSION = 1  # increase it whenever the same clip and settings give other frames
 
 Frames = npt.NDArray[np.uint8]  # (T, H, W, 3), RGB
 _CHANNELS = 3
-_LONGEST_HEADER = 1 << 20  # bytes; a file of another kind may begin with any number
+_LONGEST_HEADER = 1 << 20  # bytes; another kind of file can begin with any number
 
 
 class FrameStoreError(UserError):
-    """Frames that cannot be kept."""
+    """Frames cannot be stored."""
 
 
 @dataclass(kw_only=True)
 class FrameSpec:
-    """Which frames of a clip are kept, and how large."""
+    """Which frames of a clip are stored, and their size."""
 
     fps: float | None = setting(25.0, "time grid of the kept frames; null: native frames", gt=0)
     short_side: int = setting(128, "pixels of the shorter side; smaller pictures stay as they are", ge=16)
 
     @property
     def name(self) -> str:
-        """The folder of such frames: ``25fps_128px``, ``native_128px``."""
+        """The folder name of such frames: ``25fps_128px``, ``native_128px``."""
         return ("native" if self.fps is None else f"{self.fps:g}fps") + f"_{self.short_side}px"
 
     def size(self, width: int, height: int) -> tuple[int, int]:
-        """``(height, width)`` of the kept frames of a picture of ``width`` x ``height`` pixels.
+        """``(height, width)`` of the stored frames of a video of ``width`` x ``height`` pixels.
 
         >>> FrameSpec().size(640, 480)
         (128, 171)
@@ -63,7 +63,7 @@ class FrameSpec:
         return max(1, round(height * scale)), max(1, round(width * scale))
 
     def count(self, duration_s: float, num_frames: int) -> int:
-        """How many frames of a clip are kept."""
+        """The number of frames stored of a clip."""
         return num_frames if self.fps is None else grid_length(round(duration_s, 6), self.fps)
 
 
@@ -76,9 +76,9 @@ class FrameSettings(FrameSpec):
 
 @dataclass(frozen=True, kw_only=True)
 class Origin:
-    """What frames were made from and how; stands in the file's header."""
+    """The source and the settings from which frames were made; stored in the file's header."""
 
-    key: str  # of all that decides them, see origin()
+    key: str  # hash of everything that determines the frames, see origin()
     source: str  # the raw file's name, or the clip's
     start_s: float  # [start_s, end_s) of it; end_s is -1 for "to the end"
     end_s: float
@@ -88,10 +88,16 @@ class Origin:
 
 
 def origin(spec: FrameSpec, source: Path, start_s: float, end_s: float | None) -> Origin:
-    """What the frames of a span of a file are made from.
+    """The origin of frames of the span ``[start_s, end_s)`` of a file.
+
+    Args:
+        spec: which frames.
+        source: the raw file or the clip.
+        start_s: seconds from its first frame.
+        end_s: None for "to the end".
 
     Raises:
-        OSError: there is no such file.
+        OSError: the file does not exist.
     """
     stat = source.stat()
     end = -1.0 if end_s is None else float(end_s)
@@ -109,23 +115,23 @@ def origin(spec: FrameSpec, source: Path, start_s: float, end_s: float | None) -
 
 
 def frames_path(folder: Path, spec: FrameSpec, video_id: str) -> Path:
-    """Where the frames of a clip lie."""
+    """The file of a clip's frames."""
     return folder / spec.name / f"{video_id}.safetensors"
 
 
 def write_frames(path: Path, frames: Frames, times_s: npt.ArrayLike, made_from: Origin) -> None:
-    """Write a clip's frames, whole or not at all.
+    """Write a clip's frames atomically.
 
     Args:
         path: see :func:`frames_path`.
         frames: ``(T, H, W, 3)`` uint8, RGB.
         times_s: ``(T,)`` seconds from the clip's first frame.
-        made_from: for the header.
+        made_from: their origin, for the header.
 
     Raises:
-        OSError: the disk is full, or the folder cannot be written to.
+        OSError: the disk is full, or the folder is not writable.
     """
-    from safetensors import SafetensorError  # not needed by a worker that is only asked to open files
+    from safetensors import SafetensorError  # workers that only open files do not need it
     from safetensors.numpy import save_file
 
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -137,14 +143,14 @@ def write_frames(path: Path, frames: Frames, times_s: npt.ArrayLike, made_from: 
     try:
         save_file(tensors, part, metadata={"origin": json.dumps(dataclasses.asdict(made_from))})
         part.replace(path)
-    except SafetensorError as error:  # what the library makes of a full disk
+    except SafetensorError as error:  # raised by the library if the disk is full
         raise OSError(errno.EIO, str(error)) from error
     finally:
         part.unlink(missing_ok=True)
 
 
 def read_origin(path: Path) -> Origin | None:
-    """What a file of frames was made from; None: no such file, or it is none of ours."""
+    """The origin of a file of frames. None if the file is missing or of another kind."""
     try:
         return Origin(**json.loads(_header(path)[0]["__metadata__"]["origin"]))
     except (OSError, ValueError, KeyError, TypeError):
@@ -152,7 +158,7 @@ def read_origin(path: Path) -> Origin | None:
 
 
 def read_shape(path: Path) -> tuple[int, int, int, int] | None:
-    """``(T, H, W, 3)`` of a file of frames, from its header; None: it is not there or not whole."""
+    """The shape ``(T, H, W, 3)`` in a file's header. None if the file is missing or incomplete."""
     try:
         header, start = _header(path)
         count, height, width, channels = header["frames"]["shape"]
@@ -164,11 +170,11 @@ def read_shape(path: Path) -> tuple[int, int, int, int] | None:
 
 
 def open_frames(path: Path) -> tuple[Frames, npt.NDArray[np.float64]]:
-    """Frames ``(T, H, W, 3)``, mapped into memory and read only, and their times ``(T,)``.
+    """The frames ``(T, H, W, 3)``, memory-mapped read-only, and their times ``(T,)`` in seconds.
 
     Raises:
-        OSError: no such file.
-        ValueError: it is not whole.
+        OSError: the file does not exist.
+        ValueError: it is incomplete.
     """
     header, start = _header(path)
     times, frames = (header[name]["data_offsets"][0] + start for name in ("times_s", "frames"))
@@ -179,7 +185,7 @@ def open_frames(path: Path) -> tuple[Frames, npt.NDArray[np.float64]]:
 
 
 def _header(path: Path) -> tuple[dict[str, Any], int]:
-    """A safetensors file's header, and where its data begin."""
+    """The header of a safetensors file, and the position of its data in bytes."""
     with path.open("rb") as file:
         length = int.from_bytes(file.read(8), "little")
         header = json.loads(file.read(min(length, _LONGEST_HEADER)))
@@ -187,13 +193,13 @@ def _header(path: Path) -> tuple[dict[str, Any], int]:
 
 
 def forget_frames(folder: Path, video_id: str) -> None:
-    """Remove a clip's frames of every kind, because the clip becomes another one."""
+    """Remove a clip's frames of every spec. Call it before the clip is replaced by another."""
     for path in folder.glob(f"*/{glob.escape(video_id)}.safetensors"):
         path.unlink(missing_ok=True)
 
 
 def store_bytes(spec: FrameSpec, clips: Iterable[tuple[float, int, int, int]]) -> int:
-    """Bytes that frames will take.
+    """The number of bytes that the frames of clips need.
 
     Args:
         spec: which frames.
@@ -207,10 +213,18 @@ def store_bytes(spec: FrameSpec, clips: Iterable[tuple[float, int, int, int]]) -
 
 
 def check_space(folder: Path, needed: int, clips: int) -> str:
-    """What the store will take, in words.
+    """Check that frames fit on the disk; creates the folder if missing.
+
+    Args:
+        folder: ``paths.frames_dir``.
+        needed: bytes.
+        clips: number of clips, for the message.
+
+    Returns:
+        A message with the bytes needed and free.
 
     Raises:
-        FrameStoreError: the disk has less than that, with the ways out.
+        FrameStoreError: there is not enough space, or the folder cannot be created.
     """
     try:
         folder.mkdir(parents=True, exist_ok=True)
@@ -220,10 +234,11 @@ def check_space(folder: Path, needed: int, clips: int) -> str:
             f"{folder}: {error.strerror or error}. Keep frames elsewhere (paths.frames_dir=...) or not at "
             "all (frames.enabled=false)"
         ) from error
-    told = f"frames of {clips} clips: {format_bytes(needed)} in {folder} ({format_bytes(free)} free)"
+    message = f"frames of {clips} clips: {format_bytes(needed)} in {folder} ({format_bytes(free)} free)"
     if needed > free:
         raise FrameStoreError(
-            f"{told}. Keep them elsewhere (paths.frames_dir=...), smaller (frames.short_side=96), or not at "
-            "all (frames.enabled=false; training then decodes clips whenever they are drawn: reader=decord)"
+            f"{message}. Keep them elsewhere (paths.frames_dir=...), smaller (frames.short_side=96), or not "
+            "at all (frames.enabled=false; training then decodes clips whenever they are drawn: "
+            "reader=decord)"
         )
-    return told
+    return message

@@ -1,7 +1,7 @@
-"""The label map: which class index stands for which gloss. It is the truth about classes.
+"""The label map: the gloss of each class index.
 
-``{name}_label_map.json`` lies beside the manifest and holds ``gloss2idx`` and ``idx2gloss`` (in JSON the
-index is a string). Preprocessing writes it once and never changes it, so that labels stay what they are.
+``{name}_label_map.json`` lies in the manifest's folder and has ``gloss2idx`` and ``idx2gloss`` (in JSON the
+index is a string). Preprocessing writes it once and never changes it, so that labels stay the same.
 """
 
 from __future__ import annotations
@@ -19,20 +19,20 @@ _MANIFEST, _LABEL_MAP = "_manifest.csv", "_label_map.json"
 
 
 class LabelMapError(UserError):
-    """A label map that is missing, contradicts itself, or does not fit the data."""
+    """A label map that is missing, inconsistent, or does not fit the data."""
 
 
 def label_map_path(manifest: Path) -> Path:
-    """The label map that belongs to a manifest: ``x_manifest.csv`` -> ``x_label_map.json``."""
+    """The label map of a manifest: ``x_label_map.json`` for ``x_manifest.csv``."""
     return manifest.with_name(manifest.name.removesuffix(_MANIFEST) + _LABEL_MAP)
 
 
 def read_label_map(path: Path) -> list[str]:
-    """The glosses by label.
+    """The glosses in the order of their labels.
 
     Raises:
-        LabelMapError: no such file, or ``gloss2idx`` and ``idx2gloss`` are not each other's inverse over
-            0, 1, 2, ...
+        LabelMapError: the file is missing, or ``gloss2idx`` and ``idx2gloss`` are not inverse to each other
+            over 0, 1, 2, ...
     """
     if not path.is_file():
         raise LabelMapError(f"{path}: no such label map. Write it with: python preprocess.py")
@@ -55,10 +55,10 @@ def read_label_map(path: Path) -> list[str]:
 
 
 def read_or_write_label_map(path: Path, glosses: Sequence[str]) -> dict[str, int]:
-    """``{gloss: label}``: read from ``path`` if it is there, otherwise in this order, and written.
+    """``{gloss: label}`` as in the file; if it is missing, glosses are numbered in this order and written.
 
     Raises:
-        LabelMapError: the file contradicts itself, or lacks one of ``glosses``.
+        LabelMapError: the file is inconsistent, or one of ``glosses`` is missing in it.
     """
     if not path.exists():
         label_of = {gloss: label for label, gloss in enumerate(glosses)}
@@ -76,7 +76,16 @@ def read_or_write_label_map(path: Path, glosses: Sequence[str]) -> dict[str, int
 
 
 def check_labels(path: Path, glosses: Sequence[str], clips: Iterable[Clip]) -> None:
-    """Raise LabelMapError if a clip's label is not that of its gloss in the label map."""
+    """Check that every clip has the label of its gloss.
+
+    Args:
+        path: the label map, for the message.
+        glosses: by label.
+        clips: of the manifest.
+
+    Raises:
+        LabelMapError: a clip has another label.
+    """
     for clip in clips:
         if clip.label >= len(glosses) or glosses[clip.label] != clip.gloss:
             found = repr(glosses[clip.label]) if clip.label < len(glosses) else "nothing"

@@ -1,4 +1,4 @@
-"""Where things lie. The names of all files and folders that asl writes stand here."""
+"""Names of all files and folders that asl writes."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from asl.config.setting import setting
 
 @dataclass(kw_only=True)
 class Paths:
-    """The folders, relative to the working directory."""
+    """Folders, relative to the working directory, and the files in them."""
 
     data_dir: str = setting("data", "paths in the manifest are relative to this folder")
     raw_dir: str = setting("${paths.data_dir}/raw", "raw videos as downloaded, searched recursively")
@@ -23,53 +23,53 @@ class Paths:
 
     @classmethod
     def below(cls, data_dir: Path | str) -> Paths:
-        """The usual folders below ``data_dir``."""
+        """The default folders below ``data_dir``."""
         node = OmegaConf.create({"paths": OmegaConf.structured(cls(data_dir=str(data_dir)))})
         paths: Paths = OmegaConf.to_object(node.paths)  # type: ignore[assignment]
         return paths
 
     def clip(self, split: str, gloss: str, video_id: str) -> Path:
-        """A clip. Its folder is the official split, also where training uses another one."""
+        """A clip. ``split`` is the official one, even if training uses another."""
         return Path(self.videos_dir) / split / gloss / f"{video_id}.mp4"
 
     def thumbnails(self, video_id: str) -> Path:
-        """Three frames of a clip in one JPEG, for the report."""
+        """Three frames of a clip in one JPEG file, for the report."""
         return Path(self.metadata_dir) / "strips" / f"{video_id}.jpg"
 
     def manifest(self, dataset: str) -> Path:
-        """The manifest of the data set of that name."""
+        """The manifest of a data set, by its name."""
         return Path(self.metadata_dir) / f"{dataset}_manifest.csv"
 
     def label_map(self, dataset: str) -> Path:
-        """The label map of the data set of that name."""
+        """The label map of a data set, by its name."""
         return Path(self.metadata_dir) / f"{dataset}_label_map.json"
 
     @property
     def proof_log(self) -> Path:
-        """What was proven about clips."""
+        """Proofs of finished clips."""
         return Path(self.metadata_dir) / "clip_proofs.jsonl"
 
     @property
     def raw_videos(self) -> Path:
-        """What is known of raw files that were opened."""
+        """Cached properties of raw files."""
         return Path(self.metadata_dir) / "raw_videos.json"
 
     @property
     def errors(self) -> Path:
-        """Instances without a clip, and why."""
+        """Instances without a clip, with the reason."""
         return Path(self.metadata_dir) / "preprocess_errors.csv"
 
     @property
     def audit(self) -> Path:
-        """What the audit found."""
+        """Results of the audit."""
         return Path(self.metadata_dir) / "audit.json"
 
     @property
     def summary(self) -> Path:
-        """The numbers of the run."""
+        """Numbers of the run."""
         return Path(self.metadata_dir) / "preprocess_summary.json"
 
     @property
     def report(self) -> Path:
-        """The page to look at."""
+        """The HTML report."""
         return Path(self.metadata_dir) / "report.html"
