@@ -21,13 +21,13 @@ SLOW_MODULES = {
     "test_clip_frames",
     "test_contributing",
     "test_demo_end_to_end",
+    "test_encode",
     "test_missing_frames",
     "test_pipeline",
     "test_preprocess_program",
     "test_report_browser",
     "test_run",
     "test_train_cli",
-    "test_video",
 }
 
 #: Single tests of that kind in modules that are quick otherwise.
