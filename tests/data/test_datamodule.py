@@ -110,7 +110,7 @@ def test_a_split_that_training_needs_must_not_be_empty(tiny_data: Path, split: s
 
 def test_one_gloss_alone_is_refused(tiny_data: Path) -> None:
     clips = read_manifest(tiny_data / "metadata" / "tiny_manifest.csv")
-    with pytest.raises(ManifestError, match="one gloss"):
+    with pytest.raises(ManifestError, match="only one gloss"):
         make_module(tiny_data, [clip for clip in clips if clip.label == 0])
 
 
@@ -166,14 +166,14 @@ def test_a_reader_that_hangs_ends_in_an_error_that_names_the_clip(
     loader = module.val_dataloader()
     with pytest.raises(RuntimeError) as caught:
         next(iter(loader))
-    explained = module.explain(caught.value)
+    explained = module.explain_worker_error(caught.value)
     assert explained is not None
     assert "val000: " in str(explained)
     assert "reader.timeout_s (2)" in str(explained)
 
 
 def test_other_errors_are_not_explained_away(tiny_data: Path) -> None:
-    assert make_module(tiny_data).explain(RuntimeError("CUDA out of memory")) is None
+    assert make_module(tiny_data).explain_worker_error(RuntimeError("CUDA out of memory")) is None
 
 
 def test_ranks_share_an_epoch_and_count_val_once(tiny_data: Path) -> None:

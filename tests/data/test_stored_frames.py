@@ -20,7 +20,7 @@ from asl.data.missing_frames import find_missing, make_missing
 from asl.data.readers.decord import DecordReader
 from asl.data.readers.frames import FramesReader, FramesReaderSettings
 from asl.data.sampling import Sampling
-from asl.data.stored_frames import FrameStore, scaled
+from asl.data.stored_frames import FrameStore, resize_frames
 
 GREY = [int(level) for level in np.linspace(16, 236, 45)]  # tells each frame from its neighbours
 
@@ -84,8 +84,8 @@ def test_a_coarser_grid_than_the_stores_is_drawn_from_it(tmp_path: Path) -> None
 
 def test_scaling_leaves_frames_of_the_right_size_alone_and_greys_grey() -> None:
     frames = torch.randint(0, 256, (3, 20, 30, 3), dtype=torch.uint8)
-    assert scaled(frames, (20, 30)) is frames
-    grey = scaled(torch.full((2, 64, 48, 3), 77, dtype=torch.uint8), (20, 30))
+    assert resize_frames(frames, (20, 30)) is frames
+    grey = resize_frames(torch.full((2, 64, 48, 3), 77, dtype=torch.uint8), (20, 30))
     assert grey.shape == (2, 20, 30, 3)
     assert (grey == 77).all()
 
@@ -107,7 +107,7 @@ def batches(module: Any, *, training: bool) -> list[dict[str, torch.Tensor]]:
         sampler.set_epoch(3)
     made = []
     for batch in loader:
-        video = module.video(batch)
+        video = module.uint8_video(batch)
         made.append({**batch, "video": video})
     return made
 
