@@ -117,7 +117,7 @@ class SignClassifier(pl.LightningModule):
         self.log(f"{split}_loss", metrics.loss, on_epoch=True)
 
     def configure_optimizers(self) -> Any:
-        # With loss scaling, a fused AdamW unscales gradients in its step, which is too late for clipping.
+        # With loss scaling, a fused AdamW unscales gradients in its step, too late for clipping.
         fused = self.device.type == "cuda" and self.trainer.precision != "16-mixed"
         optimizer = self._optimizer.build(self.model, fused=fused)
         steps = int(self.trainer.estimated_stepping_batches)
@@ -133,8 +133,8 @@ class SignClassifier(pl.LightningModule):
         gradient_clip_val: float | None = None,
         gradient_clip_algorithm: str | None = None,
     ) -> None:
-        # Overridden because Lightning does not clip gradients of a fused optimiser under autocast: they may be
-        # scaled. Here a fused one is used only without loss scaling (see configure_optimizers).
+        # Overridden because Lightning refuses to clip gradients of a fused optimiser under autocast: they may
+        # be scaled. Here a fused one is used only without loss scaling (see configure_optimizers).
         if gradient_clip_val:
             torch.nn.utils.clip_grad_norm_(self.parameters(), gradient_clip_val)
 

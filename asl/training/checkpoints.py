@@ -249,7 +249,7 @@ def copy_best(resume_from: Path, folder: Path, *, epoch: int) -> None:
 
     Args:
         resume_from: the checkpoint from which the run is resumed.
-        folder: folder of the resumed run's checkpoints. If it is the same folder, ``best.pt`` is only checked.
+        folder: folder of the resumed run's checkpoints. If it is the same one, ``best.pt`` is only checked.
         epoch: number of finished epochs in ``resume_from``.
 
     Raises:
@@ -265,7 +265,7 @@ def copy_best(resume_from: Path, folder: Path, *, epoch: int) -> None:
             f"{theirs}, the best epoch so far, cannot be used ({error}). Move it away; then the best of "
             "the following epochs is kept"
         ) from error
-    if best > epoch + 1:  # + 1: the program was killed before it wrote last.pt; it repeats the epoch
+    if best > epoch + 1:  # + 1: killed before it wrote last.pt, it repeats that epoch
         raise CheckpointError(
             f"{resume_from} is of epoch {epoch}, and {theirs} beside it is of epoch {best}: the best epoch "
             f"up to {epoch} no longer exists. Resume from {theirs.with_name(LAST)}, or start a new run from "

@@ -62,4 +62,6 @@ def _remedies(
         smaller = f"data.batch_size={size // 2} trainer.accumulate_grad_batches={2 * steps}"
         remedies.append(f"accumulate smaller batches to the same steps ({smaller})")
     first = next(iter(str(error).splitlines()), "CUDA out of memory")
-    return f"{first}\nTo continue: {', or '.join(remedies)}. resume=auto continues after the last finished epoch"
+    return (
+        f"{first}\nTo continue: {', or '.join(remedies)}. resume=auto continues after the last finished epoch"
+    )

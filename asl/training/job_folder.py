@@ -21,8 +21,8 @@ def checkpoint_folder(checkpoint_dir: str) -> Path:
     """The folder of this run's checkpoints.
 
     It is ``checkpoint_dir`` (``paths.checkpoint_dir``), or in a sweep a folder in it that is named after the
-    job's overrides. The name does not contain the job's number, so that ``resume=auto`` finds the folder when
-    the sweep is started again with other jobs.
+    job's overrides. The name does not contain the job's number, so that a sweep that is started again finds
+    its folders.
     """
     folder = Path(checkpoint_dir)
     return folder / job_name(list(HydraConfig.get().overrides.task)) if in_sweep() else folder

@@ -23,7 +23,9 @@ if TYPE_CHECKING:
 class TrainerSettings:
     """Arguments of Lightning's Trainer, under its names, and ``compile``."""
 
-    accelerator: str = setting("auto", "device type; auto: a GPU if there is one", choices=["auto", "cpu", "gpu"])
+    accelerator: str = setting(
+        "auto", "device type; auto: a GPU if there is one", choices=["auto", "cpu", "gpu"]
+    )
     devices: str = setting("auto", "number of devices; auto: all GPUs, or one CPU process")
     strategy: str = setting("auto", "Lightning strategy", choices=["auto", "ddp"])
     precision: str = setting(
@@ -188,7 +190,6 @@ def filter_lightning_messages() -> None:
         r".*smaller than the logging interval.*",  # a small data set has few steps per epoch
         r".*exists and is not empty.*",  # a resumed run continues in its folder
         r".*isinstance\(treespec, LeafSpec\).*",  # deprecated in torch, used by Lightning 2.6
-        r".*you are using.*`devices` argument.*",  # evaluation on several devices counts each clip once
     ):
         warnings.filterwarnings("ignore", pattern)
     for name in ("pytorch_lightning.utilities.rank_zero", "pytorch_lightning.accelerators.cuda"):

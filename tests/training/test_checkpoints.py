@@ -15,9 +15,9 @@ from asl.training.checkpoints import (
     AtomicCheckpointIO,
     CheckpointError,
     LastAndBest,
-    adopt_best,
     check_same_run,
     checkpoint_to_resume,
+    copy_best,
     read_checkpoint,
 )
 
@@ -99,7 +99,7 @@ def test_a_moved_folder_keeps_its_best(tmp_path: Path) -> None:
 
 def test_a_run_that_goes_on_elsewhere_takes_its_best_along(tmp_path: Path) -> None:
     run(tmp_path / "a", [0.1, 0.5])
-    adopt_best(tmp_path / "a" / "last.pt", tmp_path / "b", epoch=2)
+    copy_best(tmp_path / "a" / "last.pt", tmp_path / "b", epoch=2)
     run(tmp_path / "b", [0.1, 0.5, 0.4], resume_from=tmp_path / "a" / "last.pt")
     assert epochs(tmp_path / "b") == (3, 2)
     assert epochs(tmp_path / "a") == (2, 2)
@@ -112,7 +112,7 @@ def test_an_older_checkpoint_beside_a_later_best_is_refused(tmp_path: Path) -> N
     old = (tmp_path / "old.pt").rename(tmp_path / "a" / "old.pt")
     for folder in (tmp_path / "a", tmp_path / "b"):
         with pytest.raises(CheckpointError, match=r"old\.pt is of epoch 1, and .*best\.pt .* is of epoch 3"):
-            adopt_best(old, folder, epoch=1)
+            copy_best(old, folder, epoch=1)
 
 
 def test_a_damaged_best_is_told_with_the_way_out(tmp_path: Path) -> None:
@@ -120,9 +120,9 @@ def test_a_damaged_best_is_told_with_the_way_out(tmp_path: Path) -> None:
     (tmp_path / "best.pt").unlink()
     (tmp_path / "best.pt").write_bytes(b"damaged")
     with pytest.raises(
-        CheckpointError, match=r"best\.pt, the best epoch so far, is of no use .*Move it away"
+        CheckpointError, match=r"best\.pt, the best epoch so far, cannot be used .*Move it away"
     ):
-        adopt_best(tmp_path / "last.pt", tmp_path, epoch=1)
+        copy_best(tmp_path / "last.pt", tmp_path, epoch=1)
 
 
 def test_the_name_changes_hands_within_the_folder_after_the_bytes_are_on_disk(

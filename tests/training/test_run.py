@@ -190,12 +190,12 @@ def test_a_resumed_run_that_sees_other_frames_says_so(
     tiny_data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     train(tiny(tiny_data, tmp_path, "trainer.max_epochs=1"))
-    assert "not as in the checkpoint" not in capsys.readouterr().out
+    assert "changed since the checkpoint" not in capsys.readouterr().out
     train(tiny(tiny_data, tmp_path, "trainer.max_epochs=2", "resume=auto"))
-    assert "not as in the checkpoint" not in capsys.readouterr().out
+    assert "changed since the checkpoint" not in capsys.readouterr().out
     train(tiny(tiny_data, tmp_path, "trainer.max_epochs=3", "resume=auto", "data.frame_stride=1", "seed=5"))
     said = " ".join(capsys.readouterr().out.split())
-    assert "not as in the checkpoint: data.frame_stride=2 there, 1 now, seed=0 there, 5 now" in said
+    assert "changed since the checkpoint: data.frame_stride=2 there, 1 now, seed=0 there, 5 now" in said
 
 
 def test_without_a_test_split_there_is_no_test_accuracy_and_it_is_said(

@@ -61,7 +61,7 @@ def test_a_sweep_gives_each_job_its_folder_and_goes_on_where_it_was(tiny_data: P
 
     result = run(tiny_data, tmp_path, *sweep, "resume=auto", "--multirun")
     assert result.returncode == 0, result.stderr
-    assert result.stdout.count("go on from") == 2
+    assert result.stdout.count("resumed from") == 2
     assert sorted(path.parent for path in tmp_path.glob("*/metrics.json")) == folders
 
 
