@@ -16,11 +16,13 @@ SLOW_MODULES = {
     "test_capabilities",
     "test_clip_frames",
     "test_demo_end_to_end",
+    "test_lightning_trainer",
     "test_missing_frames",
     "test_pipeline",
     "test_preprocess_program",
     "test_report_browser",
     "test_run",
+    "test_run_choices",
     "test_train_cli",
     "test_video",
 }

@@ -54,7 +54,9 @@ class RecordedClips(ClipDataModule):
             while len(epochs) <= self.trainer.current_epoch:
                 epochs.append([])
             positions = batch["frames"][:, 0] // FRAMES_PER_CLIP
-            rows = zip(positions.tolist(), batch["valid"].tolist(), batch["uniforms"][:, 0].tolist(), strict=True)
+            rows = zip(
+                positions.tolist(), batch["valid"].tolist(), batch["uniforms"][:, 0].tolist(), strict=True
+            )
             epochs[-1] += [list(row) for row in rows]
         return super().on_after_batch_transfer(batch, dataloader_idx)
 

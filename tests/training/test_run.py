@@ -213,39 +213,6 @@ def test_without_a_test_split_there_is_no_test_accuracy_and_it_is_said(
     assert "not measured: the manifest has no test clips" in capsys.readouterr().out
 
 
-@pytest.mark.parametrize(
-    ("model", "loss"), [("r2plus1d", "focal"), ("r3d", "cross_entropy"), ("mc3", "cross_entropy")]
-)
-def test_every_model_and_loss_trains(tiny_data: Path, tmp_path: Path, model: str, loss: str) -> None:
-    choice = [f"model={model}", f"loss={loss}", "trainer.max_epochs=1", "logger=[]"]
-    assert train(tiny(tiny_data, tmp_path, *choice))["epochs"] == 1
-    assert not (tmp_path / "logs").exists()
-
-
-@pytest.mark.parametrize(
-    "choice",
-    [
-        [
-            "data.fps=null",
-            "frames.fps=null",
-            "data.pad=loop",
-            "data.long=window",
-            "data.balance=false",
-            "augment.hflip=true",
-        ],
-        ["data.num_workers=2", "trainer.gradient_clip_val=0", "trainer.accumulate_grad_batches=2"],
-        ["reader=decord", "data.fps=null", "data.num_workers=2"],
-        ["reader.placement=host", "data.num_workers=2"],
-        ["augment.mixup=0.4", "augment.rotation=10", "augment.speed=[0.8,1.25]"],
-        ["logger=[csv]", "data.batch_size=64"],
-        ["model.channels_last=false", "optim.fused=false", "trainer.compile=off"],
-    ],
-    ids=str,
-)
-def test_other_choices_train(tiny_data: Path, tmp_path: Path, choice: list[str]) -> None:
-    assert train(tiny(tiny_data, tmp_path, "trainer.max_epochs=1", *choice))["epochs"] == 1
-
-
 @pytest.mark.parametrize("experiment", sorted(path.stem for path in (CONF / "experiment").glob("*.yaml")))
 def test_every_shipped_experiment_composes_and_is_in_range(experiment: str) -> None:
     assert configure(f"experiment={experiment}").trainer.max_epochs > 0
