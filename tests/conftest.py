@@ -29,7 +29,7 @@ SLOW_MODULES = {
 
 #: Single tests of that kind in modules that are quick otherwise.
 SLOW_TESTS = {
-    "test_a_reader_that_hangs_ends_in_an_error_that_names_the_clip",
+    "test_the_error_names_a_clip_that_hangs_its_reader",
     "test_a_run_writes_the_page_before_the_manifest_and_names_it",
     "test_all_of_wlasl_is_a_page_of_a_few_megabytes",
 }

@@ -121,7 +121,7 @@ def _check(clips: list[Clip], path: Path) -> None:
     label_of: dict[str, int] = {}
     for clip in clips:
         if clip.video_id in seen:
-            raise ManifestError(f"{path}: video_id {clip.video_id} stands there twice")
+            raise ManifestError(f"{path}: video_id {clip.video_id} occurs twice")
         seen.add(clip.video_id)
         if gloss_of.setdefault(clip.label, clip.gloss) != clip.gloss:
             raise ManifestError(
