@@ -1,4 +1,4 @@
-"""Tiny clips with known frames, and manifests of them, for the tests of training."""
+"""Write tiny clips with known frames, and manifests of them, for tests of training."""
 
 from __future__ import annotations
 
@@ -23,7 +23,15 @@ def write_clip(
     fps: float = 25.0,
     size: tuple[int, int] = (64, 48),
 ) -> None:
-    """An H.264 file of evenly grey frames, ``size`` wide and high, each on display from its time stamp on."""
+    """Write an H.264 file of uniformly grey frames.
+
+    Args:
+        path: the file.
+        grey: level of each frame, 0 to 255.
+        starts_s: time stamp of each frame in seconds. None: ``i / fps``.
+        fps: frame rate.
+        size: width and height in pixels.
+    """
     path.parent.mkdir(parents=True, exist_ok=True)
     with av.open(str(path), "w") as container:
         stream = container.add_stream("libx264", rate=round(fps), options={"crf": "1", "preset": "ultrafast"})
@@ -42,7 +50,7 @@ def write_clip(
 def make_clip(
     split: str, label: int, number: int, *, num_frames: int = 12, fps: float = 25.0, gloss: str | None = None
 ) -> Clip:
-    """A manifest row of a clip that :func:`write_clip` writes to ``data_dir / clip.path``."""
+    """The manifest row of a clip of 64 x 48 pixels that :func:`write_clip` can write to ``clip.path``."""
     video_id = f"{split}{label}{number:02d}"
     gloss = gloss or GLOSSES[label]
     return Clip(
@@ -64,9 +72,9 @@ def make_clip(
 
 
 def write_dataset(data_dir: Path, counts: dict[str, int], *, num_glosses: int = 3) -> list[Clip]:
-    """Clips whose brightness tells the gloss, ``counts[split]`` of each gloss, and their manifest.
+    """Write ``counts[split]`` clips of each gloss, whose brightness depends on the gloss, and their manifest.
 
-    The manifest lies at ``data_dir / "metadata" / "tiny_manifest.csv"``.
+    The manifest is ``data_dir / "metadata" / "tiny_manifest.csv"``. Returns its rows.
     """
     clips = [
         make_clip(split, label, number)
@@ -82,7 +90,7 @@ def write_dataset(data_dir: Path, counts: dict[str, int], *, num_glosses: int = 
 
 
 def write_manifest_and_label_map(path: Path, clips: Sequence[Clip]) -> Path:
-    """Both files of the contract; returns the manifest's path."""
+    """Write a manifest and its label map. Returns the path of the manifest."""
     gloss_of = {clip.label: clip.gloss for clip in clips}
     glosses = [gloss_of.get(label, f"gloss {label}") for label in range(max(gloss_of) + 1)]
     write_manifest(path, clips)

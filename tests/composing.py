@@ -1,4 +1,4 @@
-"""Configurations composed from the shipped YAML files, as the programs compose them."""
+"""Compose configurations from the shipped YAML files, as the programs do."""
 
 from __future__ import annotations
 

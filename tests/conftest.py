@@ -22,17 +22,19 @@ SLOW_MODULES = {
     "test_contributing",
     "test_demo_end_to_end",
     "test_encode",
+    "test_lightning_trainer",
     "test_missing_frames",
     "test_pipeline",
     "test_preprocess_program",
     "test_report_browser",
     "test_run",
+    "test_run_choices",
     "test_train_cli",
 }
 
 #: Single tests of that kind in modules that are quick otherwise.
 SLOW_TESTS = {
-    "test_a_reader_that_hangs_ends_in_an_error_that_names_the_clip",
+    "test_the_error_names_a_clip_that_hangs_its_reader",
     "test_all_of_wlasl_is_a_page_of_a_few_megabytes",
     "test_ranks_share_an_epoch_and_count_val_once",
 }

@@ -1,9 +1,9 @@
-"""Decoded frames of clips: scaled down, uncompressed, one memory-mapped file per clip.
+"""Stored frames: one file per clip with its decoded frames, small and uncompressed.
 
-Besides the manifest, this is the contract between the two programs: ``preprocess.py`` writes the frames
-while it proves a clip; ``train.py`` reads them and makes those that are missing. A file is a safetensors
-file with ``frames`` (T, H, W, 3) uint8 and ``times_s`` (T,) float64. Its header has the origin of the
-frames, so that those of another source, segment or size are never mistaken for the right ones::
+``preprocess.py`` stores the frames while it proves a clip. ``train.py`` reads them, and stores those that are
+missing. A file is a safetensors file with ``frames`` (T, H, W, 3) uint8 and ``times_s`` (T,) float64; it can
+be mapped into memory. Its header says from which source and segment and with which settings it was made, so
+that frames of another clip are not used by mistake::
 
     data/frames/25fps_128px/69241.safetensors
 """
@@ -30,27 +30,29 @@ from asl.errors import UserError
 from asl.files import temp_path
 from asl.messages import format_bytes
 
-VERSION = 1  # increase it whenever the same clip and settings give other frames
+VERSION = 1  # increase it when the same clip and settings give different frames
 
 Frames = npt.NDArray[np.uint8]  # (T, H, W, 3), RGB
 _CHANNELS = 3
-_LONGEST_HEADER = 1 << 20  # bytes; another kind of file can begin with any number
+_MAX_HEADER_BYTES = 1 << 20  # a file of another format may declare any length
 
 
 class FrameStoreError(UserError):
-    """Frames cannot be stored."""
+    """Frames that cannot be stored."""
 
 
 @dataclass(kw_only=True)
 class FrameSpec:
     """Which frames of a clip are stored, and their size."""
 
-    fps: float | None = setting(25.0, "time grid of the kept frames; null: native frames", gt=0)
-    short_side: int = setting(128, "pixels of the shorter side; smaller pictures stay as they are", ge=16)
+    fps: float | None = setting(
+        25.0, "time grid of the stored frames, points per second; null: native frames", gt=0
+    )
+    short_side: int = setting(128, "pixels of the shorter side; smaller pictures are not enlarged", ge=16)
 
     @property
     def name(self) -> str:
-        """The folder name of such frames: ``25fps_128px``, ``native_128px``."""
+        """Name of the folder for frames with these settings: ``25fps_128px``, ``native_128px``."""
         return ("native" if self.fps is None else f"{self.fps:g}fps") + f"_{self.short_side}px"
 
     def size(self, width: int, height: int) -> tuple[int, int]:
@@ -63,47 +65,41 @@ class FrameSpec:
         return max(1, round(height * scale)), max(1, round(width * scale))
 
     def count(self, duration_s: float, num_frames: int) -> int:
-        """The number of frames stored of a clip."""
+        """Number of frames that are stored of a clip of ``duration_s`` seconds and ``num_frames`` frames."""
         return num_frames if self.fps is None else grid_length(round(duration_s, 6), self.fps)
 
 
 @dataclass(kw_only=True)
 class FrameSettings(FrameSpec):
-    """Decoded frames that preprocessing keeps for training; both programs need the same settings."""
+    """Stored frames. ``preprocess.py`` and ``train.py`` need the same settings."""
 
-    enabled: bool = setting(True, "keep them; false: training decodes clips whenever they are drawn")
+    enabled: bool = setting(True, "store frames; false: training decodes clips each time they are drawn")
 
 
 @dataclass(frozen=True, kw_only=True)
 class Origin:
-    """The source and the settings from which frames were made; stored in the file's header."""
+    """The source, segment and settings from which a file of frames was made. It is part of the header."""
 
-    key: str  # hash of everything that determines the frames, see origin()
-    source: str  # the raw file's name, or the clip's
-    start_s: float  # [start_s, end_s) of it; end_s is -1 for "to the end"
-    end_s: float
+    key: str  # hash of everything that decides the frames, see origin()
+    source: str  # name of the raw file or of the clip's file
+    start_s: float  # the frames are of [start_s, end_s) of it
+    end_s: float  # -1: to the end
     fps: float | None
     short_side: int
     version: int = VERSION
 
 
 def origin(spec: FrameSpec, source: Path, start_s: float, end_s: float | None) -> Origin:
-    """The origin of frames of the span ``[start_s, end_s)`` of a file.
-
-    Args:
-        spec: which frames.
-        source: the raw file or the clip.
-        start_s: seconds from its first frame.
-        end_s: None for "to the end".
+    """The origin of the frames of ``[start_s, end_s)`` of a file; ``end_s=None`` is its end.
 
     Raises:
-        OSError: the file does not exist.
+        OSError: there is no such file.
     """
     stat = source.stat()
     end = -1.0 if end_s is None else float(end_s)
-    decides = [source.name, stat.st_size, stat.st_mtime_ns, float(start_s), end]
-    decides += [spec.fps, spec.short_side, VERSION]
-    key = hashlib.blake2b(json.dumps(decides).encode(), digest_size=10).hexdigest()
+    decisive = [source.name, stat.st_size, stat.st_mtime_ns, float(start_s), end]
+    decisive += [spec.fps, spec.short_side, VERSION]
+    key = hashlib.blake2b(json.dumps(decisive).encode(), digest_size=10).hexdigest()
     return Origin(
         key=key,
         source=source.name,
@@ -115,21 +111,21 @@ def origin(spec: FrameSpec, source: Path, start_s: float, end_s: float | None) -
 
 
 def frames_path(folder: Path, spec: FrameSpec, video_id: str) -> Path:
-    """The file of a clip's frames."""
+    """The file with the frames of a clip in ``folder`` (``paths.frames_dir``)."""
     return folder / spec.name / f"{video_id}.safetensors"
 
 
 def write_frames(path: Path, frames: Frames, times_s: npt.ArrayLike, made_from: Origin) -> None:
-    """Write a clip's frames atomically.
+    """Write the frames of a clip atomically.
 
     Args:
-        path: see :func:`frames_path`.
+        path: the result of :func:`frames_path`.
         frames: ``(T, H, W, 3)`` uint8, RGB.
-        times_s: ``(T,)`` seconds from the clip's first frame.
-        made_from: their origin, for the header.
+        times_s: ``(T,)`` time stamps in seconds, counted from the clip's first frame.
+        made_from: written into the header.
 
     Raises:
-        OSError: the disk is full, or the folder is not writable.
+        OSError: the disk is full, or the folder cannot be written to.
     """
     from safetensors import SafetensorError  # workers that only open files do not need it
     from safetensors.numpy import save_file
@@ -150,7 +146,7 @@ def write_frames(path: Path, frames: Frames, times_s: npt.ArrayLike, made_from: 
 
 
 def read_origin(path: Path) -> Origin | None:
-    """The origin of a file of frames. None if the file is missing or of another kind."""
+    """The origin in the header of a file of frames. None if the file is missing or has another format."""
     try:
         return Origin(**json.loads(_header(path)[0]["__metadata__"]["origin"]))
     except (OSError, ValueError, KeyError, TypeError):
@@ -158,23 +154,27 @@ def read_origin(path: Path) -> Origin | None:
 
 
 def read_shape(path: Path) -> tuple[int, int, int, int] | None:
-    """The shape ``(T, H, W, 3)`` in a file's header. None if the file is missing or incomplete."""
+    """``(T, H, W, 3)`` from the header of a file of frames. None if the file is missing or incomplete."""
     try:
         header, start = _header(path)
         count, height, width, channels = header["frames"]["shape"]
         end = start + max(header[name]["data_offsets"][1] for name in ("frames", "times_s"))
-        whole = path.stat().st_size == end and channels == _CHANNELS
+        complete = path.stat().st_size == end and channels == _CHANNELS
     except (OSError, ValueError, KeyError, TypeError):
         return None
-    return (count, height, width, channels) if whole else None
+    return (count, height, width, channels) if complete else None
 
 
 def open_frames(path: Path) -> tuple[Frames, npt.NDArray[np.float64]]:
-    """The frames ``(T, H, W, 3)``, memory-mapped read-only, and their times ``(T,)`` in seconds.
+    """Open a file of frames.
+
+    Returns:
+        ``(T, H, W, 3)`` uint8, memory-mapped and read-only, and ``(T,)`` times in seconds.
 
     Raises:
-        OSError: the file does not exist.
-        ValueError: it is incomplete.
+        OSError: there is no such file.
+        ValueError: the file is incomplete or has another format.
+        KeyError: the header lacks an entry.
     """
     header, start = _header(path)
     times, frames = (header[name]["data_offsets"][0] + start for name in ("times_s", "frames"))
@@ -185,24 +185,24 @@ def open_frames(path: Path) -> tuple[Frames, npt.NDArray[np.float64]]:
 
 
 def _header(path: Path) -> tuple[dict[str, Any], int]:
-    """The header of a safetensors file, and the position of its data in bytes."""
+    """The header of a safetensors file, and the byte offset at which its data begin."""
     with path.open("rb") as file:
         length = int.from_bytes(file.read(8), "little")
-        header = json.loads(file.read(min(length, _LONGEST_HEADER)))
+        header = json.loads(file.read(min(length, _MAX_HEADER_BYTES)))
     return header, 8 + length
 
 
 def forget_frames(folder: Path, video_id: str) -> None:
-    """Remove a clip's frames of every spec. Call it before the clip is replaced by another."""
+    """Delete the frames of a clip that is about to be cut again, those of all settings."""
     for path in folder.glob(f"*/{glob.escape(video_id)}.safetensors"):
         path.unlink(missing_ok=True)
 
 
 def store_bytes(spec: FrameSpec, clips: Iterable[tuple[float, int, int, int]]) -> int:
-    """The number of bytes that the frames of clips need.
+    """Bytes that the frames of clips take.
 
     Args:
-        spec: which frames.
+        spec: which frames are stored.
         clips: ``(duration_s, num_frames, width, height)`` of each clip.
     """
     total = 0
@@ -213,7 +213,7 @@ def store_bytes(spec: FrameSpec, clips: Iterable[tuple[float, int, int, int]]) -
 
 
 def check_space(folder: Path, needed: int, clips: int) -> str:
-    """Check that frames fit on the disk; creates the folder if missing.
+    """Check that the disk has enough space for frames. Creates the folder.
 
     Args:
         folder: ``paths.frames_dir``.
@@ -221,24 +221,23 @@ def check_space(folder: Path, needed: int, clips: int) -> str:
         clips: number of clips, for the message.
 
     Returns:
-        A message with the bytes needed and free.
+        One line with the space that is needed and the space that is free.
 
     Raises:
-        FrameStoreError: there is not enough space, or the folder cannot be created.
+        FrameStoreError: there is less free space, or the folder cannot be created.
     """
     try:
         folder.mkdir(parents=True, exist_ok=True)
         free = shutil.disk_usage(folder).free
     except OSError as error:
         raise FrameStoreError(
-            f"{folder}: {error.strerror or error}. Keep frames elsewhere (paths.frames_dir=...) or not at "
-            "all (frames.enabled=false)"
+            f"{folder}: {error.strerror or error}. Store frames elsewhere (paths.frames_dir=...) or not "
+            "at all (frames.enabled=false)"
         ) from error
-    message = f"frames of {clips} clips: {format_bytes(needed)} in {folder} ({format_bytes(free)} free)"
+    summary = f"frames of {clips} clips: {format_bytes(needed)} in {folder} ({format_bytes(free)} free)"
     if needed > free:
         raise FrameStoreError(
-            f"{message}. Keep them elsewhere (paths.frames_dir=...), smaller (frames.short_side=96), or not "
-            "at all (frames.enabled=false; training then decodes clips whenever they are drawn: "
-            "reader=decord)"
+            f"{summary}. Store them elsewhere (paths.frames_dir=...), smaller (frames.short_side=96), or not "
+            "at all (frames.enabled=false; training then decodes clips when they are drawn: reader=decord)"
         )
-    return message
+    return summary

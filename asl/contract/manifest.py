@@ -1,4 +1,7 @@
-"""The contract between the two programs: one row for each clip that preprocessing proved good."""
+"""The manifest: a CSV file with one row for each proven clip.
+
+``preprocess.py`` writes it and ``train.py`` reads it. The label map beside it is in ``label_map.py``.
+"""
 
 from __future__ import annotations
 
@@ -16,33 +19,33 @@ SPLITS = ("train", "val", "test")
 
 
 class ManifestError(UserError):
-    """A manifest that is missing or does not say what it must."""
+    """A manifest that is missing, malformed or inconsistent."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Clip:
-    """One row. The columns stand in this order; later columns may be added, these stay."""
+    """One row of the manifest. The fields are the columns, in order; later versions only append columns."""
 
     split: str  # train, val or test
     gloss: str
-    label: int  # class index, from 0
+    label: int  # class index, counted from 0
     video_id: str  # unique in a manifest
     path: str  # relative to paths.data_dir, or absolute
-    num_frames: int  # frames in the file, each decoded once
+    num_frames: int  # frames in the file, counted by decoding all of them
     fps: float  # mean rate: num_frames / duration_s
     duration_s: float
-    width: int  # pixels, upright
-    height: int  # pixels, upright
-    signer_id: int  # -1: unknown
-    source: str  # raw file that it was cut from, relative to paths.raw_dir
-    start_s: float  # [start_s, end_s) of the source
+    width: int  # pixels, after rotation to upright
+    height: int
+    signer_id: int  # -1 if unknown
+    source: str  # raw file from which the clip was cut, relative to paths.raw_dir
+    start_s: float  # the clip is [start_s, end_s) of the source
     end_s: float
-    match: str = ""  # how the source is known: video_id, youtube_id, url_name or evidence
-    flags: str = ""  # words of FLAGS, separated by spaces
-    copies: str = ""  # video_ids of clips of this manifest with the same video, sorted, separated by spaces
+    match: str = ""  # how the source was identified: video_id, youtube_id, url_name or evidence
+    flags: str = ""  # keys of FLAGS, separated by spaces
+    copies: str = ""  # sorted video_ids of other clips with the same video, separated by spaces
 
 
-#: What an audit may say of a clip.
+#: The flags that the audit gives to clips, and their meaning.
 FLAGS = {
     "suspect": "its source's length or picture size speaks against the match",
     "leakage": "the same video is in another split",
@@ -50,12 +53,12 @@ FLAGS = {
     "duplicate": "the same video is in the same split under the same gloss",
 }
 
-#: Those that speak of copies: they depend on the splits.
+#: The flags that describe copies of a clip. They depend on the split of both clips.
 COPY_FLAGS = ("leakage", "conflict", "duplicate")
 
 
 def copy_flags(first: tuple[str, str], second: tuple[str, str]) -> set[str]:
-    """The flags of two clips that show the same video, each given as ``(split, gloss)``."""
+    """Flags of two clips with the same video, each clip given as ``(split, gloss)``."""
     flags = {"leakage"} if first[0] != second[0] else set()
     if first[1] != second[1]:
         flags.add("conflict")
@@ -68,7 +71,7 @@ _TYPES = {"int": int, "float": float, "str": str}
 
 
 def write_manifest(path: Path, clips: Iterable[Clip]) -> None:
-    """Write the whole manifest or nothing."""
+    """Write a manifest atomically: readers see the old file or the complete new one."""
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(COLUMNS)
@@ -77,11 +80,11 @@ def write_manifest(path: Path, clips: Iterable[Clip]) -> None:
 
 
 def read_manifest(path: Path) -> list[Clip]:
-    """Read and check a manifest. Unknown columns are ignored.
+    """Read a manifest and check it. Unknown columns are ignored.
 
     Raises:
-        ManifestError: no file, a column missing, a value of the wrong type, an unknown split, a
-            ``video_id`` twice, or a label that stands for two glosses (or a gloss for two labels).
+        ManifestError: the file or a column is missing, a value has the wrong type, a split is unknown, a
+            ``video_id`` occurs twice, or label and gloss are not one to one.
     """
     if not path.is_file():
         raise ManifestError(f"{path}: no such manifest. Write it with: python preprocess.py")
@@ -118,7 +121,7 @@ def _check(clips: list[Clip], path: Path) -> None:
     label_of: dict[str, int] = {}
     for clip in clips:
         if clip.video_id in seen:
-            raise ManifestError(f"{path}: video_id {clip.video_id} stands there twice")
+            raise ManifestError(f"{path}: video_id {clip.video_id} occurs twice")
         seen.add(clip.video_id)
         if gloss_of.setdefault(clip.label, clip.gloss) != clip.gloss:
             raise ManifestError(

@@ -1,4 +1,7 @@
-"""How strongly training clips are changed. What is done with it stands in transforms.py and sampling.py."""
+"""Settings of training-time augmentation.
+
+``transforms.py`` applies them to frames; ``sampling.py`` applies ``speed``.
+"""
 
 from __future__ import annotations
 
@@ -10,7 +13,7 @@ from asl.config.setting import setting
 
 @dataclass(kw_only=True)
 class Augmentation:
-    """Training-time augmentation, on the device. A flip swaps the signer's hands: off by default."""
+    """Strength of each augmentation. ``hflip`` is off by default because a flip swaps the signer's hands."""
 
     hflip: bool = setting(False, "mirror half of the clips")
     scale: list[float] = setting([0.6, 1.0], "area of the random crop, as a share of the picture", gt=0, le=1)
@@ -18,12 +21,12 @@ class Augmentation:
     brightness: float = setting(0.2, "strength of the colour jitter", ge=0, le=1)
     contrast: float = setting(0.2, "strength of the colour jitter", ge=0, le=1)
     saturation: float = setting(0.2, "strength of the colour jitter", ge=0, le=1)
-    rotation: float = setting(0.0, "clips are rotated by up to so many degrees, either way", ge=0, le=45)
-    speed: list[float] = setting([0.9, 1.1], "speed of the sign: least and most", ge=0.5, le=2)
+    rotation: float = setting(0.0, "largest rotation in degrees, in either direction", ge=0, le=45)
+    speed: list[float] = setting([0.9, 1.1], "range of the factor by which signs are sped up", ge=0.5, le=2)
     mixup: float = setting(0.0, "alpha of mixup, which blends two clips and their labels; 0: off", ge=0)
 
     def problems(self) -> Iterator[str]:
-        """Ranges whose ends are swapped."""
+        """Yield a message for each range whose ends are swapped."""
         for key, (low, high) in (("scale", self.scale), ("ratio", self.ratio), ("speed", self.speed)):
             if low > high:
                 yield f"augment.{key}={[low, high]}: the first must not be greater than the second"

@@ -1,7 +1,9 @@
-"""The order in which clips are drawn: one list for each (seed, epoch), of which each rank has a share.
+"""Samplers: the order in which clips are drawn, and how ranks share it.
 
-The samplers are subclasses of ``DistributedSampler``, because Lightning replaces every other sampler when a
-Trainer runs on several devices.
+For each (seed, epoch) there is one list of draws. Rank ``r`` of ``n`` gets items ``r``, ``r + n``, ...
+
+The samplers derive from ``DistributedSampler`` because a Lightning Trainer on several devices wraps every
+other sampler in one, which would divide the list among the ranks a second time.
 """
 
 from __future__ import annotations
@@ -16,17 +18,23 @@ from torch.utils.data import Dataset, DistributedSampler
 
 
 class Draw(NamedTuple):
-    """One clip to read, with all that the worker that reads it must know."""
+    """One item that a sampler yields: a clip to read, and the seed of its random numbers."""
 
-    clip_index: int  # in the data set
-    entropy: tuple[int, ...] | None = None  # seeds its jitter and augmentation; None: evaluation
-    valid: bool = True  # False: repeated so that all ranks make the same number of steps; not measured
+    clip_index: int  # position of the clip in its split
+    entropy: tuple[int, ...] | None = None  # seeds jitter and augmentation; None in evaluation
+    valid: bool = True  # False if the clip only fills up a rank's list; metrics ignore it
 
 
 def class_weights(labels: Sequence[int]) -> npt.NDArray[np.float64]:
-    """The chance of each clip to be drawn: 1 / (clips of its class), scaled to sum to 1.
+    """Probability of each clip to be drawn: proportional to 1 / (number of clips of its class).
 
     # labels 0 0 0 1 -> 1/6 1/6 1/6 1/2
+
+    Args:
+        labels: ``(N,)`` class indices.
+
+    Returns:
+        ``(N,)`` float64 that sum to 1.
     """
     frequency = Counter(labels)
     weights = np.array([1 / frequency[label] for label in labels], dtype=np.float64)
@@ -34,13 +42,18 @@ def class_weights(labels: Sequence[int]) -> npt.NDArray[np.float64]:
 
 
 class TrainSampler(DistributedSampler[Draw]):
-    """The training clips of one epoch, ``ceil(clips / ranks)`` for each rank.
+    """Draws the training clips of one epoch, ``ceil(clips / ranks)`` for each rank.
 
-    Balanced: drawn with replacement by :func:`class_weights`. Otherwise a permutation, whose beginning is
-    repeated if the number of ranks does not divide it.
+    The order depends only on (seed, epoch), so a resumed run draws the same clips as an uninterrupted one.
+    Lightning calls ``set_epoch`` before each epoch, also before the first epoch after a resume.
 
-    Lightning calls ``set_epoch`` before each epoch, also before the first one after a resume. The order
-    depends on (seed, epoch) alone, so a resumed run draws what the uninterrupted one would have drawn.
+    Args:
+        labels: class index of each clip.
+        balance: draw with replacement, with the probabilities of :func:`class_weights`. If False, draw a
+            permutation; if the number of ranks does not divide it, its beginning is repeated.
+        seed: of the order and of the entropy of each draw.
+        rank: index of this process.
+        num_ranks: number of processes that train together.
     """
 
     def __init__(
@@ -57,15 +70,21 @@ class TrainSampler(DistributedSampler[Draw]):
         else:
             order = rng.choice(self._num_clips, size=self.total_size, p=self._weights)
         for position in range(self.rank, self.total_size, self.num_replicas):
-            # From 1: numpy takes (seed, epoch) for (seed, epoch, 0), which has drawn the order.
+            # Positions count from 1: numpy treats the seeds (seed, epoch) and (seed, epoch, 0) as equal,
+            # and the first one has drawn the order.
             yield Draw(int(order[position]), entropy=(self.seed, self.epoch, position + 1))
 
 
 class EvaluationSampler(DistributedSampler[Draw]):
-    """Every clip once over all ranks, in order.
+    """Yields every clip once over all ranks, in the order of the split.
 
-    All ranks must make the same number of steps, so the shorter ones repeat a clip that is marked as not
-    valid.
+    All ranks must make the same number of steps. If the number of ranks does not divide ``num_clips``, some
+    ranks repeat a clip at the end, with ``valid=False``.
+
+    Args:
+        num_clips: clips in the split.
+        rank: index of this process.
+        num_ranks: number of processes that evaluate together.
     """
 
     def __init__(self, num_clips: int, *, rank: int = 0, num_ranks: int = 1) -> None:
@@ -78,7 +97,7 @@ class EvaluationSampler(DistributedSampler[Draw]):
 
 
 class _Indices(Dataset[Draw]):
-    """What DistributedSampler asks of a data set: its length."""
+    """A data set with a length only, for the constructor of DistributedSampler."""
 
     def __init__(self, count: int) -> None:
         self._count = count

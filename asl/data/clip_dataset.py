@@ -1,4 +1,4 @@
-"""Data sets for the DataLoader: clips read one by one, or indices of frames that lie on the device."""
+"""Data sets for DataLoader: clips that are read one by one, or indices of frames in device memory."""
 
 from __future__ import annotations
 
@@ -23,19 +23,19 @@ Batch = dict[str, Tensor]
 
 
 class ClipDataset(Dataset[Batch]):
-    """Clips of one split, read when they are drawn.
+    """The clips of one split; an item is read when it is requested.
 
     Args:
         clips: rows of the manifest.
-        data_dir: their paths are relative to it.
-        reader: reads their frames.
+        data_dir: folder to which the paths in the manifest are relative.
+        reader: reads the frames.
         sampling: which frames are drawn.
-        size: height, width of the frames.
-        speed: least and most of training clips.
-        num_workers: reader processes.
+        size: height and width of the frames in pixels.
+        speed: least and most speed of training clips.
+        num_workers: number of reader processes.
 
     Raises:
-        ClipError: clips without a file.
+        ClipError: clip files are missing.
     """
 
     def __init__(
@@ -54,14 +54,23 @@ class ClipDataset(Dataset[Batch]):
         self._reader = reader
         self._sources = [reader.source(clip, file) for clip, file in zip(self.clips, self.files, strict=True)]
         self._sampling, self._size, self._speed = sampling, size, speed
-        # The clip that each worker is reading, -1 if none: to name it if the worker hangs or crashes.
+        # Index of the clip that each worker is reading, -1 if none. Shared memory: the main process names
+        # the clip if a worker hangs or crashes.
         self._reading = torch.full((max(1, num_workers),), -1).share_memory_()
 
     def __len__(self) -> int:
         return len(self.clips)
 
     def __getitem__(self, draw: Draw) -> Batch:
-        """One clip: ``video`` (T, H, W, C) uint8, ``label``, ``uniforms`` (NUM_UNIFORMS,), ``valid``."""
+        """Read one clip.
+
+        Returns:
+            ``video`` (T, H, W, C) uint8, ``label`` () int64, ``uniforms`` (NUM_UNIFORMS,) float32 in [0, 1),
+            ``valid`` () bool.
+
+        Raises:
+            ClipError: the file cannot be read.
+        """
         clip = self.clips[draw.clip_index]
         uniforms, rng = _random_numbers(draw)
         worker = get_worker_info()
@@ -84,20 +93,20 @@ class ClipDataset(Dataset[Batch]):
         }
 
     def being_read(self) -> list[str]:
-        """The clips that workers have begun and not finished, as ``video_id: path``."""
+        """The clips that workers have begun to read and not finished, as ``video_id: path``."""
         indices = [int(i) for i in self._reading if i >= 0]
         return [f"{self.clips[i].video_id}: {self._sources[i]}" for i in indices]
 
 
-class FrameIndexDataset(Dataset[Batch]):
-    """Clips of one split whose frames lie on the device: indices of drawn frames, a whole batch at a time.
+class OnDeviceClipDataset(Dataset[Batch]):
+    """The clips of one split whose frames are in device memory. An item is a batch of frame indices.
 
     Args:
         clips: rows of the manifest.
-        frames: the frames of these and other clips on the device.
-        first: index of the first of these clips among all clips of ``frames``.
+        frames: the frames of these clips, which are consecutive in it, and of other ones.
+        first: position of the first of ``clips`` in ``frames``.
         sampling: which frames are drawn.
-        speed: least and most of training clips.
+        speed: least and most speed of training clips.
     """
 
     def __init__(
@@ -119,7 +128,12 @@ class FrameIndexDataset(Dataset[Batch]):
         return len(self._durations_s)
 
     def __getitems__(self, draws: Sequence[Draw]) -> Batch:
-        """One batch: ``frames`` (B, T) int64, indices into the device's tensor; the rest as ClipDataset's."""
+        """Draw the frames of one batch.
+
+        Returns:
+            ``frames`` (B, T) int64, indices for :class:`FramesOnDevice`; ``label`` (B,) int64, ``uniforms``
+            (B, NUM_UNIFORMS) float32 in [0, 1), ``valid`` (B,) bool.
+        """
         frames = np.empty((len(draws), self._sampling.clip_len), np.int64)
         uniforms = np.empty((len(draws), NUM_UNIFORMS), np.float32)
         for row, draw in enumerate(draws):
@@ -135,13 +149,13 @@ class FrameIndexDataset(Dataset[Batch]):
         }
 
 
-def already_a_batch(batch: Batch) -> Batch:
-    """The collate function for :class:`FrameIndexDataset`, whose items are batches."""
+def keep_batch(batch: Batch) -> Batch:
+    """Return ``batch`` unchanged: the collate function for :class:`OnDeviceClipDataset`."""
     return batch
 
 
 def _random_numbers(draw: Draw) -> tuple[npt.NDArray[np.float64], np.random.Generator | None]:
-    """The numbers that augment a clip, and a generator to jitter its frames; zeros and None in evaluation."""
+    """Uniform numbers for augmentation, and a generator for jitter. In evaluation zeros and None."""
     if draw.entropy is None:
         return np.zeros(NUM_UNIFORMS), None
     rng = np.random.default_rng(draw.entropy)

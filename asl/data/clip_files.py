@@ -1,4 +1,4 @@
-"""The files of clips, and the errors for those that are missing or cannot be read."""
+"""Paths of clip files, and the errors for files that are missing or cannot be read."""
 
 from __future__ import annotations
 
@@ -11,15 +11,15 @@ from asl.messages import listed_lines
 
 
 class ClipError(UserError):
-    """A clip that cannot be read although the manifest lists it."""
+    """A clip of the manifest whose file is missing or cannot be read."""
 
     def __init__(self, message: str) -> None:
-        # A DataLoader worker puts its own traceback before the message.
+        # DataLoader raises a worker's error again with the worker's traceback before the message: drop it.
         super().__init__(message.rsplit(f"{type(self).__name__}: ", 1)[-1].strip())
 
 
-def unreadable(clip: Clip, path: Path, reason: str) -> ClipError:
-    """The error for a clip that cannot be decoded, with the way out."""
+def unreadable_clip(clip: Clip, path: Path, reason: str) -> ClipError:
+    """Return the error for a clip that cannot be decoded. The message says how to replace the file."""
     return ClipError(
         f"clip {clip.video_id} ({clip.gloss!r}, {clip.split}) cannot be read: {reason}\n"
         f"  file: {path}\n"
@@ -29,10 +29,10 @@ def unreadable(clip: Clip, path: Path, reason: str) -> ClipError:
 
 
 def clip_paths(clips: Sequence[Clip], data_dir: Path) -> list[Path]:
-    """The file of each clip.
+    """Return the file of each clip.
 
     Raises:
-        ClipError: if any is missing, naming the first few and how many.
+        ClipError: files are missing. The message has their number and the first few.
     """
     paths = [data_dir / clip.path for clip in clips]
     missing = [

@@ -1,4 +1,4 @@
-"""The manifest's clips as batches on the device."""
+"""The clips of a manifest as batches on the training device."""
 
 from __future__ import annotations
 
@@ -13,51 +13,52 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, Sampler
 
 from asl.contract.frame_store import FrameSettings
-from asl.contract.label_map import check_labels, label_map_path, read_label_map
-from asl.contract.manifest import SPLITS, Clip, ManifestError, read_manifest
+from asl.contract.manifest import SPLITS, Clip
 from asl.data.augmentation import Augmentation
 from asl.data.class_sampler import Draw, EvaluationSampler, TrainSampler
-from asl.data.clip_dataset import Batch, ClipDataset, FrameIndexDataset, already_a_batch
+from asl.data.clip_dataset import Batch, ClipDataset, OnDeviceClipDataset, keep_batch
 from asl.data.clip_files import ClipError
 from asl.data.frames_on_device import FramesOnDevice
 from asl.data.placement import DEVICE, Placement, choose_placement, frames_bytes, free_memory
+from asl.data.read_clips import read_clips
 from asl.data.readers.base import ReaderSettings
 from asl.data.readers.frames import FramesReaderSettings
 from asl.data.settings import DataSettings
-from asl.data.split import split_clips
+from asl.data.stored_frames import FrameStore
 from asl.data.transforms import augment, centre_crop, mix_clips
 from asl.machine import available_cores
 from asl.messages import format_bytes, listed_lines
 
-MAX_WORKERS = 16  # reader processes, where data.num_workers does not say
+MAX_WORKERS = 16  # reader processes if data.num_workers is null
 
 
 class ClipDataModule(pl.LightningDataModule):
     """Train, val and test batches of a manifest, for asl's own training or any Lightning Trainer.
 
-    A batch on the device: ``video`` (B, C, T, H, W) float32 normalised, ``label`` (B,) int64, ``valid`` (B,)
-    bool, False for clips that are repeated to fill a rank's last step. Under mixup also ``mixed_label``
-    (B,) and ``mix`` (), the share of ``label``.
+    A batch on the device has ``video`` (B, C, T, H, W) float32, normalised; ``label`` (B,) int64; and
+    ``valid`` (B,) bool, False for clips that only fill up a rank's last batch and that metrics must ignore.
+    With mixup, training batches also have ``mixed_label`` (B,) int64 and ``mix`` (), the share of ``label``.
 
-    :meth:`prepare_data` decodes the frames that are missing, :meth:`setup` loads all frames if they are to
-    lie in the device's memory; every rank loads them onto its own device. Which frames are drawn depends on
-    (seed, epoch, position in the epoch) alone, whatever reads them and wherever they lie.
+    Which frames are drawn depends only on (seed, epoch, position in the epoch): not on the reader, the number
+    of workers, or where frames are kept. With several devices, each rank gets its share of the clips, also
+    if the Trainer has ``use_distributed_sampler=True``.
 
     Args:
-        manifest: written by ``preprocess.py``; the label map lies beside it.
-        data: which clips and frames, and how many at once; its ``manifest`` is not read.
-        reader: how frames are read.
-        frames: which frames are kept beforehand.
-        augmentation: of training clips.
-        data_dir: paths in the manifest are relative to it. None: the folder above the manifest's.
-        frames_dir: where decoded frames are kept. None: ``frames`` in ``data_dir``.
-        reserve: bytes of a GPU's memory that training needs beside the frames. None: half of what is free.
-        seed: of order, jitter and augmentation.
+        manifest: file written by ``preprocess.py``. The label map is beside it.
+        data: which clips and frames are used, and the batch size. Its ``manifest`` is ignored.
+        reader: how frames are read. None: stored frames.
+        frames: which frames are stored.
+        augmentation: augmentation of training clips.
+        data_dir: folder to which the paths in the manifest are relative. None: the parent of the manifest's
+            folder.
+        frames_dir: folder of stored frames. None: ``frames`` in ``data_dir``.
+        reserve: bytes of a GPU's memory that training needs beside the frames. None: half of the free memory.
+        seed: seed of order, jitter and augmentation.
 
     Raises:
         ManifestError: the manifest cannot be read, or has no train clip, no val clip, or only one gloss.
-        LabelMapError: there is no label map, or it does not fit the manifest.
-        ClipError: files that are missing.
+        LabelMapError: the label map is missing, or does not fit the manifest.
+        ClipError: clip files are missing.
     """
 
     def __init__(
@@ -75,13 +76,13 @@ class ClipDataModule(pl.LightningDataModule):
     ) -> None:
         super().__init__()
         self.data = data or DataSettings()
-        self.manifest = Path(manifest)
-        self.glosses, clips = _read(self.manifest, self.data)
         self._reader_settings = reader or FramesReaderSettings()
         self._augmentation = augmentation or Augmentation()
         self._reserve, self._seed = reserve, seed
 
-        data_dir = self.manifest.parent.parent if data_dir is None else Path(data_dir)
+        manifest = Path(manifest)
+        self.glosses, clips = read_clips(manifest, self.data)
+        data_dir = manifest.parent.parent if data_dir is None else Path(data_dir)
         frames_dir = data_dir / "frames" if frames_dir is None else Path(frames_dir)
         self.reader = self._reader_settings.build(frames or FrameSettings(), frames_dir)
         workers = self.data.num_workers
@@ -99,30 +100,30 @@ class ClipDataModule(pl.LightningDataModule):
             for split in SPLITS
         }
         self._augment: Callable[..., Tensor] = augment
-        self.placement: Placement | None = None  # None: not decided yet, or clips are decoded when drawn
+        self.placement: Placement | None = None  # None: not decided yet, or the reader stores no frames
         self.frames_on_device: FramesOnDevice | None = None
-        self._index_datasets: dict[str, FrameIndexDataset] = {}
+        self._on_device_datasets: dict[str, OnDeviceClipDataset] = {}
         self._prepared = False
 
     @property
     def clips(self) -> list[Clip]:
-        """All clips, by split."""
+        """The clips of all splits: train, val, test."""
         return [clip for dataset in self.datasets.values() for clip in dataset.clips]
 
     def frames_bytes(self) -> int:
-        """Bytes of all frames at the size at which they are drawn. 0 if none are kept."""
+        """Bytes of all stored frames after resizing. 0 if the reader stores none."""
         store = self.reader.store
         return 0 if store is None else frames_bytes(self.clips, store.spec, self.data.size)
 
-    def place(self, device: torch.device, *, processes: int = 1) -> None:
-        """Decide where the frames are kept. :meth:`setup` does it if nobody has.
+    def decide_placement(self, device: torch.device, *, processes: int = 1) -> None:
+        """Decide where the stored frames are kept. :meth:`setup` calls this if it was not called before.
 
         Args:
-            device: the one that trains.
-            processes: training processes on this machine.
+            device: the device that trains.
+            processes: number of training processes on this machine.
 
         Raises:
-            ConfigError: they are to lie in the device's memory and do not fit.
+            ConfigError: ``reader.placement=device``, and the frames do not fit into its memory.
         """
         if not isinstance(self._reader_settings, FramesReaderSettings):
             return
@@ -139,20 +140,27 @@ class ClipDataModule(pl.LightningDataModule):
             self.num_workers = 0
 
     def prepare_data(self) -> None:
-        """Decode the frames that are missing. Lightning calls it in one process of a machine."""
+        """Decode and store the frames that are missing. Lightning calls this in one process per machine."""
         if not self._prepared:
             files = [file for dataset in self.datasets.values() for file in dataset.files]
             self.reader.prepare(self.clips, files)
             self._prepared = True
 
     def setup(self, stage: str | None = None) -> None:
-        """Load the frames, if they are to lie on the device."""
-        device = torch.device("cpu") if self.trainer is None else self.trainer.strategy.root_device
+        """Load the frames into device memory if they are to be kept there. Each rank loads all frames."""
+        if self.trainer is None:
+            device, processes = torch.device("cpu"), 1
+        else:
+            device, processes = self.trainer.strategy.root_device, self.trainer.num_devices
         if self.placement is None:
-            self.place(device)
+            self.decide_placement(device, processes=processes)
         store = self.reader.store
-        if store is None or self.placement is None or self.placement.where != DEVICE or self._index_datasets:
+        if store is None or self.placement is None or self.placement.where != DEVICE:
             return
+        if self.frames_on_device is None:
+            self._load_frames(store, device)
+
+    def _load_frames(self, store: FrameStore, device: torch.device) -> None:
         begin, clips = time.monotonic(), self.clips
         frames = FramesOnDevice(
             clips,
@@ -163,7 +171,7 @@ class ClipDataModule(pl.LightningDataModule):
         )
         first, speed = 0, self._augmentation.speed
         for split, dataset in self.datasets.items():
-            self._index_datasets[split] = FrameIndexDataset(
+            self._on_device_datasets[split] = OnDeviceClipDataset(
                 dataset.clips, frames, first=first, sampling=self.data, speed=speed
             )
             first += len(dataset)
@@ -172,33 +180,36 @@ class ClipDataModule(pl.LightningDataModule):
             seconds, size = time.monotonic() - begin, format_bytes(frames.num_bytes)
             print(f"frames of {len(clips)} clips loaded in {seconds:.1f} s: {size}")
 
+    def free_frames(self) -> None:
+        """Free the memory of the loaded frames, for the next job of a sweep."""
+        self.frames_on_device, self._on_device_datasets = None, {}
+
     def compile_augmentation(self) -> None:
-        """Compile the augmentation: a few kernels instead of about thirty, each over all pixels."""
+        """Compile the augmentation. It runs as a few kernels instead of about thirty."""
         self._augment = torch.compile(augment, dynamic=False)
 
-    def release(self) -> None:
-        """Free the frames' memory, for the next job of a sweep."""
-        self.frames_on_device, self._index_datasets = None, {}
-
     def train_dataloader(self) -> DataLoader[Batch]:
+        """Batches of this rank's share of the training clips. An incomplete last batch is dropped."""
         labels = [clip.label for clip in self.datasets["train"].clips]
         sampler = TrainSampler(labels, balance=self.data.balance, seed=self._seed, **self._ranks())
-        # A last batch of one or two clips would make poor batch statistics and a noisy step.
+        # Batch statistics of one or two clips would be poor. A single incomplete batch is kept.
         return self._loader("train", sampler, drop_last=len(sampler) >= self.data.batch_size)
 
     def val_dataloader(self) -> DataLoader[Batch]:
+        """Batches of this rank's share of the val clips, in order."""
         return self._evaluation_loader("val")
 
     def test_dataloader(self) -> DataLoader[Batch]:
+        """Batches of this rank's share of the test clips, in order."""
         return self._evaluation_loader("test")
 
-    def video(self, batch: Batch) -> Tensor:
-        """The frames of a loader's batch, on its device: ``(B, T, H, W, C)`` uint8."""
+    def uint8_video(self, batch: Batch) -> Tensor:
+        """The frames of a batch of a loader, on the batch's device: ``(B, T, H, W, C)`` uint8."""
         return batch["video"] if self.frames_on_device is None else self.frames_on_device[batch["frames"]]
 
     def on_after_batch_transfer(self, batch: Batch, dataloader_idx: int) -> Batch:
-        """Augment or crop on the device, where frames arrive as uint8: a quarter of the bytes of floats."""
-        video = self.video(batch)
+        """Augment (training) or crop (evaluation) on the device. Frames arrive there as uint8, not floats."""
+        video = self.uint8_video(batch)
         uniforms, label = batch["uniforms"], batch["label"]
         ready = {"label": label, "valid": batch["valid"]}
         if self.trainer is None or not self.trainer.training:
@@ -210,8 +221,11 @@ class ClipDataModule(pl.LightningDataModule):
             ready |= {"mixed_label": label.flip(0), "mix": mix}
         return {**ready, "video": video}
 
-    def explain(self, error: RuntimeError) -> ClipError | None:
-        """An error that names the clip, if ``error`` is DataLoader's about a worker that hung or crashed."""
+    def explain_worker_error(self, error: RuntimeError) -> ClipError | None:
+        """Return an error that names the clips being read if ``error`` says that a worker hung or crashed.
+
+        None if ``error`` is any other one.
+        """
         if not str(error).startswith(("DataLoader timed out", "DataLoader worker")):
             return None
         reading = [line for dataset in self.datasets.values() for line in dataset.being_read()]
@@ -219,8 +233,8 @@ class ClipDataModule(pl.LightningDataModule):
         clips = listed_lines(reading or ["(none)"])
         return ClipError(
             f"{str(error).splitlines()[0]}\nClips that were being read:\n{clips}\n"
-            "Delete the one at fault and run: python preprocess.py; if the machine is merely slow, raise "
-            f"reader.timeout_s ({timeout_s:g}); if it ran out of memory, lower data.num_workers "
+            "Delete the one that is damaged and run: python preprocess.py. If the machine is slow, increase "
+            f"reader.timeout_s ({timeout_s:g}); if it ran out of memory, decrease data.num_workers "
             f"({self.num_workers})"
         )
 
@@ -229,6 +243,7 @@ class ClipDataModule(pl.LightningDataModule):
         return self._loader(split, sampler, drop_last=False)
 
     def _ranks(self) -> dict[str, int]:
+        """The rank of this process and the number of ranks, as arguments of a sampler."""
         if self.trainer is None:
             return {"rank": 0, "num_ranks": 1}
         return {"rank": self.trainer.global_rank, "num_ranks": self.trainer.world_size}
@@ -237,8 +252,8 @@ class ClipDataModule(pl.LightningDataModule):
         workers, timeout_s = self.num_workers, self._reader_settings.timeout_s
         options: dict[str, Any] = {"timeout": timeout_s, "persistent_workers": True} if workers else {}
         dataset: Dataset[Batch] = self.datasets[split]
-        if self._index_datasets:
-            dataset, options = self._index_datasets[split], {"collate_fn": already_a_batch}
+        if self._on_device_datasets:
+            dataset, options = self._on_device_datasets[split], {"collate_fn": keep_batch}
         return DataLoader(
             dataset,
             sampler=sampler,
@@ -248,21 +263,3 @@ class ClipDataModule(pl.LightningDataModule):
             pin_memory=torch.cuda.is_available(),
             **options,
         )
-
-
-def _read(manifest: Path, data: DataSettings) -> tuple[list[str], list[Clip]]:
-    """The glosses by label, and the clips with the splits that are used."""
-    clips = read_manifest(manifest)
-    label_map = label_map_path(manifest) if data.label_map is None else Path(data.label_map)
-    glosses = read_label_map(label_map)
-    check_labels(label_map, glosses, clips)
-    clips = split_clips(clips, data)
-    for split, use in (("train", "learn from"), ("val", "choose the best epoch on")):
-        if not any(clip.split == split for clip in clips):
-            raise ManifestError(
-                f"the manifest has no {split} clip, so there is nothing to {use}. Put raw videos of "
-                f"the {split} split into paths.raw_dir and run: python preprocess.py"
-            )
-    if len({clip.label for clip in clips}) < 2:
-        raise ManifestError(f"the manifest has one gloss only, {clips[0].gloss!r}: nothing to tell apart")
-    return glosses, clips

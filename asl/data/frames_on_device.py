@@ -1,4 +1,4 @@
-"""All clips' frames in the memory of the device that trains, so that a batch is one look-up there."""
+"""The frames of all clips in the memory of the training device, where a batch is one index operation."""
 
 from __future__ import annotations
 
@@ -13,26 +13,27 @@ import torch
 from torch import Tensor
 
 from asl.contract.manifest import Clip
-from asl.data.stored_frames import open_stored, scaled
+from asl.data.stored_frames import open_stored_frames, resize_frames
 from asl.machine import available_cores
 
-_THREADS = 16  # more do not read faster
+_MAX_THREADS = 16  # more threads do not load faster
 
 
 class FramesOnDevice:
-    """Frames of clips, one after the other in one tensor.
+    """The frames of all clips, concatenated in one tensor.
 
-    With several devices each process loads all frames onto its own: any rank may draw any clip.
+    With several devices, each process loads all frames onto its own device, because any rank may draw any
+    clip.
 
     Args:
         clips: rows of the manifest.
-        files: their files of frames, all there and of as many frames as ``counts`` says.
-        counts: frames of each clip.
-        size: height, width to which frames of another size are scaled.
-        device: where to.
+        files: the file with the stored frames of each clip.
+        counts: number of frames of each clip.
+        size: height and width in pixels; frames of another size are resized.
+        device: device to load onto.
 
     Raises:
-        ClipError: a file has vanished or was changed.
+        ClipError: a file is missing or was changed.
     """
 
     def __init__(
@@ -49,42 +50,47 @@ class FramesOnDevice:
         self.times_s: list[npt.NDArray[np.float64]] = [np.empty(0)] * len(clips)
         self._clips, self._files, self._size = clips, files, size
         self._thread = threading.local()
-        with ThreadPoolExecutor(min(_THREADS, available_cores()), initializer=self._begin_thread) as pool:
+        with ThreadPoolExecutor(
+            min(_MAX_THREADS, available_cores()), initializer=self._initialize_thread
+        ) as pool:
             for _ in pool.map(self._load, range(len(clips))):
                 pass
         del self._thread
 
     def __getitem__(self, frames: Tensor) -> Tensor:
-        """``(B, T)`` int64 places in the tensor, on the device -> ``(B, T, H, W, C)`` uint8."""
+        """``(B, T)`` int64 frame indices on the device -> ``(B, T, H, W, C)`` uint8."""
         return self.frames.index_select(0, frames.flatten()).unflatten(0, tuple(frames.shape))
 
     @property
     def num_bytes(self) -> int:
+        """Bytes that the frames take."""
         return self.frames.numel()
 
-    def _begin_thread(self) -> None:
+    def _initialize_thread(self) -> None:
+        """Give the thread a CUDA stream and a staging buffer of its own."""
         if self.frames.is_cuda:
-            torch.cuda.set_device(self.frames.device)  # else memory for copies is taken by way of the first
+            # Without this, the stream and a CUDA context would be created on device 0.
+            torch.cuda.set_device(self.frames.device)
             self._thread.stream = torch.cuda.Stream()
             self._thread.memory = torch.empty(0, dtype=torch.uint8)
 
-    def _load(self, number: int) -> None:
-        frames, self.times_s[number] = open_stored(self._clips[number], self._files[number])
-        target = self.frames[int(self.offsets[number]) : int(self.offsets[number + 1])]
-        is_of_size = frames.shape[1:3] == self._size
+    def _load(self, index: int) -> None:
+        """Read, resize and copy the frames of one clip."""
+        frames, self.times_s[index] = open_stored_frames(self._clips[index], self._files[index])
+        target = self.frames[int(self.offsets[index]) : int(self.offsets[index + 1])]
         staged = self._staging(target.numel()).view(target.shape) if target.is_cuda else target
-        if is_of_size:
+        if frames.shape[1:3] == self._size:
             np.copyto(staged.numpy(), frames)
         else:
-            staged.copy_(scaled(torch.from_numpy(np.array(frames)), self._size))
+            staged.copy_(resize_frames(torch.from_numpy(np.array(frames)), self._size))
         if staged is target:
             return
         with torch.cuda.stream(self._thread.stream):
             target.copy_(staged, non_blocking=True)
-        self._thread.stream.synchronize()  # then the staging memory is free again; other threads go on
+        self._thread.stream.synchronize()  # then the staging buffer can be reused
 
     def _staging(self, count: int) -> Tensor:
-        """``count`` bytes of this thread's memory that the device can read by itself."""
+        """``count`` bytes of this thread's staging buffer, pinned so that copies are asynchronous."""
         if self._thread.memory.numel() < count:
             self._thread.memory = torch.empty(count, dtype=torch.uint8, pin_memory=True)
         memory: Tensor = self._thread.memory

@@ -1,4 +1,4 @@
-"""Before training: find the clips whose frames are not stored yet, and decode and store them."""
+"""Find the clips whose frames are not stored, and decode and store them before training."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from asl.contract.frame_store import (
     store_bytes,
 )
 from asl.contract.manifest import Clip
-from asl.data.clip_files import unreadable
+from asl.data.clip_files import unreadable_clip
 from asl.errors import UserError
 from asl.workers import Failed, run_each
 
@@ -60,15 +60,15 @@ def find_missing(
 
 
 def make_missing(missing: Sequence[MissingFrames], *, folder: Path, timeout_s: float) -> None:
-    """Decode clips in worker processes and store their frames; first prints the disk space they take.
+    """Decode clips in worker processes and store their frames. Prints the disk space needed, and progress.
 
     Args:
         missing: the result of :func:`find_missing`.
         folder: ``paths.frames_dir``.
-        timeout_s: seconds that one clip may take.
+        timeout_s: time limit for one clip in seconds.
 
     Raises:
-        ClipError: a clip cannot be read, or takes longer. Frames stored until then stay.
+        ClipError: a clip cannot be read or exceeds the time limit. Frames stored until then are kept.
         FrameStoreError: there is not enough free disk space.
         UserError: the frames cannot be written.
     """
@@ -81,7 +81,7 @@ def make_missing(missing: Sequence[MissingFrames], *, folder: Path, timeout_s: f
     )
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
     with Progress(*columns, console=console) as progress:
-        bar = progress.add_task("decoding clips once", total=len(missing))
+        bar = progress.add_task("decoding clips", total=len(missing))
         for ended in run_each(
             make_frames, missing, timeout_s=timeout_s, preload=[__name__, "safetensors.numpy"]
         ):
@@ -91,7 +91,7 @@ def make_missing(missing: Sequence[MissingFrames], *, folder: Path, timeout_s: f
 
 
 def make_frames(one: MissingFrames) -> None:
-    """Decode one clip and store its frames. Run it in a worker process: decoders can hang and crash.
+    """Decode one clip and store its frames. Run this in a worker process: decoders can hang or crash.
 
     Raises:
         ClipError: the clip cannot be decoded, or is not the one that the manifest describes.
@@ -102,18 +102,21 @@ def make_frames(one: MissingFrames) -> None:
     try:
         decoded = decode_file(one.file, on_frame=collector.add)
     except VideoError as error:
-        raise unreadable(clip, one.file, f"the file {error}") from error
+        raise unreadable_clip(clip, one.file, f"the file {error}") from error
     num_frames, info = len(decoded.timeline.times), decoded.info
     if num_frames < clip.num_frames:
-        raise unreadable(clip, one.file, f"it has {num_frames} frames, the manifest says {clip.num_frames}")
+        raise unreadable_clip(
+            clip, one.file, f"it has {num_frames} frames, the manifest says {clip.num_frames}"
+        )
     if (info.width, info.height) != (clip.width, clip.height):
         size, expected = f"{info.width}x{info.height}", f"{clip.width}x{clip.height}"
-        raise unreadable(clip, one.file, f"it has {size} pixels, the manifest says {expected}")
+        raise unreadable_clip(clip, one.file, f"it has {size} pixels, the manifest says {expected}")
     request = FramesRequest(one.target, one.spec, origin(one.spec, one.file, 0.0, None))
     collector.write(request, duration_s=clip.duration_s, num_frames=clip.num_frames)
 
 
 def _is_stored(one: MissingFrames) -> bool:
+    """Whether the store has these frames: complete, of the right size, and made from the same video."""
     clip, spec = one.clip, one.spec
     shape = (spec.count(clip.duration_s, clip.num_frames), *spec.size(clip.width, clip.height), 3)
     if read_shape(one.target) != shape:
@@ -127,23 +130,24 @@ def _is_stored(one: MissingFrames) -> bool:
 
 
 def _is_of_segment(made_from: Origin, clip: Clip) -> bool:
-    """Whether frames were made from the raw file's segment in the manifest; the raw file may be deleted."""
+    """Whether the frames were made from the clip's segment of its raw file, which need not exist any more."""
     return (
         made_from.source == Path(clip.source).name
         and abs(made_from.start_s - clip.start_s) <= _ROUNDING_S
-        # A requested segment may end a little after the file does, or be open-ended (-1).
+        # The requested segment may end after the file does, or be open-ended (-1).
         and (made_from.end_s < 0 or made_from.end_s >= clip.end_s - _ROUNDING_S)
     )
 
 
 def _measures(clip: Clip) -> tuple[float, int, int, int]:
+    """What :func:`store_bytes` needs to know of a clip."""
     return clip.duration_s, clip.num_frames, clip.width, clip.height
 
 
 def _explained(failed: Failed[MissingFrames]) -> BaseException:
-    """The exception to raise for a failed task: an unwritable folder, a killed worker, or its own."""
+    """The exception to raise for a failed task."""
     one, error = failed.task, failed.error
     if isinstance(error, OSError):
         why = error.strerror or error
         return UserError(f"{one.target}: {why}; keep frames elsewhere: paths.frames_dir=...")
-    return error or unreadable(one.clip, one.file, failed.message)  # error is None: it hung or crashed
+    return error or unreadable_clip(one.clip, one.file, failed.message)  # error is None: it hung or crashed

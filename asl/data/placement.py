@@ -1,4 +1,4 @@
-"""Where decoded frames are kept while training runs: in the device's memory or on the disk."""
+"""Decide where stored frames are kept during training: in device memory or on the disk."""
 
 from __future__ import annotations
 
@@ -15,70 +15,71 @@ from asl.messages import format_bytes
 
 DEVICE, HOST, AUTO = "device", "host", "auto"
 
-_USABLE = 0.9  # of a device's free memory; the rest is lost to fragments
-_SHARE_OF_RAM = 0.25  # what placement=auto takes without being asked
+_USABLE_SHARE = 0.9  # of free memory; the rest is lost to fragmentation
+_AUTO_RAM_SHARE = 0.25  # of free RAM, the most that placement=auto uses
 
 
 @dataclass(frozen=True)
 class Placement:
-    """The decision, and why."""
+    """Where the frames are kept, and why."""
 
     where: str  # DEVICE or HOST
-    reason: str  # for people, one line
+    reason: str  # one line for the user
 
 
 def frames_bytes(clips: Iterable[Clip], spec: FrameSpec, size: tuple[int, int]) -> int:
-    """Bytes of all clips' frames, each of ``size`` (height, width) pixels."""
+    """Bytes of the frames of all clips, each frame resized to ``size`` (height, width)."""
     return sum(spec.count(clip.duration_s, clip.num_frames) for clip in clips) * size[0] * size[1] * 3
 
 
 def free_memory(device: torch.device) -> int:
-    """Bytes that this device can still give; of a CPU, the machine's RAM."""
+    """Bytes of memory that can still be allocated on a device. For a CPU it is the RAM."""
     if device.type != "cuda":
         return available_memory()
-    kept = torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)  # of an earlier run
-    return torch.cuda.mem_get_info(device)[0] + kept
+    # PyTorch keeps memory that an earlier run in this process has freed, and can use it again.
+    cached = torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)
+    return torch.cuda.mem_get_info(device)[0] + cached
 
 
 def choose_placement(
-    asked: str, *, device_type: str, frames: int, free: int, reserve: int, processes: int = 1
+    requested: str, *, device_type: str, frames: int, free: int, reserve: int, processes: int = 1
 ) -> Placement:
-    """Where the frames go.
+    """Decide where the frames are kept.
 
-    On a GPU they go into its memory if they fit beside the training. On a CPU that memory is the RAM:
-    it is faster there too, but a quarter of it is all that is taken unasked.
+    ``auto`` chooses a GPU's memory if the frames fit into it beside the training, and a CPU's RAM if they
+    take at most a quarter of it. It chooses the disk otherwise.
 
     Args:
-        asked: ``reader.placement``.
+        requested: ``reader.placement``.
         device_type: ``cuda`` or ``cpu``.
-        frames: bytes of all frames at the size at which they are drawn.
-        free: bytes that the device has.
-        reserve: bytes that training needs on a GPU.
-        processes: training processes that share ``free``, each with frames of its own: on CPUs all.
+        frames: bytes of all frames, resized.
+        free: bytes that are free on the device.
+        reserve: bytes that training needs on a GPU; ignored on a CPU.
+        processes: training processes that share ``free``. Each loads all frames.
 
     Raises:
-        ConfigError: ``device`` is asked for and they do not fit.
+        ConfigError: ``device`` is requested and the frames do not fit.
     """
     on_gpu = device_type == "cuda"
     reserve = reserve if on_gpu else 0
-    needed, limit = (frames + reserve) * processes, free * _USABLE
-    fits = needed <= limit
-    room = f"{format_bytes(frames)} predicted"
+    needed = (frames + reserve) * processes
+    fits = needed <= free * _USABLE_SHARE
+    numbers = f"{format_bytes(frames)} predicted"
     if on_gpu:
-        room += f" + {format_bytes(reserve)} for training"
+        numbers += f" + {format_bytes(reserve)} for training"
     if processes > 1:
-        room += f", {processes} times"
-    room += f", {format_bytes(free)} free"
+        numbers += f", {processes} times"
+    numbers += f", {format_bytes(free)} free"
     memory = "device memory" if on_gpu else "RAM"
-    if asked == DEVICE and not fits:
+    if requested == DEVICE and not fits:
         raise ConfigError(
-            f"reader.placement=device: the frames do not fit into {memory} ({room}). Take "
-            "reader.placement=host, or smaller frames (data.resize) or batches (data.batch_size)"
+            f"reader.placement=device: the frames do not fit into {memory} ({numbers}). Use "
+            "reader.placement=host, smaller frames (data.resize) or smaller batches (data.batch_size)"
         )
-    if asked == HOST:
-        return Placement(HOST, "on disk, as asked for")
-    if asked == AUTO and not on_gpu and needed > free * _SHARE_OF_RAM:
-        return Placement(HOST, f"on disk: more than a quarter of the RAM ({room})")
+    if requested == HOST:
+        return Placement(HOST, "on disk, as requested")
+    if requested == AUTO and not on_gpu and needed > free * _AUTO_RAM_SHARE:
+        return Placement(HOST, f"on disk: more than a quarter of the RAM ({numbers})")
     if not fits:
-        return Placement(HOST, f"on disk: too large for {memory} ({room})")
-    return Placement(DEVICE, f"in {memory} ({room})")
+        return Placement(HOST, f"on disk: too large for {memory} ({numbers})")
+    return Placement(DEVICE, f"in {memory} ({numbers})")

@@ -1,9 +1,9 @@
-"""Which frames of a clip the model sees. Pure functions of numbers.
+"""Choose the frames of a clip that the network gets. Pure functions of numbers.
 
-Time is cut into a grid of ``fps`` points a second, whatever the frame rate of the file, so that a
-sign of one second looks the same at 23.976, 25, 30 or a varying number of frames a second::
+Frames are drawn on a time grid of ``fps`` points per second, whatever the frame rate of the file. A sign
+of one second therefore gives the same input at 23.976, 25, 30 or a varying number of frames per second::
 
-    time stamps of the frames --duration--> grid length --positions--> grid times --on display--> frames
+    duration -> grid length -> grid positions (drawn here) -> times -> frames on display at these times
 """
 
 from __future__ import annotations
@@ -25,16 +25,16 @@ class Sampling:
     """Which frames of a clip are drawn."""
 
     fps: float | None = setting(25.0, "time grid on which frames are drawn; null: native frames", gt=0)
-    clip_len: int = setting(32, "frames a clip", ge=1)
+    clip_len: int = setting(32, "frames per clip", ge=1)
     frame_stride: int = setting(2, "grid points from one drawn frame to the next", ge=1)
     pad: str = setting(
         "edge",
-        "clips shorter than clip_len x frame_stride: repeat the last frame, or start over",
+        "clips shorter than clip_len x frame_stride; edge: repeat the last frame; loop: start over",
         choices=["edge", "loop"],
     )
     long: str = setting(
         "uniform",
-        "longer clips: spread over the whole clip, or one window of clip_len x frame_stride",
+        "longer clips; uniform: spread over the whole clip; window: one window of clip_len x frame_stride",
         choices=["uniform", "window"],
     )
 
@@ -47,9 +47,9 @@ class Sampling:
 def grid_positions(
     length: int, sampling: Sampling, rng: np.random.Generator | None = None, *, speed: float = 1.0
 ) -> Indices:
-    """Grid points to draw from a clip that is ``length`` grid points long.
+    """Draw grid positions from a clip that is ``length`` grid points long.
 
-    With ``rng`` (training) the choice is jittered, without (evaluation) it is the middle one::
+    With ``rng`` (training) the positions are jittered. Without it (evaluation) they are centred::
 
         # clip_len = 4, frame_stride = 2: the window is 7 points
         # length 5,  pad=edge      -> 0 2 4 4      jittered also 1 3 4 4
@@ -57,17 +57,17 @@ def grid_positions(
         # length 12, long=uniform  -> 1 4 7 10     jittered: one of each of 0-2, 3-5, 6-8, 9-11
         # length 12, long=window   -> 2 4 6 8      jittered: starts anywhere in 0-5
 
-    At another ``speed`` than 1 what is covered, be it the window or the whole clip, is as many times as
-    long: a slower sign loses a part of its beginning or end, a faster one is padded::
+    ``speed`` multiplies the length of what is covered, be it the window or the whole clip. Below 1 a part
+    of the beginning or end is left out; above 1 the clip is padded::
 
-        # length 12, long=uniform, speed=0.5 -> 3 5 6 8      jittered: begins anywhere
+        # length 12, long=uniform, speed=0.5 -> 3 5 6 8      jittered: starts in 0-7
         # length 12, long=uniform, speed=1.5 -> 2 6 11 11
 
     Returns:
-        ``(clip_len,)`` int64, each in ``[0, length)``; never decreasing except where ``loop`` starts over.
+        ``(clip_len,)`` int64, each in ``[0, length)``, not decreasing except where ``loop`` starts over.
 
     Raises:
-        ValueError: for a length below 1.
+        ValueError: ``length`` is below 1.
     """
     if length < 1:
         raise ValueError(f"length={length}: a clip has at least one frame")
@@ -75,7 +75,7 @@ def grid_positions(
     if is_short or sampling.long == "window":
         positions = np.floor(np.arange(sampling.clip_len) * (sampling.frame_stride * speed)).astype(np.int64)
         slack = max(0, length - 1 - int(positions[-1]))
-        if is_short:  # a part of a stride is left to chance even where the clip is too short
+        if is_short:  # jittered by up to a stride even if the clip is too short to move the window
             most = max(slack, min(sampling.frame_stride, length) - 1)
             start = 0 if rng is None else int(rng.integers(most + 1))
         else:
@@ -88,17 +88,17 @@ def grid_positions(
     drawn = begin + (np.arange(sampling.clip_len) + inside) * (covered / sampling.clip_len)
     positions = drawn.astype(np.int64)
     if speed <= 1:
-        return np.minimum(positions, length - 1)  # rounding can reach the end
+        return np.minimum(positions, length - 1)  # float rounding can give length itself
     return _padded(positions, length, sampling)
 
 
 def _padded(positions: Indices, length: int, sampling: Sampling) -> Indices:
-    """Padding: positions past the end start over (loop) or stay at the last frame (edge)."""
+    """Bring positions past the end into the clip: start over (loop) or repeat the last one (edge)."""
     return positions % length if sampling.pad == "loop" else np.minimum(positions, length - 1)
 
 
 def draw_speed(speed: Sequence[float], rng: np.random.Generator | None) -> float:
-    """A speed in ``[least, most]``, uniform in its logarithm; 1 without ``rng``.
+    """Draw a speed from ``[least, most]``, uniform in its logarithm. Without ``rng`` it is 1.
 
     If ``least == most``, no random number is drawn.
     """
@@ -116,14 +116,17 @@ def draw_frames(
     *,
     speed: Sequence[float] = (1.0, 1.0),
 ) -> Indices:
-    """Frame numbers of one clip, ``(clip_len,)`` int64.
+    """Draw frames of one clip.
 
     Args:
-        starts_s: ``(F,)`` time stamps of its frames in seconds, ascending.
-        duration_s: from the first frame's start to the last frame's end.
-        sampling: how to draw.
-        rng: jitters the choice (training); None takes the middle (evaluation).
-        speed: least and most, of which one is drawn (training).
+        starts_s: ``(F,)`` time stamps of the clip's frames in seconds, ascending.
+        duration_s: seconds from the first frame's start to the last frame's end.
+        sampling: which frames are drawn.
+        rng: jitters the choice (training). None: no jitter and speed 1 (evaluation).
+        speed: least and most; with ``rng``, one speed between them is drawn.
+
+    Returns:
+        ``(clip_len,)`` int64 frame indices in ``[0, F)``.
     """
     chosen = draw_speed(speed, rng)
     if sampling.fps is None:

@@ -1,4 +1,4 @@
-"""The keys of ``data``: from the manifest to batches."""
+"""The configuration group ``data``: which clips, which of their frames, and the batch size."""
 
 from __future__ import annotations
 
@@ -12,16 +12,20 @@ from asl.data.split import SplitSettings
 
 @dataclass(kw_only=True)
 class DataSettings(Sampling, SplitSettings):
-    """Which clips, which of their frames, and how many at once."""
+    """Which clips are used, which of their frames are drawn, and how batches are made of them."""
 
-    manifest: str = setting("${paths.metadata_dir}/${dataset.name}_manifest.csv", "written by preprocess.py")
-    label_map: str | None = setting(None, "glosses by label; null: x_label_map.json beside x_manifest.csv")
+    manifest: str = setting(
+        "${paths.metadata_dir}/${dataset.name}_manifest.csv", "manifest file, written by preprocess.py"
+    )
+    label_map: str | None = setting(
+        None, "label map file (class index of each gloss); null: x_label_map.json beside x_manifest.csv"
+    )
     resize: list[int] = setting([128, 171], "height, width to which the reader scales frames", ge=8)
-    crop_size: int = setting(112, "height and width of what the model sees", ge=8)
+    crop_size: int = setting(112, "height and width of the network's input", ge=8)
     balance: bool = setting(True, "draw training clips with weight 1 / class frequency")
-    batch_size: int = setting(16, "clips a step and device", ge=1)
+    batch_size: int = setting(16, "clips per step and device", ge=1)
     num_workers: int | None = setting(
-        None, "reader processes, where any are needed; null: one a core, at most 16", ge=0
+        None, "reader processes, if the frames are not in memory; null: one per core, at most 16", ge=0
     )
 
     @property
@@ -30,7 +34,7 @@ class DataSettings(Sampling, SplitSettings):
         return self.resize[0], self.resize[1]
 
     def problems(self) -> Iterator[str]:
-        """Settings that contradict each other."""
+        """Yield a message for each setting that contradicts another one."""
         yield from super().problems()
         if self.crop_size > min(self.resize):
             yield f"data.crop_size={self.crop_size}: does not fit into data.resize={self.resize}"

@@ -1,7 +1,7 @@
-"""Which split each clip belongs to: the official one, or folds in which no signer is in two splits.
+"""Assign clips to train, val and test: the official split, or folds in which no signer is in two splits.
 
-The manifest keeps the official split. Other splits are made when it is read, so five folds share one
-manifest and its clips. Of WLASL100's 258 official test clips, 253 have a signer who is in train too.
+The manifest holds the official split. Other splits are made when it is read, so all folds use the same
+manifest and the same clips. Of WLASL100's 258 official test clips, 253 have a signer who is also in train.
 """
 
 from __future__ import annotations
@@ -18,17 +18,21 @@ OFFICIAL, SIGNER = "official", "signer"
 
 @dataclass(kw_only=True)
 class SplitSettings:
-    """Which split is used."""
+    """Which split of the clips is used."""
 
     split: str | None = setting(
         None,
-        "official: the data set's own; signer: folds in which no signer is in two splits; null: signer if "
+        "official: that of the data set; signer: folds in which no signer is in two splits; null: signer if "
         "data.fold is given, else official",
         choices=[OFFICIAL, SIGNER],
     )
-    folds: int = setting(5, "split=signer: parts; one is test, the next val, the others train", ge=3)
-    fold: int | None = setting(None, "split=signer: which part is test, from 0; null: 0", ge=0)
-    fold_seed: int = setting(0, "split=signer: of dealing signers to parts; seed does not change them", ge=0)
+    folds: int = setting(
+        5, "split=signer: number of parts; one is test, the next one val, the others train", ge=3
+    )
+    fold: int | None = setting(None, "split=signer: index of the test part, from 0; null: 0", ge=0)
+    fold_seed: int = setting(
+        0, "split=signer: seed of the assignment of signers to parts; independent of seed", ge=0
+    )
 
     @property
     def by_signer(self) -> bool:
@@ -36,7 +40,7 @@ class SplitSettings:
         return self.split == SIGNER or (self.split is None and self.fold is not None)
 
     def problems(self) -> Iterator[str]:
-        """Settings that contradict each other."""
+        """Yield a message for each setting that contradicts another one."""
         if self.split == OFFICIAL and self.fold is not None:
             yield f"data.fold={self.fold}: is of data.split=signer, not of data.split=official"
         if (self.fold or 0) >= self.folds:
@@ -44,15 +48,17 @@ class SplitSettings:
 
 
 def split_clips(clips: Sequence[Clip], settings: SplitSettings) -> list[Clip]:
-    """The clips with the split that ``settings`` ask for, by split and in the manifest's order.
+    """Return the clips with the split that ``settings`` select.
 
-    With ``split=signer``, part ``fold`` is test, the next one val, the others train. Signers are dealt to
-    the parts so that classes stay as balanced as their signers allow (scikit-learn's
-    ``StratifiedGroupKFold``). Clips of unknown signers go to train. The same clips and the same
-    ``fold_seed`` give the same parts. Flags that speak of copies are set anew.
+    With ``split=official`` they are returned unchanged. With ``split=signer``, part ``fold`` is test, the
+    next part is val and the others are train. scikit-learn's ``StratifiedGroupKFold`` assigns signers to
+    parts and keeps classes as balanced as the signers allow. Clips of unknown signers go to train. The same
+    clips and the same ``fold_seed`` give the same parts, whatever the order of the clips. The flags that
+    describe copies are computed again for the new splits. The result is sorted by split; within a split the
+    order of ``clips`` is kept.
 
     Raises:
-        ManifestError: there are fewer known signers than parts.
+        ManifestError: fewer signers are known than there are parts.
     """
     if not settings.by_signer:
         return list(clips)
@@ -70,17 +76,17 @@ def split_clips(clips: Sequence[Clip], settings: SplitSettings) -> list[Clip]:
     part_of = {known[i].video_id: part for part, (_, members) in enumerate(parts) for i in members}
     fold = settings.fold or 0
     name = {fold: "test", (fold + 1) % settings.folds: "val"}
-    dealt = {
+    assigned = {
         clip.video_id: dataclasses.replace(clip, split=name.get(part_of.get(clip.video_id, -1), "train"))
         for clip in clips
     }
-    flagged = [dataclasses.replace(clip, flags=_flags(clip, dealt)) for clip in dealt.values()]
+    flagged = [dataclasses.replace(clip, flags=_flags(clip, assigned)) for clip in assigned.values()]
     return sorted(flagged, key=lambda clip: SPLITS.index(clip.split))
 
 
-def _flags(clip: Clip, dealt: Mapping[str, Clip]) -> str:
-    """The clip's flags; what they say of its copies holds for the new splits."""
+def _flags(clip: Clip, assigned: Mapping[str, Clip]) -> str:
+    """The clip's flags, with those that describe its copies computed for the new splits."""
     flags = {flag for flag in clip.flags.split() if flag not in COPY_FLAGS}
-    for copy in (dealt[video_id] for video_id in clip.copies.split() if video_id in dealt):
+    for copy in (assigned[video_id] for video_id in clip.copies.split() if video_id in assigned):
         flags |= copy_flags((clip.split, clip.gloss), (copy.split, copy.gloss))
     return " ".join(flag for flag in FLAGS if flag in flags)

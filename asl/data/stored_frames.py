@@ -1,4 +1,4 @@
-"""Frames that were decoded beforehand: where they lie, and how they are opened and scaled."""
+"""Stored frames: their paths, and functions that open and resize them."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import numpy.typing as npt
 
 from asl.contract.frame_store import Frames, FrameSpec, frames_path, open_frames
 from asl.contract.manifest import Clip
-from asl.data.clip_files import unreadable
+from asl.data.clip_files import unreadable_clip
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -19,35 +19,44 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, kw_only=True)
 class FrameStore:
-    """The folder with decoded frames, and which frames they are."""
+    """A folder of stored frames, and the settings with which they were made."""
 
     folder: Path
     spec: FrameSpec
 
     def path(self, clip: Clip) -> Path:
-        """The file with a clip's frames."""
+        """The file with the frames of a clip."""
         return frames_path(self.folder, self.spec, clip.video_id)
 
 
-def open_stored(clip: Clip, path: Path) -> tuple[Frames, npt.NDArray[np.float64]]:
-    """A clip's frames ``(T, H, W, C)`` uint8, memory-mapped, and their times ``(T,)`` in seconds.
+def open_stored_frames(clip: Clip, path: Path) -> tuple[Frames, npt.NDArray[np.float64]]:
+    """Open the stored frames of a clip.
+
+    Returns:
+        ``(T, H, W, C)`` uint8, memory-mapped, and their ``(T,)`` times in seconds.
 
     Raises:
-        ClipError: the file is missing or was changed.
+        ClipError: the file is missing or damaged.
     """
     try:
         return open_frames(path)
     except (OSError, ValueError, KeyError) as error:
-        raise unreadable(clip, path, str(error) or type(error).__name__) from error
+        raise unreadable_clip(clip, path, str(error) or type(error).__name__) from error
 
 
-def scaled(frames: Tensor, size: tuple[int, int]) -> Tensor:
-    """Frames ``(T, H, W, C)`` uint8 on the host, scaled to ``size`` (height, width) regardless of aspect.
+def resize_frames(frames: Tensor, size: tuple[int, int]) -> Tensor:
+    """Resize frames to ``size`` without keeping the aspect ratio (bilinear, with antialiasing).
 
-    Computed in uint8, which is as good as in floats, several times as fast, and gives the same pictures in
-    whichever process it runs.
+    The computation is in uint8: several times as fast as in floats, with a difference of less than one level.
+
+    Args:
+        frames: ``(T, H, W, C)`` uint8 on the host.
+        size: height and width in pixels.
+
+    Returns:
+        ``(T, *size, C)`` uint8; ``frames`` themselves if they have that size.
     """
-    import torch.nn.functional as F  # takes seconds to import; FrameStore is needed without it
+    import torch.nn.functional as F  # takes seconds to import; FrameStore does not need it
 
     if tuple(frames.shape[1:3]) == size:
         return frames

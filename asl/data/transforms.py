@@ -1,7 +1,7 @@
 """Batch transforms: uint8 frames to normalised float clips, on the batch's device.
 
-They are pure functions. What is random enters as uniform numbers in [0, 1), drawn with each clip: the same
-clip and the same numbers give the same picture on every device, in every process and after a resume.
+These are pure functions. Randomness enters as uniform numbers in [0, 1) that the data set draws for each
+clip. The result depends only on the clip and its numbers, not on the process or on a resume.
 """
 
 from __future__ import annotations
@@ -23,33 +23,33 @@ KINETICS_STD = (0.22803, 0.22145, 0.216989)
 
 _LUMA = (0.299, 0.587, 0.114)  # ITU-R BT.601, as in torchvision's rgb_to_grayscale
 
-# One number each: crop area, crop aspect, crop top, crop left, flip, brightness, contrast, saturation,
-# rotation, mixing.
+# Uniform numbers per clip, in this order: crop area, crop aspect ratio, crop top, crop left, flip,
+# brightness, contrast, saturation, rotation, mixup.
 NUM_UNIFORMS = 10
 
-_QUANTILES = 1025  # of the Beta distribution of mixup
+_QUANTILES = 1025  # points at which the Beta distribution of mixup is tabulated
 
 
 def augment(video: Tensor, uniforms: Tensor, *, crop_size: int, augmentation: Augmentation) -> Tensor:
-    """Random resized crop and colour jitter and, if asked for, rotation and flip.
+    """Apply random resized crop, rotation, flip and colour jitter, and normalise.
 
-    One choice for all frames of a clip. Mixing is :func:`mix_clips`.
+    All frames of a clip are changed in the same way. For mixup see :func:`mix_clips`.
 
     Args:
         video: ``(B, T, H, W, C)`` uint8.
         uniforms: ``(B, NUM_UNIFORMS)`` float in [0, 1).
         crop_size: height and width of the result in pixels.
-        augmentation: how strongly.
+        augmentation: strength of each augmentation.
 
     Returns:
-        ``(B, C, T, crop_size, crop_size)`` float32, normalised, channels last in memory.
+        ``(B, C, T, crop_size, crop_size)`` float32, normalised, in ``channels_last_3d`` memory format.
     """
     size, num_frames, height, width, channels = video.shape
     uniforms = uniforms.to(video.device)
     boxes = crop_boxes(uniforms[:, :4], height=height, width=width, augmentation=augmentation)
     flipped = (uniforms[:, 4] < 0.5) & augmentation.hflip
     angles = (2 * uniforms[:, 8] - 1) * math.radians(augmentation.rotation)
-    # All frames of a clip are sampled at the same points: time and colour are channels of one picture.
+    # All frames of a clip are sampled at the same points, so time and colour become channels of one picture.
     planes = video.permute(0, 1, 4, 2, 3).reshape(size, num_frames * channels, height, width).float()
     planes = F.grid_sample(
         planes,
@@ -64,7 +64,7 @@ def augment(video: Tensor, uniforms: Tensor, *, crop_size: int, augmentation: Au
 
 
 def centre_crop(video: Tensor, *, crop_size: int) -> Tensor:
-    """What evaluation sees, as in torchvision's preset: the middle of the picture, no chance involved.
+    """Crop the centre of the picture and normalise, as torchvision's preset does (for evaluation).
 
     Args:
         video: ``(B, T, H, W, C)`` uint8, H and W at least ``crop_size``.
@@ -80,22 +80,22 @@ def centre_crop(video: Tensor, *, crop_size: int) -> Tensor:
 
 
 def normalise(clips: Tensor) -> Tensor:
-    """``(B, C, T, H, W)`` in [0, 1] -> zero mean and unit variance by the Kinetics statistics."""
+    """Subtract the Kinetics mean from ``(B, C, T, H, W)`` in [0, 1] and divide by the standard deviation."""
     mean = clips.new_tensor(KINETICS_MEAN).view(1, 3, 1, 1, 1)
     std = clips.new_tensor(KINETICS_STD).view(1, 3, 1, 1, 1)
     return (clips - mean) / std
 
 
 def crop_boxes(uniforms: Tensor, *, height: int, width: int, augmentation: Augmentation) -> Tensor:
-    """Random crop boxes: area uniform in ``scale``, aspect ratio log-uniform in ``ratio``.
+    """Compute crop boxes: area uniform in ``scale``, aspect ratio log-uniform in ``ratio``.
 
-    A box that sticks out is cut to the picture, where torchvision draws again: that would need an
-    unknown number of random numbers.
+    A box that is larger than the picture is clipped to it. (torchvision's RandomResizedCrop draws again,
+    which would need an unknown number of random numbers.)
 
     Args:
         uniforms: ``(B, 4)`` in [0, 1).
-        height: of the picture in pixels.
-        width: of the picture in pixels.
+        height: height of the picture in pixels.
+        width: width of the picture in pixels.
         augmentation: ``scale`` and ``ratio`` (width / height).
 
     Returns:
@@ -115,7 +115,7 @@ def _sampling_points(
 ) -> Tensor:
     """Boxes ``(B, 4)`` -> points ``(B, crop_size, crop_size, 2)`` in grid_sample's coordinates, -1 to 1.
 
-    ``angles`` (B,), in radians, turn each box about its middle.
+    Each box is rotated about its centre by ``angles`` (B,), in radians.
     """
     top, left, box_height, box_width = boxes.unbind(dim=1)
     centre_x = (2 * left + box_width) / width - 1
@@ -128,20 +128,22 @@ def _sampling_points(
 
 
 def mix_clips(clips: Tensor, uniforms: Tensor, *, alpha: float) -> tuple[Tensor, Tensor]:
-    """Mixup (Zhang et al., ICLR 2018): each clip mixed with the one as far from the batch's other end.
+    """Mixup (Zhang et al., ICLR 2018): blend clip ``i`` of the batch with clip ``B - 1 - i``.
 
     Args:
         clips: ``(B, C, T, H, W)`` float, normalised.
-        uniforms: ``(B, NUM_UNIFORMS)`` in [0, 1); the first clip's decides for the batch.
-        alpha: of the Beta distribution from which the share is drawn.
+        uniforms: ``(B, NUM_UNIFORMS)`` in [0, 1); one share for the batch is drawn with the first clip's.
+        alpha: parameter of the Beta(alpha, alpha) distribution from which the share is drawn.
 
     Returns:
-        The mixed clips, and the share ``()`` of the clip itself; the rest is that of ``clips.flip(0)``.
+        The blended clips, and the share ``()`` of ``clips`` in them; the rest is the share of
+        ``clips.flip(0)``.
     """
     quantiles = _beta_quantiles(alpha, clips.device)
-    place = uniforms[:1, 9].to(clips.device) * (len(quantiles) - 1)  # (1,): to index with () waits for a GPU
-    below = place.floor().long().clamp(max=len(quantiles) - 2)
-    mix = torch.lerp(quantiles[below], quantiles[below + 1], place - below).squeeze(0)
+    # Shape (1,), because indexing with shape () would make the host wait for the GPU.
+    position = uniforms[:1, 9].to(clips.device) * (len(quantiles) - 1)
+    below = position.floor().long().clamp(max=len(quantiles) - 2)
+    mix = torch.lerp(quantiles[below], quantiles[below + 1], position - below).squeeze(0)
     return torch.lerp(clips.flip(0), clips, mix), mix
 
 
@@ -149,8 +151,8 @@ def mix_clips(clips: Tensor, uniforms: Tensor, *, alpha: float) -> tuple[Tensor,
 def _beta_quantiles(alpha: float, device: torch.device) -> Tensor:
     """Quantiles 0, 1/1024, ..., 1 of the Beta(alpha, alpha) distribution: ``(1025,)`` float32.
 
-    Of a million draws, which gives each to about 0.001. Cached, because a copy to a device waits for all
-    work that is queued there.
+    Estimated from 2^20 draws, accurate to about 0.001. Cached, because the copy to the device would wait
+    for all work that is queued there.
     """
     drawn = np.random.default_rng(0).beta(alpha, alpha, 1 << 20)
     quantiles = np.quantile(drawn, np.linspace(0, 1, _QUANTILES))
@@ -158,7 +160,7 @@ def _beta_quantiles(alpha: float, device: torch.device) -> Tensor:
 
 
 def _jitter_colour(clips: Tensor, uniforms: Tensor, augmentation: Augmentation) -> Tensor:
-    """Brightness, contrast, saturation, in that order, by a factor in ``1 ± strength``.
+    """Change brightness, contrast and saturation, in this order, by a factor in ``1 ± strength``.
 
     Args:
         clips: ``(B, C, T, H, W)`` in [0, 1].
@@ -172,7 +174,7 @@ def _jitter_colour(clips: Tensor, uniforms: Tensor, augmentation: Augmentation) 
     brightness, contrast, saturation = factors.view(-1, 3, 1, 1, 1, 1).unbind(dim=1)
     luma = clips.new_tensor(_LUMA).view(1, 3, 1, 1, 1)
     clips = (clips * brightness).clamp(0, 1)
-    mean = (clips * luma).sum(dim=1, keepdim=True).mean(dim=(2, 3, 4), keepdim=True)  # of the whole clip
+    mean = (clips * luma).sum(dim=1, keepdim=True).mean(dim=(2, 3, 4), keepdim=True)  # over the whole clip
     clips = torch.lerp(mean.expand_as(clips), clips, contrast).clamp(0, 1)
     grey = (clips * luma).sum(dim=1, keepdim=True)
     return torch.lerp(grey.expand_as(clips), clips, saturation).clamp(0, 1)

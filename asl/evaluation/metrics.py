@@ -1,4 +1,4 @@
-"""What is measured on a split."""
+"""Accuracy and loss over the clips of a split."""
 
 from __future__ import annotations
 
@@ -8,10 +8,13 @@ from torchmetrics.classification import MulticlassAccuracy
 
 
 class SplitMetrics(nn.Module):
-    """Top-1, top-5 and mean loss over the clips of one split, of all ranks together.
+    """Top-1 accuracy, top-5 accuracy and mean loss over the clips of one split, of all ranks together.
 
-    Top-5 is of as many glosses as there are, if fewer. The three are kept apart: a MetricCollection
-    merges metrics whose first batch gave equal counts, as top-1 and top-5 may.
+    With fewer than five classes, top-5 is top-``num_classes``. The metrics are not in a MetricCollection,
+    because that merges metrics whose states are equal after the first batch, as top-1 and top-5 can be.
+
+    Args:
+        num_classes: number of glosses.
     """
 
     def __init__(self, num_classes: int) -> None:
@@ -21,7 +24,13 @@ class SplitMetrics(nn.Module):
         self.loss = MeanMetric()
 
     def update(self, logits: Tensor, label: Tensor, loss: Tensor) -> None:
-        """``(B, num_classes)`` logits, ``(B,)`` labels and the mean loss of this batch; B at least 1."""
+        """Add a batch.
+
+        Args:
+            logits: ``(B, num_classes)``, B at least 1.
+            label: ``(B,)`` int64.
+            loss: ``()`` mean loss of the batch.
+        """
         self.top1.update(logits, label)
         self.top5.update(logits, label)
         self.loss.update(loss, weight=len(label))

@@ -1,4 +1,4 @@
-"""The LightningModule: a network, its loss, its optimiser and what is measured."""
+"""The LightningModule: trains a network with a loss and an optimiser, and measures it."""
 
 from __future__ import annotations
 
@@ -18,19 +18,19 @@ Batch = dict[str, Tensor]
 
 
 class SignClassifier(pl.LightningModule):
-    """Trains and measures ``model``.
+    """Trains and measures a network on the batches of :class:`~asl.data.datamodule.ClipDataModule`.
 
-    Logs ``train_loss_step`` and ``lr`` at steps, ``train_loss_epoch``, ``{val,test}_loss``, ``_top1`` and
-    ``_top5`` (of as many glosses as there are, if fewer) at epochs.
+    Logs ``train_loss_step`` and ``lr`` after each step, and ``train_loss_epoch``, ``{val,test}_loss``,
+    ``{val,test}_top1`` and ``{val,test}_top5`` after each epoch (see :class:`SplitMetrics`).
 
     Args:
-        model: ``(B, 3, T, H, W)`` -> ``(B, num_classes)``.
-        loss: logits and labels -> scalar.
-        num_classes: glosses.
-        optimizer: AdamW's settings and the schedule's.
-        channels_last: keep parameters and clips in channels-last order.
-        seed: each epoch's dropout starts from (seed, epoch, rank), so that a resumed run repeats it.
-        portable: plain numbers, strings and lists saved in every checkpoint under ``asl``.
+        model: the network, ``(B, 3, T, H, W)`` float -> logits ``(B, num_classes)``.
+        loss: logits ``(B, num_classes)`` and labels ``(B,)`` -> scalar.
+        num_classes: number of glosses.
+        optimizer: settings of the optimiser and of the learning rate schedule.
+        channels_last: store parameters and clips in ``channels_last_3d`` memory format.
+        seed: dropout of each epoch is seeded with (seed, epoch, rank), so that a resumed run repeats it.
+        info: numbers, strings and lists that every checkpoint holds under the key ``asl``.
     """
 
     def __init__(
@@ -42,7 +42,7 @@ class SignClassifier(pl.LightningModule):
         optimizer: OptimizerSettings,
         channels_last: bool = True,
         seed: int = 0,
-        portable: dict[str, Any] | None = None,
+        info: dict[str, Any] | None = None,
     ) -> None:
         super().__init__()
         # 1.6 times the speed of the default layout under bf16 on an H100, 1.3 to 2 times on a CPU.
@@ -53,7 +53,7 @@ class SignClassifier(pl.LightningModule):
         self.model, self.loss = model, loss
         self._compiled: Callable[[Tensor], Tensor] | None = None
         self._optimizer = optimizer
-        self._seed, self._portable = seed, portable or {}
+        self._seed, self._info = seed, info or {}
         self.val_metrics, self.test_metrics = SplitMetrics(num_classes), SplitMetrics(num_classes)
 
     def forward(self, video: Tensor) -> Tensor:
@@ -64,32 +64,33 @@ class SignClassifier(pl.LightningModule):
 
     @property
     def compiled(self) -> bool:
-        """Whether training steps go through torch.compile."""
+        """Whether training steps use the compiled network."""
         return self._compiled is not None
 
     def compile_training(self) -> None:
-        """Training steps go through torch.compile from now on; the first one takes a minute.
+        """Use torch.compile for training steps. The first step then takes about a minute.
 
-        Training batches have one shape, so it compiles once. Evaluation stays as it is: its last batch
-        is smaller, and on an H100 it was quicker so (979 clips/s; compiled 857, after 18 s of compiling).
+        Evaluation is not compiled: its last batch is smaller, and it was faster so on an H100 (979 clips/s,
+        compiled 857 clips/s after 18 s of compilation). All training batches have one shape, so that the
+        network is compiled once.
         """
-        torch.compiler.reset()  # or the earlier jobs of a sweep count towards the limit of recompilations
-        # The method and not the module, whose names in checkpoints would change.
+        torch.compiler.reset()  # or earlier jobs of a sweep would count towards the limit of recompilations
+        # Compile the method, because compiling the module would change parameter names in checkpoints.
         self._compiled = torch.compile(self.model.forward, dynamic=False)
 
     def on_train_batch_start(self, batch: Batch, batch_idx: int) -> None:
-        # Not at the start of the epoch: creating the loader's iterator draws a number too, and the first
-        # epoch of a resumed run creates it earlier than the same epoch of an uninterrupted one.
+        # Seed at the first batch, not when the epoch starts: creating the loader's iterator draws a random
+        # number, and a resumed run creates that of its first epoch earlier than an uninterrupted run does.
         if batch_idx == 0:
-            torch.manual_seed(_mixed(self._seed, self.current_epoch, self.global_rank))
+            torch.manual_seed(_combined_seed(self._seed, self.current_epoch, self.global_rank))
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
         logits = self(batch["video"])
         loss: Tensor = self.loss(logits, batch["label"])
-        if "mix" in batch:  # mixup: of two clips each
+        if "mix" in batch:  # mixup: each clip is a blend of two
             loss = torch.lerp(self.loss(logits, batch["mixed_label"]), loss, batch["mix"])
-        # Not for the progress bar: Lightning would wait for the device in each step to have a number. And
-        # averaged over ranks once an epoch, not in each step.
+        # Without prog_bar, for which Lightning would wait for the device in each step. Two calls, because
+        # on_step=True with sync_dist=True would average over ranks in each step, not once per epoch.
         self.log("train_loss_step", loss, on_step=True, on_epoch=False)
         self.log(
             "train_loss_epoch",
@@ -99,7 +100,7 @@ class SignClassifier(pl.LightningModule):
             batch_size=len(batch["label"]),
             sync_dist=True,
         )
-        # A number would be copied to the device, and Python would wait there for the whole forward pass.
+        # A tensor on the host, because Lightning would copy a float to the device and wait for it there.
         rate = torch.tensor(self.lr_schedulers().get_last_lr()[0])  # type: ignore[union-attr]
         self.log("lr", rate, on_step=True)
         return loss
@@ -119,7 +120,7 @@ class SignClassifier(pl.LightningModule):
         self.log(f"{split}_loss", metrics.loss, on_epoch=True)
 
     def configure_optimizers(self) -> Any:
-        # With loss scaling a fused AdamW unscales the gradients itself, after they were to be clipped.
+        # With loss scaling, a fused AdamW unscales gradients in its step, too late for clipping.
         fused = self.device.type == "cuda" and self.trainer.precision != "16-mixed"
         optimizer = self._optimizer.build(self.model, fused=fused)
         steps = int(self.trainer.estimated_stepping_batches)
@@ -135,8 +136,8 @@ class SignClassifier(pl.LightningModule):
         gradient_clip_val: float | None = None,
         gradient_clip_algorithm: str | None = None,
     ) -> None:
-        # Lightning refuses to clip for fused optimisers under autocast, as they may unscale gradients
-        # themselves. Fused is only used without a scaler (see configure_optimizers), so these are true.
+        # Overridden because Lightning refuses to clip gradients of a fused optimiser under autocast: they may
+        # be scaled. Here a fused one is used only without loss scaling (see configure_optimizers).
         if gradient_clip_val:
             torch.nn.utils.clip_grad_norm_(self.parameters(), gradient_clip_val)
 
@@ -146,10 +147,10 @@ class SignClassifier(pl.LightningModule):
             for name, value in self.trainer.callback_metrics.items()
             if name.startswith("val_") or name == "train_loss_epoch"
         }
-        # Checkpoints are written at the end of an epoch, before Lightning counts it as finished.
-        checkpoint["asl"] = {**self._portable, "epoch": self.current_epoch + 1, "metrics": metrics}
+        # Checkpoints are written at the end of an epoch, before Lightning increments current_epoch.
+        checkpoint["asl"] = {**self._info, "epoch": self.current_epoch + 1, "metrics": metrics}
 
 
-def _mixed(*numbers: int) -> int:
+def _combined_seed(*numbers: int) -> int:
     """One 63-bit seed from several numbers."""
     return int(np.random.SeedSequence(numbers).generate_state(1, np.uint64)[0] >> 1)

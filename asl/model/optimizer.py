@@ -1,4 +1,4 @@
-"""AdamW with linear warm-up and a cosine to zero."""
+"""AdamW, with a learning rate that warms up linearly and falls to zero along a cosine."""
 
 from __future__ import annotations
 
@@ -16,16 +16,21 @@ if TYPE_CHECKING:
 
 @dataclass(kw_only=True)
 class OptimizerSettings:
-    """AdamW, linear warm-up, cosine to zero."""
+    """Settings of AdamW (Loshchilov and Hutter, ICLR 2019) and of the learning rate schedule."""
 
     lr: float = setting(3e-4, "peak learning rate", gt=0)
-    weight_decay: float = setting(0.01, "AdamW weight decay; biases and norms are left out", ge=0)
+    weight_decay: float = setting(0.01, "AdamW weight decay; not applied to biases and norms", ge=0)
     warmup_epochs: float = setting(2.0, "epochs of linear warm-up", ge=0)
-    fused: bool = setting(True, "GPUs only: all parameters in one kernel; not with 16-mixed")
+    fused: bool = setting(True, "GPUs only: update all parameters in one kernel; not with 16-mixed")
 
     def build(self, network: nn.Module, *, fused: bool) -> AdamW:
-        """The optimiser. ``fused``: whether the device and the precision allow a fused one."""
-        from torch.optim import AdamW  # the settings are needed without torch
+        """Build the optimiser.
+
+        Args:
+            network: its parameters are optimised.
+            fused: whether device and precision allow a fused optimiser.
+        """
+        from torch.optim import AdamW  # takes seconds to import; the settings do not need it
 
         groups = decay_groups(network, self.weight_decay)
         optimizer = AdamW(groups, lr=self.lr, fused=self.fused and fused)
@@ -34,7 +39,11 @@ class OptimizerSettings:
 
 
 def warmup_cosine(optimizer: Optimizer, warmup: int, steps: int) -> LambdaLR:
-    """Linear from ``1 / warmup`` to 1 over ``warmup`` steps, then a half cosine to 0 at ``steps``."""
+    """A schedule that multiplies the learning rate by a factor in each step.
+
+    The factor rises linearly from ``1 / warmup`` to 1 in ``warmup`` steps, then falls along half a cosine
+    to 0 at step ``steps``.
+    """
     from torch.optim.lr_scheduler import LambdaLR
 
     return LambdaLR(optimizer, lambda step: _factor(step, warmup, steps))
@@ -48,7 +57,7 @@ def _factor(step: int, warmup: int, steps: int) -> float:
 
 
 def decay_groups(network: nn.Module, weight_decay: float) -> list[dict[str, Any]]:
-    """Parameter groups: matrices and kernels decay; biases and norms, which have one dimension, do not."""
+    """Two parameter groups: weights, with decay, and biases and norms (one dimension), without."""
     parameters = [p for p in network.parameters() if p.requires_grad]
     return [
         {"params": [p for p in parameters if p.ndim > 1], "weight_decay": weight_decay},
@@ -57,6 +66,6 @@ def decay_groups(network: nn.Module, weight_decay: float) -> list[dict[str, Any]
 
 
 def _keep_fused(optimizer: Optimizer, state: dict[str, Any]) -> dict[str, Any]:
-    """A checkpoint holds ``fused`` of the device where it was written; this optimiser keeps its own."""
+    """Keep this optimiser's ``fused``: the checkpoint may have been written on another kind of device."""
     fused = optimizer.defaults["fused"]
     return {**state, "param_groups": [{**group, "fused": fused} for group in state["param_groups"]]}

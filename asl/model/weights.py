@@ -1,4 +1,4 @@
-"""What a model starts from: Kinetics-400, a file, or nothing."""
+"""Load initial weights: torchvision's Kinetics-400 weights, or those of a file."""
 
 from __future__ import annotations
 
@@ -16,27 +16,27 @@ from asl.messages import listed_lines
 from asl.model.networks.base import KINETICS, NetworkSettings
 
 _CLASSIFIER = "fc."
-_MODULE_PREFIX = "model."  # under which the LightningModule of an asl checkpoint keeps the network
-_NAMED = 6  # differences named in a message
+_MODULE_PREFIX = "model."  # of the network's parameters in an asl checkpoint
+_MOST_NAMED = 6  # differences listed in a message
 
 
 class WeightsError(UserError):
-    """Weights that cannot be had or do not fit."""
+    """Weights that cannot be downloaded or read, or do not fit the network."""
 
 
 def load_weights(model: nn.Module, weights: str, settings: NetworkSettings) -> list[str]:
-    """Load ``weights`` into ``model``. The classifier keeps its own if the sizes differ.
+    """Load weights into a network. If the number of classes differs, the classifier is not loaded.
 
     Args:
-        model: changed in place.
+        model: the network, changed in place.
         weights: ``kinetics400`` or a file: a torchvision-style state dict or an asl checkpoint.
-        settings: of the network; they know its Kinetics weights.
+        settings: settings of the network, which name its Kinetics weights.
 
     Returns:
-        Names of the parameters that were left as they were: the classifier's, or none.
+        Names of the parameters that were not loaded: those of the classifier, or none.
 
     Raises:
-        WeightsError: no network, no such file, a damaged file, or other shapes or names.
+        WeightsError: the download fails, the file is missing or damaged, or names or shapes differ.
     """
     state = kinetics_state(settings) if weights == KINETICS else read_state(Path(weights))
     own = model.state_dict()
@@ -54,7 +54,7 @@ def load_weights(model: nn.Module, weights: str, settings: NetworkSettings) -> l
     if differences:
         raise WeightsError(
             f"model.weights={weights} does not fit model={settings.name} with these settings:\n"
-            f"{listed_lines(differences, _NAMED)}\n"
+            f"{listed_lines(differences, _MOST_NAMED)}\n"
             "Set the model's keys to those of the weights, or model.weights=null for random ones"
         )
     model.load_state_dict(state, strict=False)
@@ -62,10 +62,10 @@ def load_weights(model: nn.Module, weights: str, settings: NetworkSettings) -> l
 
 
 def kinetics_state(settings: NetworkSettings) -> dict[str, Tensor]:
-    """torchvision's Kinetics-400 weights, downloaded once into torch's cache, checked by their hash.
+    """torchvision's Kinetics-400 weights. They are downloaded once into torch's cache; the hash is checked.
 
     Raises:
-        WeightsError: there are none for this network, or they are not in the cache and cannot be downloaded.
+        WeightsError: there are none for this network, or they cannot be downloaded, or the file is damaged.
     """
     weights: WeightsEnum | None = settings.kinetics_weights()
     if weights is None:
@@ -90,10 +90,10 @@ def kinetics_state(settings: NetworkSettings) -> dict[str, Tensor]:
 
 
 def read_state(path: Path) -> dict[str, Tensor]:
-    """The network's parameters in a file, without executing code from it.
+    """Read the parameters of a network from a file, without executing code from it.
 
     Raises:
-        WeightsError: no such file, or not a state dict nor an asl checkpoint.
+        WeightsError: the file is missing, or is neither a state dict nor an asl checkpoint.
     """
     if not path.is_file():
         raise WeightsError(f"model.weights={path}: no such file. Known without a file: {KINETICS}, null")
@@ -110,7 +110,7 @@ def read_state(path: Path) -> dict[str, Tensor]:
 
 
 def read_tensors(path: Path, map_location: Any = "cpu") -> Any:
-    """Whatever ``torch.save`` wrote, as long as it is tensors and plain values; code is not executed.
+    """Read a file that ``torch.save`` wrote, if it holds only tensors and plain values. Executes no code.
 
     Raises:
         WeightsError: the file is damaged, was not written by torch, or holds other objects.

@@ -1,4 +1,4 @@
-"""``last.pt`` after every epoch, ``best.pt`` at the best ``val_top1``; whole at any moment."""
+"""Write, read and check checkpoints: ``last.pt`` after each epoch, ``best.pt`` at the best ``val_top1``."""
 
 from __future__ import annotations
 
@@ -23,25 +23,25 @@ from asl.model.networks.base import NetworkSettings
 from asl.model.weights import read_tensors
 
 LAST, BEST = "last.pt", "best.pt"
+MONITOR = "val_top1"
 
-#: The networks of checkpoints of the first version, which have their name only.
+#: Checkpoints of the first version have the network's name but not the class of its settings.
 _FIRST_NETWORKS = {
     "r2plus1d": "asl.model.networks.r2plus1d.R2Plus1D",
     "r3d": "asl.model.networks.r3d.R3D",
     "mc3": "asl.model.networks.mc3.MC3",
 }
-MONITOR = "val_top1"
 
 
 class CheckpointError(UserError):
-    """A checkpoint that is missing, damaged, in the way, or of another run."""
+    """A checkpoint that is missing or damaged, would be overwritten, or belongs to another run."""
 
 
 class AtomicCheckpointIO(TorchCheckpointIO):
     """Writes Lightning's checkpoints atomically and reads them without executing code.
 
-    Lightning itself writes to a temporary folder, which may lie on another disk, where a rename is a copy
-    that can be cut short.
+    Lightning's own class writes to a temporary folder. If that is on another disk, the final move is a copy,
+    which can be interrupted.
     """
 
     def save_checkpoint(self, checkpoint: dict[str, Any], path: Any, storage_options: Any = None) -> None:
@@ -55,22 +55,25 @@ class AtomicCheckpointIO(TorchCheckpointIO):
 
 
 class LastAndBest(Checkpoint):
-    """Saves ``last.pt`` after every epoch and ``best.pt`` at a new best ``val_top1``.
+    """Saves ``last.pt`` after each epoch and ``best.pt`` if the epoch has a new best ``val_top1``.
 
-    The first of equal epochs stays the best one. ``best.pt`` goes first: if the program dies between
-    the two, the epoch is repeated from ``last.pt`` and writes the same ``best.pt`` again.
+    Of equal epochs, the first one is the best. ``best.pt`` is written first: if the program is killed before
+    ``last.pt`` is written, a resumed run repeats the epoch and writes the same ``best.pt`` again.
+
+    Args:
+        folder: folder of the checkpoints.
     """
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         self.best_score = float("-inf")
-        self.best_epoch = 0  # counted from 1; 0: none yet
+        self.best_epoch = 0  # counted from 1; 0 if there is none
 
     def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        score = float(trainer.callback_metrics[MONITOR])  # the same on all ranks, so all save or none
+        score = float(trainer.callback_metrics[MONITOR])  # equal on all ranks, so all of them save or none
         if score > self.best_score:
             self.best_score, self.best_epoch = score, trainer.current_epoch + 1
-            trainer.save_checkpoint(self.folder / BEST, weights_only=False)  # optimiser and all
+            trainer.save_checkpoint(self.folder / BEST, weights_only=False)
             if trainer.is_global_zero:
                 atomic_link(self.folder / BEST, self.folder / LAST)
         else:
@@ -84,30 +87,37 @@ class LastAndBest(Checkpoint):
 
 
 def read_checkpoint(path: Path, map_location: Any = "cpu") -> dict[str, Any]:
-    """An asl checkpoint. Its key ``asl`` holds all that is needed to use it alone, as plain values.
+    """Read an asl checkpoint, without executing code from it.
 
-    ``glosses`` (a list, by label), ``network`` (the class of its settings), ``model`` (its name and those of
-    its settings that decide the function), ``sampling`` (the fields of :class:`Sampling`), ``resize``,
-    ``crop_size``, ``seed``, ``mean``, ``std``, ``dataset``, ``epoch`` (finished ones), ``metrics``;
-    ``state_dict`` has the network's parameters under ``model.``.
+    Args:
+        path: the file.
+        map_location: device of the tensors, see :func:`torch.load`.
+
+    Returns:
+        Lightning's checkpoint, with the network's parameters in ``state_dict`` under the prefix ``model.``.
+        Its key ``asl`` has what is needed to use the network, as plain values: ``glosses`` (by label),
+        ``network`` (class of its settings), ``model`` (its name and architecture settings), ``sampling``
+        (fields of :class:`Sampling`), ``resize``, ``crop_size``, ``mean``, ``std``, ``seed``, ``dataset``,
+        ``epoch`` (number of finished epochs) and ``metrics``.
 
     Raises:
-        UserError: no such file, damaged, or not a checkpoint of asl.
+        CheckpointError: there is no such file, or it is not a checkpoint of asl.
+        WeightsError: the file is damaged.
     """
     if not path.is_file():
         raise CheckpointError(f"{path}: no such checkpoint")
     checkpoint = read_tensors(path, map_location)
     if not isinstance(checkpoint, dict) or "asl" not in checkpoint:
         raise CheckpointError(
-            f"{path} is not a checkpoint of asl. Weights to start from go to model.weights={path}"
+            f"{path} is not a checkpoint of asl. To start from these weights, use model.weights={path}"
         )
     return checkpoint
 
 
-def portable_settings(
+def checkpoint_info(
     *, dataset: str, glosses: Sequence[str], network: NetworkSettings, data: DataSettings, seed: int
 ) -> dict[str, Any]:
-    """The content of ``asl`` in a checkpoint, but for epoch and metrics: numbers, strings and lists."""
+    """The value of a checkpoint's key ``asl``, without epoch and metrics. See :func:`read_checkpoint`."""
     return {
         "dataset": dataset,
         "glosses": list(glosses),
@@ -123,22 +133,28 @@ def portable_settings(
 
 
 def restore_network(checkpoint: dict[str, Any]) -> nn.Module:
-    """The network of a checkpoint, with its weights, in evaluation mode.
+    """Build the network of a checkpoint and load its weights.
+
+    Args:
+        checkpoint: the result of :func:`read_checkpoint`.
+
+    Returns:
+        The network in evaluation mode: ``(B, 3, T, H, W)`` float -> logits ``(B, num_classes)``.
 
     Raises:
         CheckpointError: the module that defines the network cannot be imported.
     """
-    about = checkpoint["asl"]
-    network_class = about.get("network") or _FIRST_NETWORKS[about["model"]["name"]]
+    info = checkpoint["asl"]
+    network_class = info.get("network") or _FIRST_NETWORKS[info["model"]["name"]]
     try:
         settings_class: type[NetworkSettings] = get_class(network_class)
-    except Exception as error:  # whatever importing a module can raise
+    except Exception as error:  # importing a module can raise anything
         raise CheckpointError(
             f"the network {network_class} of this checkpoint cannot be imported ({error}). Put its module "
             "on the Python path"
         ) from error
-    settings = settings_class(**{key: value for key, value in about["model"].items() if key != "name"})
-    network = settings.build(len(about["glosses"]))
+    settings = settings_class(**{key: value for key, value in info["model"].items() if key != "name"})
+    network = settings.build(len(info["glosses"]))
     prefix = "model."
     state = {k.removeprefix(prefix): v for k, v in checkpoint["state_dict"].items() if k.startswith(prefix)}
     network.load_state_dict(state)
@@ -146,40 +162,45 @@ def restore_network(checkpoint: dict[str, Any]) -> nn.Module:
 
 
 def checkpoint_to_resume(resume: str | None, folder: Path) -> Path | None:
-    """Where to go on from, None to start afresh.
+    """Return the checkpoint from which to resume. None for a new run.
 
     Args:
-        resume: a file, ``auto`` (``last.pt`` of the folder if it is there) or None.
-        folder: where this run keeps its checkpoints.
+        resume: a file, ``auto`` (``last.pt`` of the folder, if it exists) or None.
+        folder: folder of the run's checkpoints.
 
     Raises:
-        CheckpointError: no such file, or a fresh start over an earlier run's ``last.pt``.
+        CheckpointError: there is no such file, or the run would overwrite ``last.pt`` of an earlier run.
     """
     last = folder / LAST
     if resume == "auto":
         return last if last.is_file() else None
     if resume is not None and not Path(resume).is_file():
         raise CheckpointError(
-            f"resume={resume}: no such checkpoint. Known besides a file: auto (goes on from {last} if it "
-            "is there), null (starts afresh)"
+            f"resume={resume}: no such checkpoint. Other values: auto (resume from {last} if it exists), "
+            "null (start a new run)"
         )
-    within = resume is not None and Path(resume).resolve().parent == folder.resolve()
-    if last.is_file() and not within:
+    resumes_here = resume is not None and Path(resume).resolve().parent == folder.resolve()
+    if last.is_file() and not resumes_here:
         raise CheckpointError(
-            f"{last} is there already, from an earlier run, and would be overwritten. Go on with it: "
-            f"resume=auto. Otherwise choose another folder: paths.checkpoint_dir=..., or move {last} away"
+            f"{last} of an earlier run exists and would be overwritten. Resume that run with resume=auto, or "
+            f"choose another folder with paths.checkpoint_dir=..., or move {last} away"
         )
     return Path(resume) if resume is not None else None
 
 
-def check_same_run(checkpoint: dict[str, Any], path: Path, portable: dict[str, Any]) -> None:
-    """Refuse to resume a run whose classes or network are others.
+def check_same_run(checkpoint: dict[str, Any], path: Path, info: dict[str, Any]) -> None:
+    """Check that a run can be resumed from a checkpoint: same glosses, same network.
+
+    Args:
+        checkpoint: the result of :func:`read_checkpoint`.
+        path: its file, for messages.
+        info: the result of :func:`checkpoint_info` for this run.
 
     Raises:
-        CheckpointError: naming what differs.
+        CheckpointError: glosses or network differ. The message says how.
     """
-    theirs, ours = checkpoint["asl"], portable
-    # Checkpoints of the first version have no name for a class without clips.
+    theirs, ours = checkpoint["asl"], info
+    # In checkpoints of the first version, the gloss of a class without clips is empty.
     named = [a or b for a, b in zip(theirs["glosses"], ours["glosses"], strict=False)]
     if len(theirs["glosses"]) != len(ours["glosses"]) or named != ours["glosses"]:
         pairs = zip(theirs["glosses"], ours["glosses"], strict=False)
@@ -190,28 +211,28 @@ def check_same_run(checkpoint: dict[str, Any], path: Path, portable: dict[str, A
         raise CheckpointError(
             f"{path} was trained with another label map: {len(theirs['glosses'])} glosses there, "
             f"{len(ours['glosses'])} in the label map now; label {label} is {pair[0]!r} there, {pair[1]!r} "
-            "now. Resume with the data set it was trained on, or start afresh with another "
-            f"paths.checkpoint_dir (its weights can still be used: model.weights={path})"
+            "now. Resume with the data set it was trained on, or start a new run in another "
+            f"paths.checkpoint_dir (to start from its weights: model.weights={path})"
         )
     differing = difference({"model": theirs["model"]}, {"model": ours["model"]})
     if differing:
         raise CheckpointError(
-            f"{path} holds another network: {', '.join(differing)}. Set these keys as they are there"
+            f"{path} holds another network: {', '.join(differing)}. Set these keys to the values there"
         )
 
 
-def changed_settings(checkpoint: dict[str, Any], portable: dict[str, Any]) -> list[str]:
-    """What a resumed run sees differently than before: ``data.frame_stride=2 there, 3 now``. Allowed."""
+def changed_settings(checkpoint: dict[str, Any], info: dict[str, Any]) -> list[str]:
+    """Settings that may change on resume and did: ``["data.frame_stride=2 there, 3 now"]``."""
 
-    def seen(about: dict[str, Any]) -> dict[str, Any]:
-        data = {**about["sampling"], "resize": about["resize"], "crop_size": about["crop_size"]}
-        return {"data": data, "seed": about["seed"]}
+    def may_change(info: dict[str, Any]) -> dict[str, Any]:
+        data = {**info["sampling"], "resize": info["resize"], "crop_size": info["crop_size"]}
+        return {"data": data, "seed": info["seed"]}
 
-    return difference(seen(checkpoint["asl"]), seen(portable))
+    return difference(may_change(checkpoint["asl"]), may_change(info))
 
 
 def difference(theirs: dict[str, Any], ours: dict[str, Any], prefix: str = "") -> list[str]:
-    """The keys of ``ours`` whose value is another one in ``theirs``, as ``key=value there, value now``."""
+    """Keys whose values differ in two nested dictionaries, as ``key=value there, value now``."""
     lines = []
     for name, value in ours.items():
         if isinstance(value, dict):
@@ -221,16 +242,18 @@ def difference(theirs: dict[str, Any], ours: dict[str, Any], prefix: str = "") -
     return lines
 
 
-def adopt_best(resume_from: Path, folder: Path, *, epoch: int) -> None:
-    """A run that goes on in another folder takes its ``best.pt`` along, or a worse epoch would become it.
+def copy_best(resume_from: Path, folder: Path, *, epoch: int) -> None:
+    """Copy ``best.pt`` beside a checkpoint into the folder of the run that resumes from it.
+
+    Without it, a worse epoch of the resumed run would become the best one.
 
     Args:
-        resume_from: the checkpoint from which the run goes on.
-        folder: where it keeps its own.
-        epoch: of ``resume_from``.
+        resume_from: the checkpoint from which the run is resumed.
+        folder: folder of the resumed run's checkpoints. If it is the same one, ``best.pt`` is only checked.
+        epoch: number of finished epochs in ``resume_from``.
 
     Raises:
-        CheckpointError: it is damaged, or of a later epoch, so that the best one up to there is not kept.
+        CheckpointError: ``best.pt`` is damaged, or is of a later epoch than ``resume_from``.
     """
     theirs, ours = resume_from.with_name(BEST), folder / BEST
     if not theirs.is_file():
@@ -239,14 +262,14 @@ def adopt_best(resume_from: Path, folder: Path, *, epoch: int) -> None:
         best = read_checkpoint(theirs)["asl"]["epoch"]
     except UserError as error:
         raise CheckpointError(
-            f"{theirs}, the best epoch so far, is of no use ({error}). Move it away; then the best one from "
-            "here on is kept"
+            f"{theirs}, the best epoch so far, cannot be used ({error}). Move it away; then the best of "
+            "the following epochs is kept"
         ) from error
-    if best > epoch + 1:  # one later: the program died before that epoch's last.pt, and repeats it
+    if best > epoch + 1:  # + 1: killed before it wrote last.pt, it repeats that epoch
         raise CheckpointError(
             f"{resume_from} is of epoch {epoch}, and {theirs} beside it is of epoch {best}: the best epoch "
-            f"up to {epoch} is not kept. Go on from {theirs.with_name(LAST)}, or start afresh from these "
-            f"weights: model.weights={resume_from}"
+            f"up to {epoch} no longer exists. Resume from {theirs.with_name(LAST)}, or start a new run from "
+            f"these weights: model.weights={resume_from}"
         )
     if theirs.resolve() != ours.resolve():
         atomic_copy(theirs, ours)

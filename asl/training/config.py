@@ -1,4 +1,4 @@
-"""Every key of ``python train.py``, composed of the classes that own them."""
+"""The configuration of ``python train.py``, composed of the settings of each part."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from asl.training.trainer import LoggerSettings, TrainerSettings
 
 @dataclass(kw_only=True)
 class TrainConfig:
-    """Every key of ``python train.py``."""
+    """All keys of ``python train.py``."""
 
     paths: Paths = field(default_factory=Paths)
     dataset: SignDataset = field(default_factory=SignDataset)
@@ -33,9 +33,9 @@ class TrainConfig:
     optim: OptimizerSettings = field(default_factory=OptimizerSettings)
     trainer: TrainerSettings = field(default_factory=TrainerSettings)
     logger: LoggerSettings = field(default_factory=LoggerSettings)
-    resume: str | None = setting(None, "a checkpoint file to go on from; auto: last.pt if it is there")
-    seed: int = setting(0, "of weights, sampling and augmentation", ge=0)
+    resume: str | None = setting(None, "checkpoint file to resume from; auto: last.pt if it exists")
+    seed: int = setting(0, "seed of initial weights, order of clips, jitter, augmentation and dropout", ge=0)
 
     def problems(self) -> Iterator[str]:
-        """Settings of several classes that contradict each other."""
+        """Yield a message for each setting of one group that contradicts another group."""
         yield from self.reader.problems_with(self.data, self.frames)

@@ -1,4 +1,4 @@
-"""What ``train.py`` prints before, during and after training."""
+"""Everything that ``train.py`` prints: tables before and after training, and lines during it."""
 
 from __future__ import annotations
 
@@ -23,7 +23,11 @@ from asl.training.config import TrainConfig
 
 
 class EpochLine(Callback):
-    """One line for each epoch, which stays when the progress bar goes on."""
+    """Prints a line after each epoch: time, losses, val top-1.
+
+    Args:
+        checkpoints: knows the best ``val_top1`` so far.
+    """
 
     def __init__(self, checkpoints: LastAndBest) -> None:
         self._checkpoints = checkpoints
@@ -33,7 +37,7 @@ class EpochLine(Callback):
         self._begin = time.monotonic()
 
     def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        # Checkpoint callbacks run after all others, so best_score is still that of earlier epochs.
+        # Lightning runs checkpoint callbacks last, so best_score does not include this epoch yet.
         metrics = {name: float(value) for name, value in trainer.callback_metrics.items()}
         best = "  best so far" if metrics[MONITOR] > self._checkpoints.best_score else ""
         pl_module.print(
@@ -43,12 +47,11 @@ class EpochLine(Callback):
         )
 
 
-class FirstStepLine(Callback):
-    """Says before the first step that the network is compiled, and after it how long that took."""
+class CompilationLines(Callback):
+    """If the network is compiled, prints a line before the first step and its time after it."""
 
     def __init__(self) -> None:
-        self._begin: float | None = None
-        self._said = False
+        self._begin: float | None = None  # None: not compiled, or the time is already printed
 
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         if getattr(pl_module, "compiled", False):
@@ -58,21 +61,21 @@ class FirstStepLine(Callback):
             )
 
     def on_train_batch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule, *_: Any) -> None:
-        if self._begin is not None and not self._said:
-            self._said = True
+        if self._begin is not None:
             pl_module.print(f"first step after {time.monotonic() - self._begin:.1f} s")
+            self._begin = None
 
 
-class Bar(TQDMProgressBar):
-    """Steps of the epoch that runs; epochs count from 1 as everywhere.
+class EpochProgressBar(TQDMProgressBar):
+    """Progress bar of the steps of an epoch. Epochs are counted from 1.
 
     Args:
-        every: steps from one look at the training loss to the next.
+        loss_every: steps between updates of the training loss.
     """
 
-    def __init__(self, every: int) -> None:
+    def __init__(self, loss_every: int) -> None:
         super().__init__()
-        self._every = every
+        self._loss_every = loss_every
         self._shown: dict[str, Any] = {}
 
     def on_train_epoch_start(self, trainer: pl.Trainer, *_: Any) -> None:
@@ -80,8 +83,8 @@ class Bar(TQDMProgressBar):
         self.train_progress_bar.set_description(f"epoch {trainer.current_epoch + 1}/{trainer.max_epochs}")
 
     def get_metrics(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> dict[str, Any]:
-        # To have the number is to wait for the device: only where the loggers do so, too.
-        if "train_loss" not in self._shown or trainer.global_step % self._every == 0:
+        # float(loss) waits for the device, so do it only in steps in which the loggers do so, too.
+        if "train_loss" not in self._shown or trainer.global_step % self._loss_every == 0:
             loss = trainer.callback_metrics.get("train_loss_step")
             self._shown = {} if loss is None else {"train_loss": f"{float(loss):.3f}"}
         return self._shown
@@ -99,16 +102,24 @@ def print_start(
     not_compiled: str | None,
     tuned: str | None,
 ) -> None:
-    """Print one table: data, model, device, where the results go, and what a user may not expect.
+    """Print a table before training: data, model, device, output folder, and warnings.
 
-    ``changed`` is what a resumed run sees differently than before; ``not_compiled`` is why training steps are
-    not compiled, None if they are; ``tuned`` is how the network was tuned for the GPU.
+    Args:
+        config: configuration of the run.
+        datamodule: its placement has been decided.
+        module: the classifier.
+        trainer: Lightning's Trainer.
+        folder: folder of the run's checkpoints.
+        resume_from: the checkpoint from which the run is resumed, or None.
+        changed: the result of :func:`changed_settings` for a resumed run.
+        not_compiled: why training steps are not compiled. None if they are.
+        tuned: how the network was changed for a GPU. None if it was not.
     """
     counts = {split: len(datamodule.datasets[split]) for split in SPLITS}
     per_class = Counter(clip.label for clip in datamodule.datasets["train"].clips)
     absent = [gloss for label, gloss in enumerate(datamodule.glosses) if not per_class[label]]
     architecture = ", ".join(f"{name} {_plain(value)}" for name, value in config.model.architecture().items())
-    start = f"go on from {resume_from}" if resume_from else f"weights {config.model.weights or 'random'}"
+    start = f"resumed from {resume_from}" if resume_from else f"weights {config.model.weights or 'random'}"
     device = trainer.strategy.root_device
     name = (
         torch.cuda.get_device_name(device) if device.type == "cuda" else f"{torch.get_num_threads()} threads"
@@ -133,29 +144,34 @@ def print_start(
         named = first_few(gloss or "(no name)" for gloss in absent)
         attention.append(f"{len(absent)} glosses have no training clip and cannot be learnt: {named}")
     if not counts["test"]:
-        attention.append("no test clips: nothing will be measured on test")
+        attention.append("no test clips, so test accuracy will not be measured")
     if changed:
-        attention.append("not as in the checkpoint: " + ", ".join(changed))
+        attention.append("changed since the checkpoint: " + ", ".join(changed))
     if attention:
         rows["attention"] = "; ".join(attention)
     _print_table("Training", rows)
 
 
 def _readers(datamodule: ClipDataModule) -> str:
-    """Of the batches, where other processes make them."""
+    """The number of reader processes, if there are any."""
     return f", {datamodule.num_workers} reader processes" if datamodule.num_workers else ""
 
 
 def _frames(datamodule: ClipDataModule) -> str:
-    """Where frames come from: ``1,780 clips, 8.2 GB, in device memory (...)``."""
+    """Where frames are kept: ``1,780 clips, 8.2 GB, in device memory (...)``."""
     if datamodule.placement is None:
-        return "decoded whenever a clip is drawn"
+        return "not stored: clips are decoded when they are drawn"
     size = datamodule.frames_bytes()
     return f"{len(datamodule.clips):,} clips, {format_bytes(size)}, {datamodule.placement.reason}"
 
 
 def print_result(metrics: dict[str, Any], folder: Path) -> None:
-    """One table: the accuracies and the files."""
+    """Print a table after training: accuracies and files.
+
+    Args:
+        metrics: content of ``metrics.json``.
+        folder: folder of the run's checkpoints.
+    """
     test = (
         f"top-1 {metrics['test_top1']:.1%}, top-5 {metrics['test_top5']:.1%} of "
         f"{metrics['clips']['test']} clips"
@@ -174,7 +190,7 @@ def print_result(metrics: dict[str, Any], folder: Path) -> None:
 
 
 def _speed(config: TrainConfig, not_compiled: str | None, tuned: str | None) -> str:
-    """What makes steps faster, as far as it is in effect."""
+    """The optimisations of training steps that are in effect."""
     parts = [
         "compiled" if not_compiled is None else f"not compiled ({not_compiled})",
         "channels last" if config.model.channels_last else "channels first",
@@ -184,11 +200,12 @@ def _speed(config: TrainConfig, not_compiled: str | None, tuned: str | None) -> 
 
 
 def _plain(value: object) -> str:
+    """A value as it is written on the command line, lists without brackets."""
     return ",".join(map(str, value)) if isinstance(value, list) else str(value)
 
 
 def _span(counts: Collection[int]) -> str:
-    """``'4'`` or ``'4 to 9'``."""
+    """The least and the largest count: ``'4'`` or ``'4 to 9'``."""
     least, most = min(counts), max(counts)
     return f"{least}" if least == most else f"{least} to {most}"
 

@@ -1,4 +1,4 @@
-"""Errors during training that are the device's or a reader's, with the ways out."""
+"""Explain errors of the device and of reader processes during training."""
 
 from __future__ import annotations
 
@@ -22,21 +22,26 @@ class DeviceMemoryError(UserError):
 def explained_errors(
     data: DataSettings, trainer: TrainerSettings, datamodule: ClipDataModule
 ) -> Iterator[None]:
-    """Around training: errors of readers and of a full GPU say what to do; the frames' memory is freed."""
+    """Context manager around training that says how to avoid its errors, and frees the frames at the end.
+
+    Raises:
+        DeviceMemoryError: instead of CUDA's error if the GPU has not enough memory.
+        ClipError: instead of DataLoader's error if a worker hung or crashed.
+    """
     try:
         yield
     except RuntimeError as error:
-        if _is_device_memory(error):
-            raise DeviceMemoryError(_ways_out(error, data, trainer, datamodule)) from error
-        explained = datamodule.explain(error)
+        if _is_out_of_memory(error):
+            raise DeviceMemoryError(_remedies(error, data, trainer, datamodule)) from error
+        explained = datamodule.explain_worker_error(error)
         if explained is None:
             raise
         raise explained from error
     finally:
-        datamodule.release()
+        datamodule.free_frames()
 
 
-def _is_device_memory(error: RuntimeError) -> bool:
+def _is_out_of_memory(error: RuntimeError) -> bool:
     text = str(error)
     return (
         isinstance(error, torch.cuda.OutOfMemoryError)
@@ -45,16 +50,18 @@ def _is_device_memory(error: RuntimeError) -> bool:
     )
 
 
-def _ways_out(
+def _remedies(
     error: RuntimeError, data: DataSettings, trainer: TrainerSettings, datamodule: ClipDataModule
 ) -> str:
-    """The first line of the error, and what can be done."""
+    """The first line of the error, and what the user can do."""
     size, steps = data.batch_size, trainer.accumulate_grad_batches
-    ways = ["end other programs on the GPU (nvidia-smi)"]
+    remedies = ["end other programs on the GPU (nvidia-smi)"]
     if datamodule.placement is not None and datamodule.placement.where == DEVICE:
-        ways.append("leave the frames on the disk (reader.placement=host)")
-    if size > 1:  # a smaller batch alone would also be another training, with another schedule
+        remedies.append("keep the frames on the disk (reader.placement=host)")
+    if size > 1:  # accumulation keeps the number of optimiser steps and the schedule
         smaller = f"data.batch_size={size // 2} trainer.accumulate_grad_batches={2 * steps}"
-        ways.append(f"make the same steps of smaller batches ({smaller})")
+        remedies.append(f"accumulate smaller batches to the same steps ({smaller})")
     first = next(iter(str(error).splitlines()), "CUDA out of memory")
-    return f"{first}\nTo go on: {', or '.join(ways)}. resume=auto goes on after the last whole epoch"
+    return (
+        f"{first}\nTo continue: {', or '.join(remedies)}. resume=auto continues after the last finished epoch"
+    )

@@ -1,4 +1,4 @@
-"""``python train.py``: a manifest in, ``last.pt``, ``best.pt`` and ``metrics.json`` out."""
+"""A training run (``python train.py``): from a manifest to ``last.pt``, ``best.pt`` and ``metrics.json``."""
 
 from __future__ import annotations
 
@@ -19,23 +19,23 @@ from asl.training.checkpoints import (
     LAST,
     CheckpointError,
     LastAndBest,
-    adopt_best,
     changed_settings,
     check_same_run,
+    checkpoint_info,
     checkpoint_to_resume,
-    portable_settings,
+    copy_best,
     read_checkpoint,
 )
 from asl.training.config import TrainConfig
-from asl.training.console import Bar, EpochLine, FirstStepLine, print_result, print_start
+from asl.training.console import CompilationLines, EpochLine, EpochProgressBar, print_result, print_start
 from asl.training.device_errors import explained_errors
 from asl.training.job_folder import checkpoint_folder, in_sweep
 from asl.training.trainer import (
     build_loggers,
     build_trainer,
     check_devices,
+    filter_lightning_messages,
     on_gpu,
-    quieten,
     resolve_precision,
     shows_bar,
     why_not_compiled,
@@ -45,26 +45,26 @@ METRICS = "metrics.json"
 
 
 def train(config: TrainConfig, *, callbacks: Sequence[pl.Callback] = ()) -> dict[str, Any]:
-    """Train, keep the best epoch on val, measure it once on test.
+    """Train, keep the epoch that is best on val, and measure it once on test.
 
     Args:
-        config: of the run.
-        callbacks: Lightning's, besides our own.
+        config: the checked configuration.
+        callbacks: Lightning callbacks in addition to those of asl.
 
     Returns:
         The content of ``metrics.json``.
 
     Raises:
-        UserError: whatever the user can mend, before any training where it can be known before.
+        UserError: an error that the user can fix; before training if it can be known then.
     """
     check_devices(config.trainer)
     folder = checkpoint_folder(config.paths.checkpoint_dir)
     resume_from = checkpoint_to_resume(config.resume, folder)
-    quieten()
+    filter_lightning_messages()
     pl.seed_everything(config.seed, workers=True, verbose=False)
 
     datamodule = _build_datamodule(config)
-    portable = portable_settings(
+    info = checkpoint_info(
         dataset=config.dataset.name,
         glosses=datamodule.glosses,
         network=config.model,
@@ -74,9 +74,9 @@ def train(config: TrainConfig, *, callbacks: Sequence[pl.Callback] = ()) -> dict
     changed: list[str] = []
     if resume_from is not None:
         checkpoint = read_checkpoint(resume_from)
-        check_same_run(checkpoint, resume_from, portable)
-        changed = changed_settings(checkpoint, portable)
-    module, tuned = _build_classifier(config, portable, pretrained=resume_from is None)
+        check_same_run(checkpoint, resume_from, info)
+        changed = changed_settings(checkpoint, info)
+    module, tuned = _build_classifier(config, info, load_initial_weights=resume_from is None)
     trainer = _build_trainer(config, folder, callbacks)
     device = trainer.strategy.root_device
 
@@ -85,11 +85,11 @@ def train(config: TrainConfig, *, callbacks: Sequence[pl.Callback] = ()) -> dict
         if not_compiled is None:
             module.compile_training()
             datamodule.compile_augmentation()
-        datamodule.place(device, processes=trainer.num_devices)
+        datamodule.decide_placement(device, processes=trainer.num_devices)
         if trainer.is_global_zero:
             remove_temp_files(folder)
             if resume_from is not None:
-                adopt_best(resume_from, folder, epoch=checkpoint["asl"]["epoch"])
+                copy_best(resume_from, folder, epoch=checkpoint["asl"]["epoch"])
             print_start(
                 config,
                 datamodule,
@@ -101,14 +101,15 @@ def train(config: TrainConfig, *, callbacks: Sequence[pl.Callback] = ()) -> dict
                 not_compiled=not_compiled,
                 tuned=tuned,
             )
-        if trainer.local_rank == 0:  # before Lightning starts the other processes, which would time out
+        # Before Lightning starts the other processes: they would exceed its time limit while they wait.
+        if trainer.local_rank == 0:
             datamodule.prepare_data()
         trainer.fit(module, datamodule=datamodule, ckpt_path=resume_from, weights_only=True)
         if trainer.interrupted:
             raise CheckpointError(
-                f"stopped; go on with: resume=auto ({folder / LAST} has the last whole epoch)"
+                f"stopped; to resume after the last finished epoch ({folder / LAST}), use resume=auto"
             )
-        metrics = _measure(trainer, module, datamodule, folder)
+        metrics = _measure_best(trainer, module, datamodule, folder)
     if trainer.is_global_zero:
         atomic_write_text(folder / METRICS, json.dumps(metrics, indent=2) + "\n")
         print_result(metrics, folder)
@@ -136,15 +137,15 @@ def _build_datamodule(config: TrainConfig) -> ClipDataModule:
 
 
 def _build_classifier(
-    config: TrainConfig, portable: dict[str, Any], *, pretrained: bool
+    config: TrainConfig, info: dict[str, Any], *, load_initial_weights: bool
 ) -> tuple[SignClassifier, str | None]:
-    """The classifier, and how it was tuned for a GPU.
+    """The classifier, and how its network was changed for a GPU (None if it was not).
 
-    ``pretrained=False`` does not load ``model.weights``, because a checkpoint's weights follow.
+    Without ``load_initial_weights``, ``model.weights`` is not loaded: a checkpoint will be.
     """
-    num_classes = len(portable["glosses"])
+    num_classes = len(info["glosses"])
     network = config.model.build(num_classes)
-    if config.model.weights is not None and pretrained:
+    if config.model.weights is not None and load_initial_weights:
         load_weights(network, config.model.weights, config.model)
     tuned = config.model.tune_for_gpu(network) if on_gpu(config.trainer.accelerator) else None
     classifier = SignClassifier(
@@ -154,23 +155,20 @@ def _build_classifier(
         optimizer=config.optim,
         channels_last=config.model.channels_last,
         seed=config.seed,
-        portable=portable,
+        info=info,
     )
     return classifier, tuned
 
 
 def _build_trainer(config: TrainConfig, folder: Path, callbacks: Sequence[pl.Callback]) -> pl.Trainer:
     last_and_best = LastAndBest(folder)
+    own = [last_and_best, EpochLine(last_and_best), CompilationLines()]
+    if shows_bar(config.trainer):
+        own.append(EpochProgressBar(config.trainer.log_every_n_steps))
     trainer = build_trainer(
         config.trainer,
         folder=folder,
-        callbacks=[
-            last_and_best,
-            EpochLine(last_and_best),
-            FirstStepLine(),
-            *([Bar(config.trainer.log_every_n_steps)] if shows_bar(config.trainer) else []),
-            *callbacks,
-        ],
+        callbacks=[*own, *callbacks],
         logger=build_loggers(config.logger, folder / "logs"),
     )
     environment: Any = getattr(trainer.strategy, "cluster_environment", None)
@@ -182,23 +180,26 @@ def _build_trainer(config: TrainConfig, folder: Path, callbacks: Sequence[pl.Cal
     return trainer
 
 
-def _measure(
+def _measure_best(
     trainer: pl.Trainer, module: SignClassifier, datamodule: ClipDataModule, folder: Path
 ) -> dict[str, Any]:
-    """The best epoch on the test split; ``test_top1`` and ``test_top5`` are None if there is none."""
+    """Measure the best epoch on test. Returns the content of ``metrics.json``.
+
+    ``test_top1`` and ``test_top5`` are None if there are no test clips.
+    """
     best_file = folder / BEST
     if not best_file.is_file():
-        raise CheckpointError(f"{best_file} is gone, so there is no best epoch to measure on test")
+        raise CheckpointError(f"{best_file} does not exist, so there is no best epoch to measure on test")
     best = read_checkpoint(best_file)["asl"]
-    has_test = len(datamodule.datasets["test"]) > 0
-    if has_test:
+    test_metrics: dict[str, float] = {}
+    if len(datamodule.datasets["test"]):
         trainer.test(module, datamodule=datamodule, ckpt_path=best_file, verbose=False, weights_only=True)
-    tested = {name: float(value) for name, value in trainer.callback_metrics.items()} if has_test else {}
+        test_metrics = {name: float(value) for name, value in trainer.callback_metrics.items()}
     return {
         "val_top1": best["metrics"]["val_top1"],
         "val_top5": best["metrics"]["val_top5"],
-        "test_top1": tested.get("test_top1"),
-        "test_top5": tested.get("test_top5"),
+        "test_top1": test_metrics.get("test_top1"),
+        "test_top5": test_metrics.get("test_top5"),
         "epochs": read_checkpoint(folder / LAST)["asl"]["epoch"],
         "best_epoch": best["epoch"],
         "num_classes": len(datamodule.glosses),

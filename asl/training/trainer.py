@@ -1,4 +1,4 @@
-"""Where, how long and in which precision training runs."""
+"""Lightning's Trainer: devices, precision, duration, and logs."""
 
 from __future__ import annotations
 
@@ -21,10 +21,12 @@ if TYPE_CHECKING:
 
 @dataclass(kw_only=True)
 class TrainerSettings:
-    """Lightning's Trainer; the names are its own."""
+    """Arguments of Lightning's Trainer, under its names, and ``compile``."""
 
-    accelerator: str = setting("auto", "where to train", choices=["auto", "cpu", "gpu"])
-    devices: str = setting("auto", "how many devices, or auto")
+    accelerator: str = setting(
+        "auto", "device type; auto: a GPU if there is one", choices=["auto", "cpu", "gpu"]
+    )
+    devices: str = setting("auto", "number of devices; auto: all GPUs, or one CPU process")
     strategy: str = setting("auto", "Lightning strategy", choices=["auto", "ddp"])
     precision: str = setting(
         "auto",
@@ -36,16 +38,16 @@ class TrainerSettings:
         "torch.compile for training steps; auto: on GPUs, if it works there (in YAML write 'off' in quotes)",
         choices=["auto", "on", "off"],
     )
-    max_epochs: int = setting(60, "epochs in all, resumed ones included", ge=1)
-    gradient_clip_val: float = setting(1.0, "norm at which gradients are clipped; 0: never", ge=0)
-    accumulate_grad_batches: int = setting(1, "batches an optimiser step", ge=1)
+    max_epochs: int = setting(60, "number of epochs, those before a resume included", ge=1)
+    gradient_clip_val: float = setting(1.0, "largest norm of the gradients; 0: no clipping", ge=0)
+    accumulate_grad_batches: int = setting(1, "batches per optimiser step", ge=1)
     log_every_n_steps: int = setting(
-        50, "steps from one logged training loss to the next; each waits for the GPU", ge=1
+        50, "steps between logged training losses; logging waits for the GPU", ge=1
     )
     progress_bar: bool = setting(True, "show a progress bar")
 
     def problems(self) -> Iterator[str]:
-        """Values that cannot be said as a range."""
+        """Yield a message for each value that is not allowed and that a range cannot exclude."""
         if self.devices != "auto" and not re.fullmatch(r"[1-9]\d*", self.devices):
             yield f"trainer.devices={self.devices}: must be a number from 1, or auto"
 
@@ -59,7 +61,7 @@ class LoggerSettings:
 
 
 def check_devices(settings: TrainerSettings) -> None:
-    """Raise ConfigError if this machine lacks what ``settings`` ask for."""
+    """Raise ConfigError if this machine does not have the device that ``settings`` select."""
     import torch
 
     if torch.cuda.is_available():
@@ -75,13 +77,13 @@ def check_devices(settings: TrainerSettings) -> None:
 def build_trainer(
     settings: TrainerSettings, *, folder: Path, callbacks: Sequence[pl.Callback], logger: list[Logger]
 ) -> pl.Trainer:
-    """Lightning's Trainer.
+    """Build Lightning's Trainer.
 
     Args:
         settings: see :class:`TrainerSettings`.
-        folder: of the run.
-        callbacks: all of them; a progress bar only if :func:`shows_bar`.
-        logger: loggers; empty: none.
+        folder: folder of the run.
+        callbacks: all callbacks, including a progress bar if :func:`shows_bar`.
+        logger: loggers; may be empty.
     """
     import pytorch_lightning as pl
     import torch
@@ -109,12 +111,16 @@ def build_trainer(
 
 
 def shows_bar(settings: TrainerSettings) -> bool:
-    """Whether a progress bar is shown: not in a file, where its lines would pile up."""
+    """Whether a progress bar is shown. Never if stdout is not a terminal."""
     return settings.progress_bar and sys.stdout.isatty()
 
 
 def build_loggers(settings: LoggerSettings, folder: Path) -> list[Logger]:
-    """TensorBoard appends to its folder; CSVLogger would drop earlier rows, so each start has its own."""
+    """Build the loggers that write below ``folder``.
+
+    TensorBoard appends to its folder. CSVLogger would delete the rows of earlier starts, so that each start
+    writes into a new ``version_N``.
+    """
     from pytorch_lightning.loggers import CSVLogger, TensorBoardLogger
 
     loggers: list[Logger] = []
@@ -126,7 +132,7 @@ def build_loggers(settings: LoggerSettings, folder: Path) -> list[Logger]:
 
 
 def resolve_precision(precision: str, accelerator: str) -> str:
-    """``auto`` -> the fastest precision that this machine's accelerator supports well."""
+    """Replace ``auto`` by the fastest precision that the accelerator supports in hardware."""
     import torch
 
     if precision != "auto":
@@ -137,23 +143,23 @@ def resolve_precision(precision: str, accelerator: str) -> str:
 
 
 def on_gpu(accelerator: str) -> bool:
-    """Whether ``trainer.accelerator`` means a CUDA device on this machine."""
+    """Whether training with this ``trainer.accelerator`` uses a CUDA device on this machine."""
     import torch
 
     return accelerator != "cpu" and torch.cuda.is_available()
 
 
 def why_not_compiled(choice: str, device: torch.device) -> str | None:
-    """Why training steps are not compiled on this device. None if they are to be compiled.
+    """The reason why training steps are not compiled. None if they are to be compiled.
 
-    An addition is compiled to find out whether torch.compile works.
+    Compiles an addition to find out whether torch.compile works.
 
     Args:
         choice: ``trainer.compile``.
-        device: the one that trains.
+        device: the device that trains.
 
     Raises:
-        ConfigError: ``on`` where torch.compile does not work.
+        ConfigError: ``choice`` is ``on`` and torch.compile does not work.
     """
     import torch
 
@@ -163,7 +169,7 @@ def why_not_compiled(choice: str, device: torch.device) -> str | None:
         return "GPUs only"
     try:
         torch.compile(_addition)(torch.ones(8, device=device))
-    except Exception as error:  # no Triton, no C compiler, no support for this Python: each has its own
+    except Exception as error:  # no Triton, no C compiler, unsupported Python: each raises its own
         reason = next(iter(str(error).strip().splitlines()), type(error).__name__)
         if choice == "on":
             raise ConfigError(
@@ -177,14 +183,13 @@ def _addition(number: torch.Tensor) -> torch.Tensor:
     return number + 1
 
 
-def quieten() -> None:
-    """Silence Lightning's advice that does not apply here, and its advertisements."""
+def filter_lightning_messages() -> None:
+    """Suppress Lightning's warnings that do not apply here, and its log messages at INFO."""
     for pattern in (
-        r".*does not have many workers.*",  # two cores have two
-        r".*smaller than the logging interval.*",
-        r".*exists and is not empty.*",
-        r".*isinstance\(treespec, LeafSpec\).*",
-        r".*you are using.*`devices` argument.*",
+        r".*does not have many workers.*",  # there is one per core
+        r".*smaller than the logging interval.*",  # a small data set has few steps per epoch
+        r".*exists and is not empty.*",  # a resumed run continues in its folder
+        r".*isinstance\(treespec, LeafSpec\).*",  # deprecated in torch, used by Lightning 2.6
     ):
         warnings.filterwarnings("ignore", pattern)
     for name in ("pytorch_lightning.utilities.rank_zero", "pytorch_lightning.accelerators.cuda"):

@@ -1,4 +1,4 @@
-"""Every shipped choice composes, and settings say what they allow."""
+"""Every shipped YAML file composes, and values out of range are errors."""
 
 import dataclasses
 
@@ -15,7 +15,7 @@ def choices():
         groups = [name for entry in defaults if isinstance(entry, dict) for name in entry]
         for group in groups:
             for path in sorted((CONF / group).glob("*.yaml")):
-                if (program, group) != ("preprocess", "experiment"):  # experiments are recipes of training
+                if (program, group) != ("preprocess", "experiment"):  # experiments are for training
                     yield program, group, path.stem
 
 
@@ -24,24 +24,24 @@ def test_every_shipped_choice_composes(program, group, choice):
     composed(program, f"{group}={choice}")
 
 
-def test_defaults_are_wlasl100s():
-    made = composed("preprocess")
-    assert made.paths.raw_dir == "data/raw"
-    assert made.paths.videos_dir == "data/videos"
-    assert made.paths.metadata_dir == "data/metadata"
-    assert made.dataset.metadata == "data/metadata/WLASL100_flat.json"
-    assert (made.dataset.name, made.dataset.num_glosses, made.dataset.fps) == ("wlasl100", 100, 25)
+def test_the_defaults_are_for_wlasl100():
+    config = composed("preprocess")
+    assert config.paths.raw_dir == "data/raw"
+    assert config.paths.videos_dir == "data/videos"
+    assert config.paths.metadata_dir == "data/metadata"
+    assert config.dataset.metadata == "data/metadata/WLASL100_flat.json"
+    assert (config.dataset.name, config.dataset.num_glosses, config.dataset.fps) == ("wlasl100", 100, 25)
     assert composed("train").data.manifest == "data/metadata/wlasl100_manifest.csv"
 
 
-def test_the_demo_lies_in_folders_of_its_own():
+def test_the_demo_has_its_own_folders():
     for program in SCHEMAS:
-        made = composed(program, "dataset=demo")
-        assert made.paths.raw_dir == "data/demo/raw"
-        assert made.paths.checkpoint_dir == "checkpoints/demo"
+        config = composed(program, "dataset=demo")
+        assert config.paths.raw_dir == "data/demo/raw"
+        assert config.paths.checkpoint_dir == "checkpoints/demo"
 
 
-def test_every_key_has_a_meaning_and_a_default_within_its_own_range():
+def test_every_key_has_a_help_text_and_a_default_in_range():
     def walk(node):
         for field in dataclasses.fields(node):
             value = getattr(node, field.name)
@@ -55,7 +55,7 @@ def test_every_key_has_a_meaning_and_a_default_within_its_own_range():
         composed(program)
 
 
-def test_all_problems_are_told_at_once():
+def test_all_problems_are_in_one_error():
     with pytest.raises(ConfigError) as raised:
         composed("preprocess", "trim.crf=99", "trim.cq=0", "trim.workers=0", "trim.timeout_s=-1")
     lines = str(raised.value).splitlines()
@@ -69,6 +69,6 @@ def test_lists_are_checked_item_by_item_and_by_length():
         composed("train", "augment.scale=[0.5]")
 
 
-def test_a_bound_that_does_not_exist_is_a_mistake_of_the_programmer():
+def test_an_unknown_bound_is_a_type_error():
     with pytest.raises(TypeError, match="unknown bounds"):
         setting(1, "x", atleast=3)

@@ -1,4 +1,4 @@
-"""Decoded frames on disk: whole or not there, and never another clip's."""
+"""Stored frames: atomic writes, origins, sizes, and free disk space."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def some_frames(count: int = 5) -> np.ndarray:
     return np.random.default_rng(0).integers(0, 256, (count, 6, 8, 3), dtype=np.uint8)
 
 
-def test_what_was_written_is_read_back_mapped_and_read_only(tmp_path: Path, source: Path) -> None:
+def test_written_frames_are_read_back_memory_mapped_and_read_only(tmp_path: Path, source: Path) -> None:
     path = frames_path(tmp_path / "frames", FrameSpec(), "00001")
     made_from = origin(FrameSpec(), source, 1.0, None)
     write_frames(path, some_frames(), np.arange(5) / 25, made_from)
@@ -49,7 +49,7 @@ def test_what_was_written_is_read_back_mapped_and_read_only(tmp_path: Path, sour
     assert [file.name for file in path.parent.iterdir()] == ["00001.safetensors"]
 
 
-def test_other_tools_can_read_it(tmp_path: Path, source: Path) -> None:
+def test_safetensors_can_read_the_file(tmp_path: Path, source: Path) -> None:
     from safetensors.numpy import load_file
 
     write_frames(
@@ -60,23 +60,21 @@ def test_other_tools_can_read_it(tmp_path: Path, source: Path) -> None:
 
 
 @pytest.mark.parametrize("keep", [0, 5, 200, -1])
-def test_a_file_cut_short_is_not_taken_for_whole(tmp_path: Path, source: Path, keep: int) -> None:
+def test_a_truncated_file_has_no_shape(tmp_path: Path, source: Path, keep: int) -> None:
     path = tmp_path / "a.safetensors"
     write_frames(path, some_frames(), np.arange(5), origin(FrameSpec(), source, 0, None))
     path.write_bytes(path.read_bytes()[:keep])
     assert read_shape(path) is None
 
 
-def test_a_file_of_another_kind_is_none_of_ours(tmp_path: Path) -> None:
+def test_a_file_of_another_format_has_no_origin_and_no_shape(tmp_path: Path) -> None:
     path = tmp_path / "a.safetensors"
     path.write_bytes(b"\xff" * 100)
     assert (read_origin(path), read_shape(path)) == (None, None)
     assert read_origin(tmp_path / "nothing") is None
 
 
-def test_a_write_that_fails_leaves_nothing(
-    tmp_path: Path, source: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_failed_write_leaves_no_file(tmp_path: Path, source: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def full(_tensors: object, path: Path, **_: object) -> None:
         Path(path).write_bytes(b"half")
         raise OSError(28, "No space left on device")
@@ -89,7 +87,7 @@ def test_a_write_that_fails_leaves_nothing(
     assert not list((tmp_path / "f").iterdir())
 
 
-def test_the_key_changes_with_all_that_decides_the_frames(
+def test_the_key_changes_with_everything_that_decides_the_frames(
     tmp_path: Path, source: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     keys = [
@@ -107,7 +105,7 @@ def test_the_key_changes_with_all_that_decides_the_frames(
     assert len(set(keys)) == len(keys)
 
 
-def test_kinds_of_frames_lie_in_folders_of_their_own(tmp_path: Path, source: Path) -> None:
+def test_each_setting_has_its_own_folder_and_forget_frames_deletes_all(tmp_path: Path, source: Path) -> None:
     specs = [FrameSpec(), FrameSpec(fps=None), FrameSpec(short_side=96), FrameSpec(fps=12.5)]
     for spec in specs:
         write_frames(
@@ -123,13 +121,13 @@ def test_kinds_of_frames_lie_in_folders_of_their_own(tmp_path: Path, source: Pat
     ("width", "height", "expected"),
     [(640, 480, (128, 171)), (480, 640, (171, 128)), (1280, 720, (128, 228)), (144, 108, (108, 144))],
 )
-def test_the_short_side_is_made_small_and_never_larger(
+def test_frames_are_shrunk_to_the_short_side_and_never_enlarged(
     width: int, height: int, expected: tuple[int, int]
 ) -> None:
     assert FrameSpec().size(width, height) == expected
 
 
-def test_the_space_is_told_and_refused_if_the_disk_has_not_that_much(tmp_path: Path) -> None:
+def test_the_space_needed_is_printed_and_too_little_free_space_is_an_error(tmp_path: Path) -> None:
     needed = store_bytes(FrameSpec(), [(2.0, 60, 640, 480), (1.0, 30, 1280, 720)])
     assert needed == 50 * 128 * 171 * 3 + 25 * 128 * 228 * 3
     assert store_bytes(FrameSpec(fps=None), [(2.0, 60, 640, 480)]) == 60 * 128 * 171 * 3
@@ -138,7 +136,7 @@ def test_the_space_is_told_and_refused_if_the_disk_has_not_that_much(tmp_path: P
         check_space(tmp_path, 10**18, 2)
 
 
-def test_an_origin_is_plain_data(source: Path) -> None:
+def test_an_origin_holds_source_and_segment(source: Path) -> None:
     made_from = origin(FrameSpec(), source, 0.5, 2.5)
     fields = dataclasses.asdict(made_from)
     assert (fields["source"], fields["start_s"], fields["end_s"]) == ("raw.mp4", 0.5, 2.5)

@@ -1,3 +1,5 @@
+"""Writing and reading manifests, and the errors for malformed ones."""
+
 import csv
 import dataclasses
 
@@ -12,7 +14,7 @@ def path(tmp_path):
     return tmp_path / "metadata" / "x_manifest.csv"
 
 
-def test_what_is_written_is_read_again(path):
+def test_a_written_manifest_is_read_back(path):
     clips = [
         make_clip("train", 0, 1, gloss='thank, "you"'),
         dataclasses.replace(make_clip("val", 1, 2), path="/abs/é.mp4", fps=29.97003),
@@ -30,7 +32,7 @@ def test_columns_of_a_later_version_are_ignored(path):
     assert read_manifest(path) == [make_clip("train", 0, 1)]
 
 
-def test_copies_are_the_last_column_and_a_manifest_without_it_can_be_read(path):
+def test_a_manifest_without_the_last_column_can_be_read(path):
     clip = dataclasses.replace(make_clip("train", 0, 1), flags="duplicate", copies="2 3")
     write_manifest(path, [clip])
     header, row = path.read_text().splitlines()
@@ -56,7 +58,7 @@ def write_rows(path, *rows):
         ({"label": "-1"}, "line 2: label=-1 is negative"),
     ],
 )
-def test_a_wrong_value_names_line_column_and_value(path, changes, message):
+def test_the_error_names_line_column_and_value(path, changes, message):
     write_rows(path, dataclasses.asdict(make_clip("train", 0, 1)) | changes)
     with pytest.raises(ManifestError, match=message):
         read_manifest(path)
@@ -65,7 +67,7 @@ def test_a_wrong_value_names_line_column_and_value(path, changes, message):
 @pytest.mark.parametrize(
     ("second", "message"),
     [
-        ({}, "video_id train001 stands there twice"),
+        ({}, "video_id train001 occurs twice"),
         ({"video_id": "2", "gloss": "go"}, "label 0 stands for 'book' and 'go'"),
         ({"video_id": "2", "label": 2}, "gloss 'book' has labels 0 and 2"),
     ],
@@ -77,7 +79,7 @@ def test_rows_that_contradict_each_other_are_an_error(path, second, message):
         read_manifest(path)
 
 
-def test_a_missing_manifest_or_column_says_how_to_get_it(path):
+def test_the_error_of_a_missing_manifest_or_column_names_the_command(path):
     with pytest.raises(ManifestError, match=r"no such manifest.*python preprocess\.py"):
         read_manifest(path)
     path.parent.mkdir(parents=True)

@@ -1,4 +1,4 @@
-"""Which clips an epoch draws, in which order, and how ranks share them."""
+"""Samplers: which clips an epoch draws, in which order, and how ranks share them."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ from hypothesis import strategies as st
 from asl.data.class_sampler import EvaluationSampler, TrainSampler, class_weights
 
 LABELS = [0] * 30 + [1] * 5 + [2]
-labels_of_any_kind = st.lists(st.integers(0, 6), min_size=1, max_size=60)
+label_lists = st.lists(st.integers(0, 6), min_size=1, max_size=60)
 
 
 def test_weights_are_one_over_class_frequency() -> None:
     assert class_weights([0, 0, 0, 1]).tolist() == pytest.approx([1 / 6, 1 / 6, 1 / 6, 1 / 2])
 
 
-def test_balanced_epochs_draw_classes_equally_often() -> None:
+def test_balanced_epochs_draw_all_classes_equally_often() -> None:
     sampler = TrainSampler(LABELS, balance=True, seed=0)
     drawn: Counter[int] = Counter()
     for epoch in range(200):
@@ -28,15 +28,17 @@ def test_balanced_epochs_draw_classes_equally_often() -> None:
     assert shares == pytest.approx([1 / 3] * 3, abs=0.03)
 
 
-@given(labels=labels_of_any_kind, seed=st.integers(0, 1000), epoch=st.integers(0, 100))
+@given(labels=label_lists, seed=st.integers(0, 1000), epoch=st.integers(0, 100))
 def test_unbalanced_epochs_draw_every_clip_once(labels: list[int], seed: int, epoch: int) -> None:
     sampler = TrainSampler(labels, balance=False, seed=seed)
     sampler.set_epoch(epoch)
     assert sorted(draw.clip_index for draw in sampler) == list(range(len(labels)))
 
 
-@given(labels=labels_of_any_kind, balance=st.booleans(), seed=st.integers(0, 99), ranks=st.integers(1, 9))
-def test_ranks_share_one_list(labels: list[int], balance: bool, seed: int, ranks: int) -> None:
+@given(labels=label_lists, balance=st.booleans(), seed=st.integers(0, 99), ranks=st.integers(1, 9))
+def test_ranks_together_draw_the_list_of_one_process(
+    labels: list[int], balance: bool, seed: int, ranks: int
+) -> None:
     alone = list(TrainSampler(labels, balance=balance, seed=seed))
     shares = [
         list(TrainSampler(labels, balance=balance, seed=seed, rank=rank, num_ranks=ranks))
@@ -48,7 +50,7 @@ def test_ranks_share_one_list(labels: list[int], balance: bool, seed: int, ranks
     assert len(together) - len(alone) < ranks
 
 
-def test_order_is_a_function_of_seed_and_epoch() -> None:
+def test_the_order_depends_on_seed_and_epoch() -> None:
     def order(seed: int, epoch: int) -> list[object]:
         sampler = TrainSampler(LABELS, balance=True, seed=seed)
         sampler.set_epoch(epoch)
@@ -69,9 +71,9 @@ def test_every_draw_has_its_own_entropy() -> None:
 
 
 @given(num_clips=st.integers(1, 50), ranks=st.integers(1, 9))
-def test_evaluation_counts_every_clip_once_over_all_ranks(num_clips: int, ranks: int) -> None:
+def test_over_all_ranks_every_evaluation_clip_is_valid_once(num_clips: int, ranks: int) -> None:
     shares = [list(EvaluationSampler(num_clips, rank=rank, num_ranks=ranks)) for rank in range(ranks)]
-    assert len({len(share) for share in shares}) == 1  # so that no rank waits for another for ever
+    assert len({len(share) for share in shares}) == 1  # or one rank would wait forever for another
     valid = [draw.clip_index for share in shares for draw in share if draw.valid]
     assert sorted(valid) == list(range(num_clips))
     assert all(draw.entropy is None for share in shares for draw in share)

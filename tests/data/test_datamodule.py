@@ -1,4 +1,4 @@
-"""From the manifest to batches on the device."""
+"""ClipDataModule: from a manifest to batches on the device."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ from asl.data.transforms import centre_crop
 
 
 def make_module(data_dir: Path, clips: list[Clip] | None = None, **settings: Any) -> ClipDataModule:
-    """A module of the tiny data set, or of other clips; keys of ``data`` are given as such."""
+    """A data module of the tiny data set or of ``clips``; ``settings`` are keys of ``data`` or arguments."""
     manifest = data_dir / "metadata" / "tiny_manifest.csv"
     if clips is not None:
         manifest = write_manifest_and_label_map(Path(tempfile.mkdtemp()) / "other_manifest.csv", clips)
@@ -38,7 +38,7 @@ def make_module(data_dir: Path, clips: list[Clip] | None = None, **settings: Any
     return ClipDataModule(manifest, data=DataSettings(**data), **rest)
 
 
-def test_train_batches_are_bytes_until_the_device_and_then_the_models_layout(tiny_data: Path) -> None:
+def test_train_batches_are_uint8_on_the_host_and_float_on_the_device(tiny_data: Path) -> None:
     module = make_module(tiny_data)
     module.trainer = SimpleNamespace(training=True, global_rank=0, world_size=1)  # type: ignore[assignment]
     batch = next(iter(module.train_dataloader()))
@@ -49,7 +49,7 @@ def test_train_batches_are_bytes_until_the_device_and_then_the_models_layout(tin
     assert on_device["video"].shape == (4, 3, 4, 16, 16)
 
 
-def test_nothing_is_augmented_in_evaluation(tiny_data: Path) -> None:
+def test_evaluation_batches_are_not_augmented(tiny_data: Path) -> None:
     module = make_module(tiny_data, augmentation=Augmentation(hflip=True, rotation=20.0, mixup=0.5))
     module.trainer = SimpleNamespace(training=False, global_rank=0, world_size=1)  # type: ignore[assignment]
     batch = next(iter(module.val_dataloader()))
@@ -59,7 +59,7 @@ def test_nothing_is_augmented_in_evaluation(tiny_data: Path) -> None:
     assert set(seen) == {"video", "label", "valid"}
 
 
-def test_evaluation_sees_every_clip_once_in_order_and_always_alike(tiny_data: Path) -> None:
+def test_evaluation_gives_every_clip_once_in_order_and_is_deterministic(tiny_data: Path) -> None:
     module = make_module(tiny_data)
     first, second = (list(module.val_dataloader()) for _ in range(2))
     labels = torch.cat([batch["label"] for batch in first]).tolist()
@@ -80,7 +80,7 @@ def test_workers_and_no_workers_give_the_same_training_batches(tiny_data: Path) 
     assert all(torch.equal(a, b) for a, b in zip(alone, parallel, strict=True))
 
 
-def test_a_draw_decides_jitter_and_augmentation(tiny_data: Path) -> None:
+def test_jitter_and_augmentation_depend_only_on_the_draw(tiny_data: Path) -> None:
     dataset = make_module(tiny_data).datasets["train"]
     again, once = dataset[Draw(0, entropy=(0, 1, 2))], dataset[Draw(0, entropy=(0, 1, 2))]
     other = dataset[Draw(0, entropy=(0, 2, 2))]
@@ -91,9 +91,9 @@ def test_a_draw_decides_jitter_and_augmentation(tiny_data: Path) -> None:
 
 def test_missing_files_are_counted_and_named_before_training(tiny_data: Path) -> None:
     clips = read_manifest(tiny_data / "metadata" / "tiny_manifest.csv")
-    gone = [make_clip("train", 0, number) for number in range(50, 58)]
+    missing = [make_clip("train", 0, number) for number in range(50, 58)]
     with pytest.raises(ClipError) as caught:
-        make_module(tiny_data, [*clips, *gone])
+        make_module(tiny_data, [*clips, *missing])
     message = str(caught.value)
     assert "8 of 20 clips" in message
     assert "train050" in message
@@ -108,14 +108,14 @@ def test_a_split_that_training_needs_must_not_be_empty(tiny_data: Path, split: s
         make_module(tiny_data, [clip for clip in clips if clip.split != split])
 
 
-def test_one_gloss_alone_is_refused(tiny_data: Path) -> None:
+def test_a_manifest_with_one_gloss_is_refused(tiny_data: Path) -> None:
     clips = read_manifest(tiny_data / "metadata" / "tiny_manifest.csv")
-    with pytest.raises(ManifestError, match="one gloss"):
+    with pytest.raises(ManifestError, match="only one gloss"):
         make_module(tiny_data, [clip for clip in clips if clip.label == 0])
 
 
-def test_the_label_map_says_how_many_classes_there_are(tiny_data: Path, tmp_path: Path) -> None:
-    """Not the highest label that has clips: a class without any is one of them."""
+def test_the_label_map_decides_the_number_of_classes(tiny_data: Path, tmp_path: Path) -> None:
+    """The manifest does not: it may have no clip of the last class."""
     clips = read_manifest(tiny_data / "metadata" / "tiny_manifest.csv")
     without_last = [clip for clip in clips if clip.label != 2]
     write_manifest(tmp_path / "some_manifest.csv", without_last)
@@ -124,9 +124,7 @@ def test_the_label_map_says_how_many_classes_there_are(tiny_data: Path, tmp_path
     assert module.glosses == ["book", "drink", "go", "never seen"]
 
 
-def test_a_manifest_without_its_label_map_or_with_another_one_is_refused(
-    tiny_data: Path, tmp_path: Path
-) -> None:
+def test_a_label_map_that_is_missing_or_does_not_fit_is_refused(tiny_data: Path, tmp_path: Path) -> None:
     clips = read_manifest(tiny_data / "metadata" / "tiny_manifest.csv")
     write_manifest(tmp_path / "some_manifest.csv", clips)
     with pytest.raises(LabelMapError, match=r"some_label_map\.json: no such label map"):
@@ -137,9 +135,7 @@ def test_a_manifest_without_its_label_map_or_with_another_one_is_refused(
 
 
 @pytest.mark.parametrize("num_workers", [0, 2])
-def test_a_clip_damaged_after_the_manifest_is_one_error_that_names_it(
-    tmp_path: Path, num_workers: int
-) -> None:
+def test_the_error_names_a_clip_that_was_damaged_later(tmp_path: Path, num_workers: int) -> None:
     clips = write_dataset(tmp_path, {"train": 1, "val": 1}, num_glosses=2)
     victim = next(clip for clip in clips if clip.split == "val")
     (tmp_path / victim.path).write_bytes(b"damaged")
@@ -152,31 +148,33 @@ def test_a_clip_damaged_after_the_manifest_is_one_error_that_names_it(
     assert "Traceback" not in message
 
 
-def stuck(_: DecordReader, clip: Clip, *__: object, **___: object) -> np.ndarray:
+def hang_on_val000(_: DecordReader, clip: Clip, *__: object, **___: object) -> np.ndarray:
     if clip.video_id == "val000":
         time.sleep(60)
     return np.zeros((4, 20, 30, 3), np.uint8)
 
 
-def test_a_reader_that_hangs_ends_in_an_error_that_names_the_clip(
+def test_the_error_names_a_clip_that_hangs_its_reader(
     tiny_data: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(DecordReader, "read", stuck)
-    module = make_module(tiny_data, num_workers=1, reader=DecordReaderSettings(timeout_s=2))
-    loader = module.val_dataloader()
+    monkeypatch.setattr(DecordReader, "read", hang_on_val000)
+    module = make_module(tiny_data, num_workers=1, reader=DecordReaderSettings(timeout_s=1))
+    batches: Any = iter(module.val_dataloader())
     with pytest.raises(RuntimeError) as caught:
-        next(iter(loader))
-    explained = module.explain(caught.value)
+        next(batches)
+    explained = module.explain_worker_error(caught.value)
     assert explained is not None
     assert "val000: " in str(explained)
-    assert "reader.timeout_s (2)" in str(explained)
+    assert "reader.timeout_s (1)" in str(explained)
+    # Terminate the worker here: in the garbage collector, the threads of its queues can fail.
+    batches._shutdown_workers()
 
 
-def test_other_errors_are_not_explained_away(tiny_data: Path) -> None:
-    assert make_module(tiny_data).explain(RuntimeError("CUDA out of memory")) is None
+def test_only_worker_errors_are_explained(tiny_data: Path) -> None:
+    assert make_module(tiny_data).explain_worker_error(RuntimeError("CUDA out of memory")) is None
 
 
-def test_ranks_share_an_epoch_and_count_val_once(tiny_data: Path) -> None:
+def test_ranks_share_an_epoch_and_measure_val_clips_once(tiny_data: Path) -> None:
     valid: list[int] = []
     for rank in range(4):
         module = make_module(tiny_data)

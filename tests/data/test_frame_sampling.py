@@ -1,4 +1,4 @@
-"""Drawing frames: counts, ranges, order, reach, and the same in evaluation every time."""
+"""Drawing frames: number, range, order and coverage; determinism of evaluation."""
 
 from __future__ import annotations
 
@@ -27,7 +27,9 @@ def rng_of(seed: int | None) -> np.random.Generator | None:
 
 
 @given(length=lengths, sampling=samplings, seed=seeds)
-def test_right_count_and_in_range(length: int, sampling: Sampling, seed: int | None) -> None:
+def test_positions_have_the_right_number_and_are_inside_the_clip(
+    length: int, sampling: Sampling, seed: int | None
+) -> None:
     positions = grid_positions(length, sampling, rng_of(seed))
     assert positions.shape == (sampling.clip_len,)
     assert positions.min() >= 0
@@ -35,7 +37,7 @@ def test_right_count_and_in_range(length: int, sampling: Sampling, seed: int | N
 
 
 @given(length=lengths, sampling=samplings, seed=seeds)
-def test_time_never_runs_backwards_except_where_a_loop_starts_over(
+def test_positions_do_not_decrease_except_where_a_loop_starts_over(
     length: int, sampling: Sampling, seed: int | None
 ) -> None:
     steps = np.diff(grid_positions(length, sampling, rng_of(seed)))
@@ -52,30 +54,28 @@ def test_evaluation_is_deterministic(length: int, sampling: Sampling) -> None:
 
 
 @given(length=lengths, sampling=samplings, seed=st.integers(0, 2**32))
-def test_jitter_is_a_function_of_the_seed(length: int, sampling: Sampling, seed: int) -> None:
+def test_jitter_depends_only_on_the_seed(length: int, sampling: Sampling, seed: int) -> None:
     first = grid_positions(length, sampling, np.random.default_rng(seed))
     assert np.array_equal(first, grid_positions(length, sampling, np.random.default_rng(seed)))
 
 
 @given(length=st.integers(1, 120), sampling=samplings)
-def test_first_and_last_frame_can_be_drawn_in_training(length: int, sampling: Sampling) -> None:
+def test_training_can_draw_the_first_and_the_last_frame(length: int, sampling: Sampling) -> None:
     rng = np.random.default_rng(0)
     drawn = [grid_positions(length, sampling, rng) for _ in range(600)]
     starts, ends = {int(d[0]) for d in drawn}, {int(d.max()) for d in drawn}
     if length < sampling.window or sampling.long == "window":
         assert 0 in starts
         assert length - 1 in ends
-    else:  # one of each part: the first part holds the first frame, the last part the last one
+    else:  # one frame of each part; the first and the last part hold the first and the last frame
         assert min(starts) < -(-length // sampling.clip_len)
         assert max(ends) >= length - -(-length // sampling.clip_len)
 
 
 @given(extra=st.integers(0, 200), sampling=samplings)
-def test_a_window_in_evaluation_is_in_the_middle(extra: int, sampling: Sampling) -> None:
+def test_the_evaluation_window_is_centred(extra: int, sampling: Sampling) -> None:
     length = sampling.window + extra
-    positions = grid_positions(
-        length, Sampling(**{**vars(sampling), "long": "window"})
-    )  # equally much is left out before and after
+    positions = grid_positions(length, Sampling(**{**vars(sampling), "long": "window"}))
     before, after = int(positions[0]), length - 1 - int(positions[-1])
     assert 0 <= after - before <= 1
 
@@ -91,7 +91,7 @@ def test_a_window_in_evaluation_is_in_the_middle(extra: int, sampling: Sampling)
         (1, {"pad": "loop"}, [0, 0, 0, 0]),
     ],
 )
-def test_worked_examples(length: int, choice: dict[str, str], expected: list[int]) -> None:
+def test_examples_of_the_docstring(length: int, choice: dict[str, str], expected: list[int]) -> None:
     sampling = Sampling(clip_len=4, frame_stride=2, **choice)  # type: ignore[arg-type]
     assert grid_positions(length, sampling).tolist() == expected
 
@@ -106,7 +106,7 @@ def test_the_default_window_spans_63_grid_points() -> None:
 
 
 @pytest.mark.parametrize("fps", [15.0, 23.976, 25.0, 29.97, 30.0, 50.0, 59.94])
-def test_every_frame_rate_shows_the_same_moments(fps: float) -> None:
+def test_the_frame_rate_of_the_file_does_not_change_the_moments_drawn(fps: float) -> None:
     duration_s = 3.0
     starts = np.arange(int(duration_s * fps)) / fps
     indices = draw_frames(starts, duration_s, Sampling())
@@ -114,7 +114,7 @@ def test_every_frame_rate_shows_the_same_moments(fps: float) -> None:
     assert np.abs(starts[indices] - reference / 25).max() <= 1 / fps + 1e-6
 
 
-def test_a_varying_frame_rate_shows_the_same_moments() -> None:
+def test_a_varying_frame_rate_does_not_change_the_moments_drawn() -> None:
     gaps = np.random.default_rng(1).uniform(0.01, 0.08, size=60)
     starts = np.concatenate([[0.0], np.cumsum(gaps)])
     duration_s = float(starts[-1]) + 0.04
@@ -125,7 +125,7 @@ def test_a_varying_frame_rate_shows_the_same_moments() -> None:
     assert (times < ends[indices]).all()
 
 
-def test_native_frames_ignore_time() -> None:
+def test_native_frames_are_drawn_by_index() -> None:
     uneven = [0.0, 1.0, 1.01, 5.0]
     assert draw_frames(uneven, 9.0, Sampling(fps=None, clip_len=4, frame_stride=1)).tolist() == [0, 1, 2, 3]
 
@@ -134,7 +134,7 @@ speeds = st.floats(0.5, 2.0)
 
 
 @given(length=lengths, sampling=samplings, seed=seeds, speed=speeds)
-def test_at_any_speed_frames_are_inside_and_in_order(
+def test_at_any_speed_positions_are_inside_the_clip_and_in_order(
     length: int, sampling: Sampling, seed: int | None, speed: float
 ) -> None:
     positions = grid_positions(length, sampling, rng_of(seed), speed=speed)
@@ -146,36 +146,32 @@ def test_at_any_speed_frames_are_inside_and_in_order(
 
 
 @given(length=lengths, sampling=samplings, seed=st.integers(0, 2**32), speed=speeds)
-def test_what_is_covered_grows_with_the_speed(
+def test_the_covered_length_is_proportional_to_the_speed(
     length: int, sampling: Sampling, seed: int, speed: float
 ) -> None:
     positions = grid_positions(length, sampling, rng_of(seed), speed=speed)
     usual = length if length >= sampling.window and sampling.long == "uniform" else sampling.window
     assert positions.max() - positions.min() <= usual * speed + 1
     if sampling.pad == "edge" and sampling.clip_len > 1 and length >= usual * speed + sampling.frame_stride:
-        step = usual * speed / sampling.clip_len  # by which jitter may shorten it at both ends
+        step = usual * speed / sampling.clip_len  # jitter may shorten it by this at each end
         assert positions[-1] - positions[0] >= usual * speed - 2 * step - 2
 
 
 @given(length=lengths, sampling=samplings, seed=seeds)
-def test_speed_one_takes_no_chance_and_changes_nothing(
-    length: int, sampling: Sampling, seed: int | None
-) -> None:
+def test_speed_one_draws_no_random_number(length: int, sampling: Sampling, seed: int | None) -> None:
     starts = np.arange(length) / 25
     usual = draw_frames(starts, length / 25, sampling, rng_of(seed))
     assert np.array_equal(draw_frames(starts, length / 25, sampling, rng_of(seed), speed=(1.0, 1.0)), usual)
 
 
 @given(low=st.floats(0.5, 1.0), high=st.floats(1.0, 2.0), seed=st.integers(0, 2**32))
-def test_speeds_lie_between_least_and_most_and_evaluation_has_its_own(
-    low: float, high: float, seed: int
-) -> None:
+def test_speeds_are_within_their_range_and_1_in_evaluation(low: float, high: float, seed: int) -> None:
     speed = draw_speed((low, high), np.random.default_rng(seed))
     assert low - 1e-9 <= speed <= high + 1e-9
     assert draw_speed((low, high), None) == 1.0
 
 
-def test_the_speeds_of_the_documentation() -> None:
+def test_examples_of_the_docstring_with_speed() -> None:
     sampling = Sampling(clip_len=4, frame_stride=2)
     assert grid_positions(12, sampling, speed=0.5).tolist() == [3, 5, 6, 8]
     assert grid_positions(12, sampling, speed=1.5).tolist() == [2, 6, 11, 11]

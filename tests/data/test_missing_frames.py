@@ -1,4 +1,4 @@
-"""Frames that are missing or of another source or segment are made; the right ones are left alone."""
+"""Frames that are missing, or of another source or segment, are decoded; others are kept."""
 
 from __future__ import annotations
 
@@ -54,12 +54,14 @@ def make(folder: Path, *clips: Clip, spec: FrameSpec = SPEC) -> None:
     make_missing(missing(folder, *clips, spec=spec), folder=folder / "frames", timeout_s=60)
 
 
-def keep(folder: Path, clip: Clip, *, count: int = 12, source: str = "raw.mkv", **span: float | None) -> None:
-    """Frames as preprocessing leaves them."""
+def store(
+    folder: Path, clip: Clip, *, count: int = 12, source: str = "raw.mkv", **span: float | None
+) -> None:
+    """Store frames as preprocessing does."""
     raw = folder / source
     raw.write_bytes(b"raw")
-    where = {"start_s": 2.0, "end_s": 2.48, **span}
-    made_from = origin(SPEC, raw, float(where["start_s"] or 0), where["end_s"])
+    segment = {"start_s": 2.0, "end_s": 2.48, **span}
+    made_from = origin(SPEC, raw, float(segment["start_s"] or 0), segment["end_s"])
     raw.unlink()
     frames = np.zeros((count, 32, 43, 3), np.uint8)
     write_frames(
@@ -67,7 +69,9 @@ def keep(folder: Path, clip: Clip, *, count: int = 12, source: str = "raw.mkv", 
     )
 
 
-def test_missing_frames_are_made_once(tmp_path: Path, clip: Clip, capsys: pytest.CaptureFixture[str]) -> None:
+def test_missing_frames_are_decoded_once(
+    tmp_path: Path, clip: Clip, capsys: pytest.CaptureFixture[str]
+) -> None:
     assert [one.clip for one in missing(tmp_path, clip)] == [clip]
     make(tmp_path, clip)
     assert "frames of 1 clips" in capsys.readouterr().out
@@ -84,7 +88,7 @@ def test_missing_frames_are_made_once(tmp_path: Path, clip: Clip, capsys: pytest
 def test_frames_of_the_right_segment_are_used_after_the_raw_file_was_deleted(
     tmp_path: Path, clip: Clip, end_s: float | None
 ) -> None:
-    keep(tmp_path, clip, end_s=end_s)
+    store(tmp_path, clip, end_s=end_s)
     assert missing(tmp_path, clip) == []
 
 
@@ -94,7 +98,7 @@ def test_frames_of_the_right_segment_are_used_after_the_raw_file_was_deleted(
 def test_frames_of_another_source_or_segment_are_missing(
     tmp_path: Path, clip: Clip, other: dict[str, object]
 ) -> None:
-    keep(tmp_path, clip, **other)  # type: ignore[arg-type]
+    store(tmp_path, clip, **other)  # type: ignore[arg-type]
     assert [one.clip for one in missing(tmp_path, clip)] == [clip]
 
 
@@ -132,7 +136,7 @@ def test_frames_have_the_size_of_the_spec(tmp_path: Path, clip: Clip, short_side
 def test_frames_equal_those_of_preprocessing_byte_for_byte(
     tmp_path: Path, rate: str, fps: float | None
 ) -> None:
-    """Preprocessing collects them of a source's segment; here the clip is the source, and whole."""
+    """Preprocessing collects frames of a segment of a source: here of the whole clip."""
     spec = FrameSpec(fps=fps, short_side=36)
     raw = write_raw(tmp_path / "raw.mkv", fps=RATES[rate], duration_s=1.4)
     made = make_clip("train", 0, 0)
@@ -166,7 +170,7 @@ def test_frames_equal_those_of_preprocessing_byte_for_byte(
     ],
     ids=["frames", "size"],
 )
-def test_a_clip_that_is_not_the_one_of_the_manifest_is_an_error(
+def test_a_clip_that_does_not_fit_its_row_is_an_error(
     tmp_path: Path, clip: Clip, other: dict[str, Any], reason: str
 ) -> None:
     write_clip(tmp_path / clip.path, **{"grey": GREY, **other})
@@ -217,7 +221,7 @@ def test_a_folder_that_cannot_be_written_to_is_not_a_clip_error(tmp_path: Path, 
     assert not isinstance(caught.value, ClipError)
 
 
-def test_frames_are_made_without_importing_torch_decord_or_preprocessing(tmp_path: Path, clip: Clip) -> None:
+def test_decoding_does_not_import_torch_decord_or_preprocessing(tmp_path: Path, clip: Clip) -> None:
     import subprocess
     import sys
 

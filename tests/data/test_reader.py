@@ -1,4 +1,4 @@
-"""Reading clips with decord: the right frames, the right shape, and errors that name the clip."""
+"""Reading clips with decord: frames, shapes, and errors that name the clip."""
 
 from __future__ import annotations
 
@@ -30,8 +30,8 @@ def test_frames_are_scaled_rgb_bytes_in_order(tmp_path: Path) -> None:
     assert levels(frames) == pytest.approx(grey, abs=3)
 
 
-def test_a_varying_frame_rate_is_read_by_time(tmp_path: Path) -> None:
-    # The third frame stays on display from 0.08 to 0.32 s: six points of the 25 fps grid.
+def test_clips_of_varying_frame_rate_are_read_by_time(tmp_path: Path) -> None:
+    # The third frame is on display from 0.08 to 0.32 s: six points of the 25 fps grid.
     starts = [0.0, 0.04, 0.08, 0.32, 0.36, 0.40]
     write_clip(tmp_path / "a.mp4", grey=[20, 60, 100, 140, 180, 220], starts_s=starts)
     clip = dataclasses.replace(make_clip("train", 0, 0, num_frames=6), duration_s=0.44)
@@ -40,7 +40,7 @@ def test_a_varying_frame_rate_is_read_by_time(tmp_path: Path) -> None:
     assert levels(frames) == pytest.approx([20, 60, 100, 100, 100, 100, 100, 100, 140, 180, 220], abs=3)
 
 
-def test_fifty_frames_a_second_are_thinned_out(tmp_path: Path) -> None:
+def test_of_50_frames_per_second_every_second_one_is_read(tmp_path: Path) -> None:
     write_clip(tmp_path / "a.mp4", grey=list(range(20, 140, 10)), fps=50)
     clip = make_clip("train", 0, 0, fps=50)
     frames = READER.read(
@@ -49,7 +49,7 @@ def test_fifty_frames_a_second_are_thinned_out(tmp_path: Path) -> None:
     assert levels(frames) == pytest.approx([20, 40, 60, 80, 100, 120], abs=3)
 
 
-def test_widths_that_decord_cannot_scale_to_are_known(tmp_path: Path) -> None:
+def test_decord_scales_correctly_to_all_widths_that_are_allowed(tmp_path: Path) -> None:
     write_clip(tmp_path / "a.mp4", grey=list(range(20, 140, 10)))
     for width in range(8, 200, 4):
         if scalable(width):
@@ -61,7 +61,7 @@ def test_widths_that_decord_cannot_scale_to_are_known(tmp_path: Path) -> None:
     assert not scalable(24)
 
 
-def broken(path: Path, how: str) -> None:
+def write_broken_clip(path: Path, how: str) -> None:
     write_clip(path, grey=list(range(20, 140, 10)))
     content = path.read_bytes()
     if how == "empty":
@@ -77,9 +77,9 @@ def broken(path: Path, how: str) -> None:
 
 
 @pytest.mark.parametrize("how", ["empty", "cut short", "text", "other clip", "missing"])
-def test_an_unreadable_clip_is_one_error_with_clip_file_and_way_out(tmp_path: Path, how: str) -> None:
+def test_the_error_of_an_unreadable_clip_names_clip_file_and_remedy(tmp_path: Path, how: str) -> None:
     path = tmp_path / "a.mp4"
-    broken(path, how)
+    write_broken_clip(path, how)
     with pytest.raises(ClipError) as caught:
         READER.read(make_clip("train", 1, 7), path, sampling=EVERY, size=(24, 30))
     message = str(caught.value)

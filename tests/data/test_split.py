@@ -1,4 +1,4 @@
-"""The official split, and folds without a common signer."""
+"""The official split, and folds in which no signer is in two splits."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ from asl.contract.manifest import Clip, ManifestError
 from asl.data.split import SplitSettings, split_clips
 
 
-def many(signers: int = 20) -> list[Clip]:
-    """Each signer signs each gloss twice."""
+def clips_of_signers(signers: int = 20) -> list[Clip]:
+    """Clips of ``signers`` signers, each of whom signs each gloss twice."""
     return [
         dataclasses.replace(make_clip("train", label, number), signer_id=number // 2)
         for label in range(len(GLOSSES))
@@ -25,17 +25,17 @@ def many(signers: int = 20) -> list[Clip]:
 
 def parts(clips: list[Clip], **settings: Any) -> dict[str, str]:
     """The split of each clip, in five folds by signer."""
-    dealt = split_clips(clips, SplitSettings(**{"split": "signer", **settings}))
-    return {clip.video_id: clip.split for clip in dealt}
+    assigned = split_clips(clips, SplitSettings(**{"split": "signer", **settings}))
+    return {clip.video_id: clip.split for clip in assigned}
 
 
-def test_by_default_the_official_split_stays() -> None:
+def test_the_official_split_is_the_default() -> None:
     clips = [make_clip("train", 0, 0), make_clip("test", 1, 0), make_clip("val", 0, 0)]
     assert split_clips(clips, SplitSettings()) == clips
 
 
-def test_no_signer_is_in_two_splits_and_every_class_in_all() -> None:
-    clips = many()
+def test_no_signer_is_in_two_splits_and_every_class_is_in_all() -> None:
+    clips = clips_of_signers()
     split_of = parts(clips)
     for signer in range(20):
         assert len({split_of[one.video_id] for one in clips if one.signer_id == signer}) == 1
@@ -44,40 +44,40 @@ def test_no_signer_is_in_two_splits_and_every_class_in_all() -> None:
 
 
 def test_every_clip_is_in_test_in_exactly_one_fold() -> None:
-    clips = many()
+    clips = clips_of_signers()
     tested = [v for fold in range(5) for v, split in parts(clips, fold=fold).items() if split == "test"]
     assert sorted(tested) == sorted(clip.video_id for clip in clips)
 
 
-def test_folds_depend_on_their_seed_and_not_on_the_order() -> None:
-    clips = many()
+def test_folds_depend_on_fold_seed_and_not_on_the_order_of_clips() -> None:
+    clips = clips_of_signers()
     assert parts(clips) == parts(clips[::-1])
     assert parts(clips) != parts(clips, fold_seed=1)
 
 
-def test_unknown_signers_train_and_too_few_are_an_error() -> None:
-    assert parts([*many(), make_clip("test", 0, 99)])["test099"] == "train"
+def test_clips_of_unknown_signers_go_to_train_and_too_few_signers_are_an_error() -> None:
+    assert parts([*clips_of_signers(), make_clip("test", 0, 99)])["test099"] == "train"
     with pytest.raises(ManifestError, match="2 known signers are too few"):
-        parts(many(signers=2))
+        parts(clips_of_signers(signers=2))
 
 
-def test_a_fold_alone_asks_for_folds_by_signer() -> None:
-    clips = many()
+def test_fold_alone_selects_folds_by_signer() -> None:
+    clips = clips_of_signers()
     assert SplitSettings(fold=1).by_signer
     by_fold = split_clips(clips, SplitSettings(fold=1))
     assert by_fold == split_clips(clips, SplitSettings(split="signer", fold=1))
     assert by_fold != split_clips(clips, SplitSettings(split="signer"))
 
 
-def test_settings_that_contradict_each_other_are_refused_before_any_work() -> None:
+def test_settings_that_contradict_each_other_are_refused() -> None:
     with pytest.raises(ConfigError, match=r"data\.fold=5: must be below data\.folds=5"):
         composed("train", "data.fold=5")
     with pytest.raises(ConfigError, match=r"data\.fold=1: is of data\.split=signer"):
         composed("train", "data.split=official", "data.fold=1")
 
 
-def test_flags_speak_of_the_new_splits() -> None:
-    clips = many()
+def test_flags_describe_the_new_splits() -> None:
+    clips = clips_of_signers()
     split_of = parts(clips)
     train = next(clip for clip in clips if split_of[clip.video_id] == "train")
     test = next(clip for clip in clips if split_of[clip.video_id] == "test" and clip.gloss == train.gloss)
@@ -88,6 +88,6 @@ def test_flags_speak_of_the_new_splits() -> None:
         else clip
         for clip in clips
     ]
-    dealt = {clip.video_id: clip.flags for clip in split_clips(flagged, SplitSettings(split="signer"))}
-    assert {video_id for video_id, flags in dealt.items() if flags} == set(copies)
-    assert all(dealt[video_id] == "suspect leakage" for video_id in copies)
+    assigned = {clip.video_id: clip.flags for clip in split_clips(flagged, SplitSettings(split="signer"))}
+    assert {video_id for video_id, flags in assigned.items() if flags} == set(copies)
+    assert all(assigned[video_id] == "suspect leakage" for video_id in copies)

@@ -1,4 +1,4 @@
-"""The two readers and the two placements: the same frames for the same seed, the same pictures."""
+"""Both readers and both placements draw the same frames with the same seed."""
 
 from __future__ import annotations
 
@@ -20,17 +20,18 @@ from asl.data.missing_frames import find_missing, make_missing
 from asl.data.readers.decord import DecordReader
 from asl.data.readers.frames import FramesReader, FramesReaderSettings
 from asl.data.sampling import Sampling
-from asl.data.stored_frames import FrameStore, scaled
+from asl.data.stored_frames import FrameStore, resize_frames
 
-GREY = [int(level) for level in np.linspace(16, 236, 45)]  # tells each frame from its neighbours
+GREY = [int(level) for level in np.linspace(16, 236, 45)]  # neighbouring frames differ by 5 levels
 
 
 def varying_starts_s(count: int) -> list[float]:
-    """Frames that stay on display for 20, 40, 60, 130 ms in turn."""
+    """Time stamps of frames that are on display for 20, 40, 60, 130 ms in turn."""
     return [0.0, *np.cumsum(np.resize([0.02, 0.04, 0.06, 0.13], count - 1)).tolist()]
 
 
 def stored(folder: Path, clip: Clip, spec: FrameSpec) -> FrameStore:
+    """Store the frames of a clip."""
     store = FrameStore(folder=folder / "frames", spec=spec)
     missing = find_missing([clip], [folder / clip.path], folder=store.folder, spec=spec)
     make_missing(missing, folder=store.folder, timeout_s=60)
@@ -38,7 +39,7 @@ def stored(folder: Path, clip: Clip, spec: FrameSpec) -> FrameStore:
 
 
 def written(folder: Path, rate: str, grey: Sequence[int]) -> Clip:
-    """A clip of the rate, and its row."""
+    """Write a clip of this frame rate. Returns its row of the manifest."""
     clip = make_clip("train", 0, 0, num_frames=len(grey))
     if rate == "varying":
         starts_s = varying_starts_s(len(grey))
@@ -69,11 +70,11 @@ def test_both_readers_draw_the_same_frames(tmp_path: Path, rate: str, fps: float
                         )
                         assert first.shape == second.shape == (clip_len, 24, 30, 3)
                         levels = [video.mean(axis=(1, 2, 3)) for video in (first, second)]
-                        # From one frame to the next it is 5 levels; FFmpeg's scaler is off by up to 2.
+                        # Neighbouring frames differ by 5 levels, FFmpeg's scaler by up to 2 from ours.
                         assert np.abs(levels[0] - levels[1]).max() < 2.5
 
 
-def test_a_coarser_grid_than_the_stores_is_drawn_from_it(tmp_path: Path) -> None:
+def test_a_coarser_grid_can_be_drawn_from_stored_frames(tmp_path: Path) -> None:
     clip = written(tmp_path, "29.97", GREY)
     store = stored(tmp_path, clip, FrameSpec(fps=25.0))
     how: dict[str, Any] = {"sampling": Sampling(fps=12.5, clip_len=6), "size": (24, 30)}
@@ -82,23 +83,23 @@ def test_a_coarser_grid_than_the_stores_is_drawn_from_it(tmp_path: Path) -> None
     assert np.abs(first.mean(axis=(1, 2, 3)) - second.mean(axis=(1, 2, 3))).max() < 2.5
 
 
-def test_scaling_leaves_frames_of_the_right_size_alone_and_greys_grey() -> None:
+def test_resizing_returns_frames_of_that_size_unchanged_and_keeps_grey() -> None:
     frames = torch.randint(0, 256, (3, 20, 30, 3), dtype=torch.uint8)
-    assert scaled(frames, (20, 30)) is frames
-    grey = scaled(torch.full((2, 64, 48, 3), 77, dtype=torch.uint8), (20, 30))
+    assert resize_frames(frames, (20, 30)) is frames
+    grey = resize_frames(torch.full((2, 64, 48, 3), 77, dtype=torch.uint8), (20, 30))
     assert grey.shape == (2, 20, 30, 3)
     assert (grey == 77).all()
 
 
 def stored_module(data_dir: Path, folder: Path, placement: str, **settings: Any) -> ClipDataModule:
-    """A module whose frames are kept in ``folder``."""
+    """A data module that stores frames in ``folder``."""
     reader = FramesReaderSettings(placement=placement)
     frames = FrameSettings(short_side=32)
     return make_module(data_dir, reader=reader, frames=frames, frames_dir=folder / "frames", **settings)
 
 
 def batches(module: Any, *, training: bool) -> list[dict[str, torch.Tensor]]:
-    """All batches of an epoch as they come to the model."""
+    """All batches of an epoch, with their frames as ``video``."""
     module.prepare_data()
     module.setup()
     loader = module.train_dataloader() if training else module.val_dataloader()
@@ -107,14 +108,14 @@ def batches(module: Any, *, training: bool) -> list[dict[str, torch.Tensor]]:
         sampler.set_epoch(3)
     made = []
     for batch in loader:
-        video = module.video(batch)
+        video = module.uint8_video(batch)
         made.append({**batch, "video": video})
     return made
 
 
 @pytest.mark.parametrize("training", [True, False], ids=["train", "val"])
 @pytest.mark.parametrize("size", [(20, 30), (32, 43)], ids=["scaled", "as stored"])
-def test_a_batch_is_the_same_from_wherever(
+def test_reader_workers_and_placement_do_not_change_batches(
     tiny_data: Path, tmp_path: Path, training: bool, size: tuple[int, int]
 ) -> None:
     settings: dict[str, Any] = {"resize": list(size), "seed": 7, "clip_len": 5}
@@ -138,9 +139,7 @@ def test_a_batch_is_the_same_from_wherever(
         assert (a["video"].float() - d["video"].float()).abs().mean() < 2  # FFmpeg's scaler
 
 
-def test_frames_in_memory_need_no_other_process_and_are_not_loaded_twice(
-    tiny_data: Path, tmp_path: Path
-) -> None:
+def test_frames_in_memory_need_no_workers_and_are_loaded_once(tiny_data: Path, tmp_path: Path) -> None:
     module = stored_module(tiny_data, tmp_path, "device", num_workers=2)
     module.prepare_data()
     module.setup("fit")
@@ -155,7 +154,7 @@ def test_frames_in_memory_need_no_other_process_and_are_not_loaded_twice(
     assert module.frames_on_device is frames
 
 
-def test_pictures_of_different_sizes_become_one_tensor(tmp_path: Path) -> None:
+def test_frames_of_different_sizes_are_resized_into_one_tensor(tmp_path: Path) -> None:
     clips = write_dataset(tmp_path, {"train": 2, "val": 1})
     odd = dataclasses.replace(clips[0], video_id="wide", path="videos/wide.mp4")
     write_clip(tmp_path / odd.path, grey=[60] * 12, size=(96, 48))
@@ -171,7 +170,7 @@ def test_pictures_of_different_sizes_become_one_tensor(tmp_path: Path) -> None:
 
 @pytest.mark.gpu
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")
-def test_frames_in_gpu_memory_are_those_on_the_disk(tiny_data: Path, tmp_path: Path) -> None:
+def test_frames_in_gpu_memory_equal_those_in_ram(tiny_data: Path, tmp_path: Path) -> None:
     from asl.data.frames_on_device import FramesOnDevice
 
     for size in ((20, 30), (32, 43)):

@@ -1,4 +1,4 @@
-"""Batches on the device: shapes, what stays the same over a clip, and what evaluation sees."""
+"""Batch transforms: shapes, consistency over the frames of a clip, and the evaluation crop."""
 
 from __future__ import annotations
 
@@ -41,13 +41,13 @@ def test_normalisation_and_crop_equal_torchvisions_preset() -> None:
     assert torch.allclose(centre_crop(video, crop_size=112), expected, atol=1e-6)
 
 
-def test_augmented_batches_have_the_models_layout() -> None:
+def test_augmented_batches_have_the_shape_of_the_networks_input() -> None:
     clips = augment(random_video(), torch.rand(2, NUM_UNIFORMS), crop_size=16, augmentation=Augmentation())
     assert clips.shape == (2, 3, 3, 16, 16)
     assert clips.dtype == torch.float32
 
 
-def test_the_same_chances_give_the_same_pictures() -> None:
+def test_equal_uniforms_give_equal_clips() -> None:
     uniforms = torch.rand(2, NUM_UNIFORMS)
     first, second = (
         augment(random_video(), uniforms, crop_size=16, augmentation=Augmentation()) for _ in range(2)
@@ -55,7 +55,7 @@ def test_the_same_chances_give_the_same_pictures() -> None:
     assert torch.equal(first, second)
 
 
-def test_other_chances_give_other_pictures() -> None:
+def test_different_uniforms_give_different_clips() -> None:
     video = random_video(size=1).expand(2, -1, -1, -1, -1)
     clips = augment(video, torch.rand(2, NUM_UNIFORMS), crop_size=16, augmentation=Augmentation())
     assert not torch.allclose(clips[0], clips[1], atol=0.05)
@@ -76,17 +76,17 @@ def test_a_crop_of_the_target_size_copies_pixels() -> None:
     assert torch.allclose(pictures(clips)[0], video[0, :, :, 2:18].permute(3, 0, 1, 2).float(), atol=0.05)
 
 
-@pytest.mark.parametrize("chance", [0.0, 0.49, 0.51, 0.999])
-def test_nothing_is_mirrored_unless_asked_for(chance: float) -> None:
+@pytest.mark.parametrize("uniform", [0.0, 0.49, 0.51, 0.999])
+def test_clips_are_mirrored_only_with_hflip(uniform: float) -> None:
     video, uniforms = random_video(size=1, height=16, width=16), torch.full((1, NUM_UNIFORMS), 0.5)
-    uniforms[:, 4] = chance
+    uniforms[:, 4] = uniform
     straight = augment(video, uniforms, crop_size=16, augmentation=WHOLE)
     assert torch.allclose(pictures(straight)[0], video[0].permute(3, 0, 1, 2).float(), atol=0.05)
-    asked = augment(
+    mirrored = augment(
         video, uniforms, crop_size=16, augmentation=Augmentation(**{**vars(WHOLE), "hflip": True})
     )
-    expected = straight.flip(-1) if chance < 0.5 else straight
-    assert torch.allclose(asked, expected, atol=1e-4)
+    expected = straight.flip(-1) if uniform < 0.5 else straight
+    assert torch.allclose(mirrored, expected, atol=1e-4)
 
 
 @settings(max_examples=60)
@@ -112,7 +112,7 @@ def test_crop_boxes_lie_in_the_picture(
     assert (tall * wide <= height * width * scale[1] * 1.001).all()
 
 
-def test_colour_jitter_stays_in_range_and_off_means_off() -> None:
+def test_colour_jitter_stays_in_range_and_can_be_off() -> None:
     video, uniforms = random_video(height=16, width=16), torch.rand(2, NUM_UNIFORMS)
     strong = Augmentation(brightness=1.0, contrast=1.0, saturation=1.0)
     shown = pictures(augment(video, uniforms, crop_size=16, augmentation=strong))
@@ -122,22 +122,22 @@ def test_colour_jitter_stays_in_range_and_off_means_off() -> None:
     assert torch.allclose(plain, video.permute(0, 4, 1, 2, 3).float(), atol=0.05)
 
 
-def turned(video: torch.Tensor, chance: float, rotation: float) -> torch.Tensor:
+def rotated(video: torch.Tensor, uniform: float, rotation: float) -> torch.Tensor:
     uniforms = torch.full((len(video), NUM_UNIFORMS), 0.5)
-    uniforms[:, 8] = chance
+    uniforms[:, 8] = uniform
     how = Augmentation(scale=(1.0, 1.0), ratio=(1.0, 1.0), rotation=rotation, **NO_COLOUR)
     return pictures(augment(video, uniforms, crop_size=video.shape[2], augmentation=how))
 
 
-@pytest.mark.parametrize(("chance", "turns"), [(0.0, 1), (1.0, -1), (0.5, 0)])
-def test_rotation_turns_the_picture_about_its_middle(chance: float, turns: int) -> None:
+@pytest.mark.parametrize(("uniform", "turns"), [(0.0, 1), (1.0, -1), (0.5, 0)])
+def test_rotation_is_about_the_centre(uniform: float, turns: int) -> None:
     video = random_video(size=1, height=16, width=16)
     expected = torch.rot90(video, -turns, dims=(2, 3)).permute(0, 4, 1, 2, 3).float()
-    assert torch.allclose(turned(video, chance, 90.0), expected, atol=0.1)
+    assert torch.allclose(rotated(video, uniform, 90.0), expected, atol=0.1)
 
 
 def test_rotation_keeps_shapes_in_pictures_that_are_not_square() -> None:
-    # A disc stays one: its moments along both axes are alike whatever the angle.
+    # A bar of 24 x 4 pixels, rotated by 90 degrees, must be 4 x 24 pixels.
     rows, columns = torch.meshgrid(torch.arange(40) - 19.5, torch.arange(64) - 31.5, indexing="ij")
     bar = ((rows.abs() < 12) & (columns.abs() < 2)).to(torch.uint8) * 255
     video = bar[None, None, :, :, None].expand(1, 1, 40, 64, 3).contiguous()
@@ -146,11 +146,11 @@ def test_rotation_keeps_shapes_in_pictures_that_are_not_square() -> None:
     area = 40 * 40 / (40 * 64)
     square = Augmentation(scale=(area, area), ratio=(1.0, 1.0), rotation=90.0, **NO_COLOUR)
     shown = pictures(augment(video, uniforms, crop_size=40, augmentation=square))[0, 0, 0] > 127
-    assert int(shown.any(dim=1).sum()) == 4  # lies now
+    assert int(shown.any(dim=1).sum()) == 4
     assert int(shown.any(dim=0).sum()) == 24
 
 
-def test_mixing_is_with_the_other_end_of_the_batch_by_the_share_that_is_told() -> None:
+def test_mixup_blends_each_clip_with_that_of_the_reversed_batch() -> None:
     clips, uniforms = torch.randn(3, 3, 2, 4, 4), torch.rand(3, NUM_UNIFORMS)
     mixed, mix = mix_clips(clips, uniforms, alpha=0.4)
     assert mix.shape == ()

@@ -1,4 +1,4 @@
-"""What is measured, and how the optimiser is set up."""
+"""The classifier: metrics, optimiser, schedule and training step."""
 
 from __future__ import annotations
 
@@ -29,13 +29,13 @@ def test_top1_and_top5_count_clips() -> None:
 
 
 @pytest.mark.parametrize("num_classes", [2, 3, 4, 5])
-def test_top5_of_few_glosses_is_top_all(num_classes: int) -> None:
+def test_with_fewer_than_six_glosses_top5_is_1(num_classes: int) -> None:
     metrics = SplitMetrics(num_classes)
     metrics.update(torch.randn(6, num_classes), torch.arange(6) % num_classes, torch.tensor(0.0))
     assert float(metrics.top5.compute()) == 1.0
 
 
-def test_learning_rate_warms_up_linearly_and_falls_to_zero() -> None:
+def test_the_learning_rate_warms_up_linearly_and_falls_to_zero() -> None:
     optimizer = SGD([nn.Parameter(torch.zeros(1))], lr=2.0)
     schedule = warmup_cosine(optimizer, warmup=4, steps=12)
     rates = []
@@ -63,7 +63,7 @@ def test_channels_last_is_for_3d_convolutions_and_leaves_others_as_they_are() ->
     assert classifier.model["picture"].weight.is_contiguous()
 
 
-def test_biases_and_norms_do_not_decay() -> None:
+def test_weight_decay_is_not_applied_to_biases_and_norms() -> None:
     model = VideoResNet("r2plus1d", num_classes=3, width=2, layers=[1, 1])
     decayed, kept = decay_groups(model, 0.1)
     assert decayed["weight_decay"] == 0.1
@@ -73,7 +73,7 @@ def test_biases_and_norms_do_not_decay() -> None:
     assert len(decayed["params"]) + len(kept["params"]) == len(list(model.parameters()))
 
 
-def test_a_resumed_optimiser_keeps_its_own_kernel() -> None:
+def test_a_resumed_optimiser_keeps_its_own_fused_setting() -> None:
     def optimiser(fused: bool) -> AdamW:
         made = AdamW([weight], lr=0.1, fused=fused)
         made.register_load_state_dict_pre_hook(_keep_fused)
@@ -113,7 +113,7 @@ def classifier() -> SignClassifier:
     )
 
 
-def test_a_mixed_clip_counts_for_both_its_glosses_by_their_shares(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_mixup_loss_weights_both_labels_by_their_shares(monkeypatch: pytest.MonkeyPatch) -> None:
     module = classifier()
     monkeypatch.setattr(SignClassifier, "log", lambda *_, **__: None)
     monkeypatch.setattr(SignClassifier, "lr_schedulers", lambda _: SimpleNamespace(get_last_lr=lambda: [0.1]))
@@ -121,20 +121,20 @@ def test_a_mixed_clip_counts_for_both_its_glosses_by_their_shares(monkeypatch: p
     mixed = {"video": video, "label": label, "mixed_label": label.flip(0), "mix": torch.tensor(0.8)}
     logits = module(video)
     own, other = (nn.functional.cross_entropy(logits, one) for one in (label, label.flip(0)))
-    assert float(module.training_step(mixed, 0)) == pytest.approx(float(0.8 * own + 0.2 * other))
+    assert module.training_step(mixed, 0).item() == pytest.approx((0.8 * own + 0.2 * other).item())
     plain = {"video": video, "label": label}
-    assert float(module.training_step(plain, 0)) == pytest.approx(float(own))
+    assert module.training_step(plain, 0).item() == pytest.approx(own.item())
 
 
-def test_no_training_step_waits_for_a_number_of_the_device(monkeypatch: pytest.MonkeyPatch) -> None:
-    """``Tensor.item`` waits until a GPU has done all that it was given."""
-    asked: list[int] = []
+def test_no_training_step_copies_a_number_from_the_device(monkeypatch: pytest.MonkeyPatch) -> None:
+    """``Tensor.item`` would wait until the GPU has finished all queued work."""
+    steps: list[int] = []  # in which item() was called
     item = torch.Tensor.item
 
-    def valid(tensor: torch.Tensor) -> object:
+    def recorded_item(tensor: torch.Tensor) -> object:
         caller = sys._getframe(1).f_globals["__name__"]
-        if not caller.startswith(("torch.optim", "torch.utils.data")):  # numbers of the host
-            asked.append(trainer.global_step)
+        if not caller.startswith(("torch.optim", "torch.utils.data")):  # these are on the host
+            steps.append(trainer.global_step)
         return item(tensor)
 
     batch = {
@@ -150,10 +150,11 @@ def test_no_training_step_waits_for_a_number_of_the_device(monkeypatch: pytest.M
         enable_checkpointing=False,
         enable_progress_bar=False,
         enable_model_summary=False,
+        limit_val_batches=0,
     )
     loader = DataLoader([batch] * 8, batch_size=None)  # type: ignore[arg-type]
-    monkeypatch.setattr(torch.Tensor, "item", valid)
-    trainer.fit(classifier(), loader)
+    monkeypatch.setattr(torch.Tensor, "item", recorded_item)
+    trainer.fit(classifier(), loader, loader)
     assert trainer.global_step == 8
-    assert [step for step in asked if step < 8] == []
+    assert [step for step in steps if step < 8] == []
     assert set(trainer.callback_metrics) == {"train_loss_step", "train_loss_epoch", "lr"}

@@ -1,4 +1,4 @@
-"""A padded network is the same network: outputs, training, names and shapes."""
+"""Padding changes neither outputs nor training, nor names and shapes of parameters."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def pair() -> tuple[VideoResNet, VideoResNet]:
 
 
 def trained(model: nn.Module, steps: int) -> dict[str, Tensor]:
-    """State after ``steps`` of AdamW with weight decay and clipping, on clips that are always the same."""
+    """State after ``steps`` of AdamW with weight decay and clipping, on the same random clips each time."""
     generator = torch.Generator().manual_seed(1)
     optimizer = torch.optim.AdamW(decay_groups(model, 0.1), lr=0.01)
     model.train()
@@ -40,7 +40,7 @@ def trained(model: nn.Module, steps: int) -> dict[str, Tensor]:
     return model.state_dict()
 
 
-def test_torchvisions_own_network_keeps_names_shapes_and_outputs() -> None:
+def test_padding_keeps_names_shapes_and_outputs_of_torchvisions_network() -> None:
     plain = torchvision_video.r2plus1d_18(weights=None, num_classes=3).double().eval()
     padded = VideoResNet("r2plus1d", num_classes=3).double().eval()
     pad_planes(padded, 8)
@@ -60,7 +60,9 @@ def test_torchvisions_own_network_keeps_names_shapes_and_outputs() -> None:
 
 
 @pytest.mark.parametrize("training", [False, True])
-def test_outputs_and_gradients_are_the_same(pair: tuple[VideoResNet, VideoResNet], training: bool) -> None:
+def test_padding_does_not_change_outputs_and_gradients(
+    pair: tuple[VideoResNet, VideoResNet], training: bool
+) -> None:
     plain, padded = (model.train(training) for model in pair)
     video = torch.randn(3, 3, 4, 16, 16, dtype=torch.float64)
     ours, theirs = padded(video), plain(video)
@@ -73,7 +75,7 @@ def test_outputs_and_gradients_are_the_same(pair: tuple[VideoResNet, VideoResNet
 
 
 @pytest.mark.parametrize("steps", [1, 4])
-def test_training_goes_the_same_way(pair: tuple[VideoResNet, VideoResNet], steps: int) -> None:
+def test_padding_does_not_change_training(pair: tuple[VideoResNet, VideoResNet], steps: int) -> None:
     plain, padded = (trained(model, steps) for model in pair)
     assert list(plain) == list(padded)
     for name in plain:
@@ -100,11 +102,11 @@ def test_padding_draws_no_random_number_and_shares_the_parameters() -> None:
     pad_planes(model, 8)
     assert torch.equal(torch.get_rng_state(), state)
     assert [id(p) for p in model.parameters()] == [id(p) for p in before]
-    assert pad_planes(model, 8) == 0  # twice is once
+    assert pad_planes(model, 8) == 0  # already padded
 
 
 @pytest.mark.parametrize("name", ["r3d", "mc3"])
-def test_networks_without_middle_planes_are_left_alone(name: str) -> None:
+def test_networks_without_middle_planes_are_not_changed(name: str) -> None:
     model = VideoResNet(name, **NARROW)  # type: ignore[arg-type]
     assert pad_planes(model, 8) == 0
     assert not any(isinstance(module, PaddedConv3d) for module in model.modules())

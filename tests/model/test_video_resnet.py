@@ -1,4 +1,4 @@
-"""Our network is torchvision's, in any width."""
+"""VideoResNet equals torchvision's networks at width 64, and works at other widths and depths."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ THEIRS = {
 
 
 @pytest.mark.parametrize("name", THEIRS)
-def test_at_width_64_names_shapes_and_outputs_are_torchvisions(name: str) -> None:
+def test_at_width_64_names_shapes_and_outputs_equal_torchvisions(name: str) -> None:
     theirs = THEIRS[name](weights=None, num_classes=7).eval()
     ours = VideoResNet(name, num_classes=7).eval()
     state = theirs.state_dict()
@@ -29,7 +29,9 @@ def test_at_width_64_names_shapes_and_outputs_are_torchvisions(name: str) -> Non
 
 @pytest.mark.parametrize("name", THEIRS)
 @pytest.mark.parametrize(("width", "layers"), [(2, [1]), (3, [1, 2]), (12, [1, 1, 1]), (2, [1, 1, 1, 1])])
-def test_any_width_and_depth_runs_and_learns(name: str, width: int, layers: list[int]) -> None:
+def test_any_width_and_depth_has_gradients_for_all_parameters(
+    name: str, width: int, layers: list[int]
+) -> None:
     model = VideoResNet(name, num_classes=5, width=width, layers=layers, dropout=0.5)
     logits = model(torch.randn(2, 3, 8, 24, 24))
     assert logits.shape == (2, 5)

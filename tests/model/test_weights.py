@@ -1,4 +1,4 @@
-"""What a model may start from, and what is said when it cannot."""
+"""Loading initial weights, and the errors for weights that are missing or do not fit."""
 
 from __future__ import annotations
 
@@ -22,41 +22,42 @@ def tiny(num_classes: int = 3, width: int = 2) -> VideoResNet:
     return VideoResNet("r2plus1d", num_classes=num_classes, width=width, layers=[1, 1])
 
 
-def same(a: VideoResNet, b: VideoResNet, but: str = "nothing") -> bool:
+def equal(a: VideoResNet, b: VideoResNet, but: str = "nothing") -> bool:
+    """Whether all parameters are equal, except those whose names start with ``but``."""
     return all(torch.equal(v, b.state_dict()[k]) for k, v in a.state_dict().items() if not k.startswith(but))
 
 
-def test_a_state_dict_is_taken_whole(tmp_path: Path) -> None:
+def test_a_state_dict_is_loaded(tmp_path: Path) -> None:
     source, target = tiny(), tiny()
     torch.save(source.state_dict(), tmp_path / "w.pth")
     assert load_weights(target, str(tmp_path / "w.pth"), R2Plus1D()) == []
-    assert same(source, target)
+    assert equal(source, target)
 
 
-def test_an_asl_checkpoint_is_taken_without_its_prefix(tmp_path: Path) -> None:
+def test_the_network_of_an_asl_checkpoint_is_loaded(tmp_path: Path) -> None:
     source, target = tiny(), tiny()
     state = {f"model.{k}": v for k, v in source.state_dict().items()}
     torch.save({"state_dict": state, "asl": {}, "epoch": 3}, tmp_path / "best.pt")
     load_weights(target, str(tmp_path / "best.pt"), R2Plus1D())
-    assert same(source, target)
+    assert equal(source, target)
 
 
-def test_a_classifier_of_another_size_stays_as_it_was(tmp_path: Path) -> None:
+def test_a_classifier_of_another_size_is_not_loaded(tmp_path: Path) -> None:
     source, target = tiny(num_classes=7), tiny(num_classes=3)
     before = {k: v.clone() for k, v in target.state_dict().items()}
     torch.save(source.state_dict(), tmp_path / "w.pth")
     assert load_weights(target, str(tmp_path / "w.pth"), R2Plus1D()) == ["fc.weight", "fc.bias"]
-    assert same(target, source, but="fc.")
+    assert equal(target, source, but="fc.")
     assert torch.equal(target.fc.weight, before["fc.weight"])
 
 
-def test_other_shapes_are_named(tmp_path: Path) -> None:
+def test_the_error_names_other_shapes(tmp_path: Path) -> None:
     torch.save(tiny(width=4).state_dict(), tmp_path / "w.pth")
     with pytest.raises(WeightsError, match=r"stem.0.weight is \(2, 3, 1, 7, 7\), the model's is \(1, 3"):
         load_weights(tiny(width=2), str(tmp_path / "w.pth"), R2Plus1D())
 
 
-def test_missing_and_surplus_parameters_are_named(tmp_path: Path) -> None:
+def test_the_error_names_missing_and_surplus_parameters(tmp_path: Path) -> None:
     state = tiny().state_dict()
     state["head.bias"] = state.pop("stem.0.weight")
     torch.save(state, tmp_path / "w.pth")
@@ -67,7 +68,7 @@ def test_missing_and_surplus_parameters_are_named(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("content", [b"", b"not weights", b"PK\x03\x04 damaged"])
-def test_a_file_that_is_no_weights_file_is_named(tmp_path: Path, content: bytes) -> None:
+def test_the_error_names_a_file_that_is_not_a_weights_file(tmp_path: Path, content: bytes) -> None:
     (tmp_path / "w.pth").write_bytes(content)
     with pytest.raises(WeightsError, match=r"w\.pth cannot be read"):
         load_weights(tiny(), str(tmp_path / "w.pth"), R2Plus1D())
@@ -86,13 +87,13 @@ def test_code_in_a_weights_file_is_not_executed(tmp_path: Path, monkeypatch: pyt
     assert not (tmp_path / "executed").exists()
 
 
-def test_a_missing_file_is_named() -> None:
+def test_the_error_names_a_missing_file() -> None:
     with pytest.raises(WeightsError, match=r"nowhere\.pth: no such file"):
         load_weights(tiny(), "nowhere.pth", R2Plus1D())
 
 
 @pytest.mark.parametrize("settings", [R2Plus1D(), R3D(), MC3()], ids=lambda settings: settings.name)
-def test_without_a_network_the_url_and_the_ways_out_are_named(
+def test_the_error_of_a_failed_download_names_url_and_remedies(
     settings: NetworkSettings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def unreachable(*_: object, **__: object) -> None:
@@ -110,9 +111,9 @@ def test_without_a_network_the_url_and_the_ways_out_are_named(
     assert "model.weights=null" in message
 
 
-def test_kinetics_weights_fit_whatever_the_number_of_glosses(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_kinetics_weights_fit_any_number_of_glosses(monkeypatch: pytest.MonkeyPatch) -> None:
     kinetics = VideoResNet("r3d", num_classes=400)
     monkeypatch.setattr(weights_module, "kinetics_state", lambda name: kinetics.state_dict())
     ours = VideoResNet("r3d", num_classes=100)
     assert load_weights(ours, "kinetics400", R3D()) == ["fc.weight", "fc.bias"]
-    assert same(ours, kinetics, but="fc.")
+    assert equal(ours, kinetics, but="fc.")

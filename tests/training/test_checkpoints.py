@@ -1,4 +1,4 @@
-"""last.pt after every epoch, best.pt at the best one, whole files, and which run may go on."""
+"""last.pt after each epoch, best.pt at the best one, atomic writes, and which run may be resumed."""
 
 from __future__ import annotations
 
@@ -15,15 +15,15 @@ from asl.training.checkpoints import (
     AtomicCheckpointIO,
     CheckpointError,
     LastAndBest,
-    adopt_best,
     check_same_run,
     checkpoint_to_resume,
+    copy_best,
     read_checkpoint,
 )
 
 
-class Scripted(pl.LightningModule):
-    """Reaches the accuracies it is told to, one an epoch."""
+class FixedAccuracies(pl.LightningModule):
+    """Logs the given accuracies, one per epoch."""
 
     def __init__(self, accuracies: list[float]) -> None:
         super().__init__()
@@ -57,16 +57,16 @@ def run(folder: Path, accuracies: list[float], resume_from: Path | None = None) 
         default_root_dir=folder,
     )
     loader = DataLoader(TensorDataset(torch.ones(4, 1)), batch_size=2)
-    trainer.fit(Scripted(accuracies), loader, loader, ckpt_path=resume_from, weights_only=True)
+    trainer.fit(FixedAccuracies(accuracies), loader, loader, ckpt_path=resume_from, weights_only=True)
     return checkpoints
 
 
 def epochs(folder: Path) -> tuple[int, int]:
-    """Epochs, counted from 1, of last.pt and best.pt."""
+    """The epochs of last.pt and best.pt, counted from 1."""
     return tuple(read_checkpoint(folder / name)["asl"]["epoch"] for name in ("last.pt", "best.pt"))  # type: ignore[return-value]
 
 
-def test_last_is_the_last_epoch_and_best_the_best_one(tmp_path: Path) -> None:
+def test_last_pt_is_of_the_last_epoch_and_best_pt_of_the_best(tmp_path: Path) -> None:
     checkpoints = run(tmp_path, [0.1, 0.5, 0.3, 0.2])
     assert epochs(tmp_path) == (4, 2)
     assert (checkpoints.best_epoch, checkpoints.best_score) == (2, 0.5)
@@ -85,69 +85,69 @@ def test_a_better_epoch_after_a_resume_becomes_best(tmp_path: Path) -> None:
     assert epochs(tmp_path) == (3, 3)
 
 
-def test_the_first_of_equal_epochs_stays_best(tmp_path: Path) -> None:
+def test_of_equal_epochs_the_first_is_the_best(tmp_path: Path) -> None:
     run(tmp_path, [0.5, 0.5, 0.5])
     assert epochs(tmp_path) == (3, 1)
 
 
-def test_a_moved_folder_keeps_its_best(tmp_path: Path) -> None:
+def test_a_run_in_a_renamed_folder_keeps_its_best(tmp_path: Path) -> None:
     run(tmp_path / "a", [0.1, 0.5])
     (tmp_path / "a").rename(tmp_path / "b")
     run(tmp_path / "b", [0.1, 0.5, 0.4], resume_from=tmp_path / "b" / "last.pt")
     assert epochs(tmp_path / "b") == (3, 2)
 
 
-def test_a_run_that_goes_on_elsewhere_takes_its_best_along(tmp_path: Path) -> None:
+def test_a_run_resumed_in_another_folder_keeps_its_best(tmp_path: Path) -> None:
     run(tmp_path / "a", [0.1, 0.5])
-    adopt_best(tmp_path / "a" / "last.pt", tmp_path / "b", epoch=2)
+    copy_best(tmp_path / "a" / "last.pt", tmp_path / "b", epoch=2)
     run(tmp_path / "b", [0.1, 0.5, 0.4], resume_from=tmp_path / "a" / "last.pt")
     assert epochs(tmp_path / "b") == (3, 2)
     assert epochs(tmp_path / "a") == (2, 2)
 
 
-def test_an_older_checkpoint_beside_a_later_best_is_refused(tmp_path: Path) -> None:
+def test_a_checkpoint_that_is_older_than_best_pt_is_refused(tmp_path: Path) -> None:
     run(tmp_path / "a", [0.1])
     (tmp_path / "a" / "last.pt").rename(tmp_path / "old.pt")
     run(tmp_path / "a", [0.1, 0.2, 0.5])
     old = (tmp_path / "old.pt").rename(tmp_path / "a" / "old.pt")
     for folder in (tmp_path / "a", tmp_path / "b"):
         with pytest.raises(CheckpointError, match=r"old\.pt is of epoch 1, and .*best\.pt .* is of epoch 3"):
-            adopt_best(old, folder, epoch=1)
+            copy_best(old, folder, epoch=1)
 
 
-def test_a_damaged_best_is_told_with_the_way_out(tmp_path: Path) -> None:
+def test_a_damaged_best_pt_is_an_error(tmp_path: Path) -> None:
     run(tmp_path, [0.1])
     (tmp_path / "best.pt").unlink()
     (tmp_path / "best.pt").write_bytes(b"damaged")
     with pytest.raises(
-        CheckpointError, match=r"best\.pt, the best epoch so far, is of no use .*Move it away"
+        CheckpointError, match=r"best\.pt, the best epoch so far, cannot be used .*Move it away"
     ):
-        adopt_best(tmp_path / "last.pt", tmp_path, epoch=1)
+        copy_best(tmp_path / "last.pt", tmp_path, epoch=1)
 
 
-def test_the_name_changes_hands_within_the_folder_after_the_bytes_are_on_disk(
+def test_a_checkpoint_is_synced_before_it_is_renamed_within_its_folder(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     order: list[str] = []
     fsync, replace = os.fsync, Path.replace
 
-    def noted_fsync(fd: int) -> None:
+    def recorded_fsync(fd: int) -> None:
         order.append("fsync")
         fsync(fd)
 
-    def noted_replace(self: Path, target: Any) -> Path:
+    def recorded_replace(self: Path, target: Any) -> Path:
         order.append("replace")
         assert self.parent == Path(target).parent
         return replace(self, target)
 
-    monkeypatch.setattr(os, "fsync", noted_fsync)
-    monkeypatch.setattr(Path, "replace", noted_replace)
+    monkeypatch.setattr(os, "fsync", recorded_fsync)
+    monkeypatch.setattr(Path, "replace", recorded_replace)
     AtomicCheckpointIO().save_checkpoint({"asl": {"epoch": 1}}, tmp_path / "last.pt")
     assert order == ["fsync", "replace"]
     assert read_checkpoint(tmp_path / "last.pt") == {"asl": {"epoch": 1}}
 
 
-def test_which_checkpoint_to_go_on_from(tmp_path: Path) -> None:
+def test_the_checkpoint_to_resume_from(tmp_path: Path) -> None:
     assert checkpoint_to_resume(None, tmp_path) is None
     assert checkpoint_to_resume("auto", tmp_path) is None
     with pytest.raises(CheckpointError, match=r"resume=nowhere\.pt: no such checkpoint"):
@@ -176,17 +176,17 @@ SETTINGS = {"glosses": ["book", "drink"], "model": {"name": "r3d", "width": 2}}
 
 
 @pytest.mark.parametrize(
-    ("change", "said"),
+    ("change", "message"),
     [
         ({"glosses": ["book", "go"]}, "label 1 is 'drink' there, 'go' now"),
         ({"glosses": ["book", "drink", "go"]}, "2 glosses there, 3 in the label map"),
         ({"model": {"name": "r3d", "width": 4}}, "model.width=2 there, 4 now"),
     ],
 )
-def test_another_label_map_or_network_is_refused(change: dict[str, Any], said: str) -> None:
-    with pytest.raises(CheckpointError, match=said):
+def test_another_label_map_or_network_is_refused(change: dict[str, Any], message: str) -> None:
+    with pytest.raises(CheckpointError, match=message):
         check_same_run({"asl": SETTINGS}, Path("last.pt"), {**SETTINGS, **change})
 
 
-def test_the_same_run_may_go_on() -> None:
+def test_the_same_run_may_be_resumed() -> None:
     check_same_run({"asl": {**SETTINGS, "epoch": 3}}, Path("last.pt"), SETTINGS)

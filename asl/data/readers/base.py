@@ -1,4 +1,4 @@
-"""How frames of clips reach training; ``reader=...`` chooses one way."""
+"""The base classes of readers, which give training the frames of clips. ``reader=...`` selects one."""
 
 from __future__ import annotations
 
@@ -20,45 +20,47 @@ from asl.data.stored_frames import FrameStore
 
 @dataclass(kw_only=True)
 class ReaderSettings:
-    """What all readers have in common. A reader is a subclass and a YAML file."""
+    """Settings of a reader. Each reader has a subclass and a YAML file in ``conf/reader``."""
 
     timeout_s: float = setting(
-        300.0, "a batch, or a clip decoded before training, that takes longer stops the run", gt=0
+        300.0,
+        "time limit of a batch, and of a clip decoded before training; the run stops if it is exceeded",
+        gt=0,
     )
 
     MOVED_KEYS: ClassVar[dict[str, str]] = {"name": "Choose a reader with reader=frames or reader=decord"}
 
     def problems_with(self, data: DataSettings, frames: FrameSettings) -> Iterator[str]:
-        """Settings of ``data`` and ``frames`` with which this reader cannot work."""
+        """Yield a message for each value in ``data`` and ``frames`` that this reader cannot work with."""
         return iter(())
 
     def build(self, frames: FrameSettings, frames_dir: Path) -> ClipReader:
-        """The reader itself.
+        """Build the reader.
 
         Args:
-            frames: which frames are kept beforehand.
-            frames_dir: ``paths.frames_dir``, where they lie.
+            frames: which frames are stored.
+            frames_dir: the folder of stored frames (``paths.frames_dir``).
         """
         raise NotImplementedError(f"{type(self).__name__}.build")
 
 
 class ClipReader(ABC):
-    """Reads frames of clips. Worker processes get a copy, so it must be picklable."""
+    """Reads the frames of clips. It must be picklable, because each DataLoader worker gets a copy."""
 
-    #: Frames that were decoded beforehand and may be loaded into a device's memory. None if there are none.
+    #: The stored frames, which can be loaded into device memory. None if the reader stores none.
     store: FrameStore | None = None
 
     def prepare(self, clips: Sequence[Clip], files: Sequence[Path]) -> None:
-        """Do what must be done before the first clip is read; called in one process of a machine.
+        """Prepare for reading. Called once, in one process per machine.
 
         Args:
-            clips: all clips of the manifest that are used.
-            files: the file of each.
+            clips: the clips of all splits.
+            files: the video file of each clip.
         """
         return
 
     def source(self, clip: Clip, file: Path) -> Path:
-        """The file that is read for a clip; ``file`` is the clip itself."""
+        """The file that is read for a clip. ``file`` is its video file."""
         return file
 
     @abstractmethod
@@ -72,21 +74,21 @@ class ClipReader(ABC):
         speed: Sequence[float] = (1.0, 1.0),
         rng: np.random.Generator | None = None,
     ) -> Frames:
-        """Draw frames of one clip, scaled to ``size`` without regard to the aspect ratio.
+        """Draw frames of one clip and resize them to ``size`` without keeping the aspect ratio.
 
-        Scaling to one fixed size is what torchvision's Kinetics weights were trained on.
+        torchvision trained its Kinetics weights on frames that were resized in this way.
 
         Args:
-            clip: its row of the manifest.
-            file: see :meth:`source`.
-            sampling: which frames.
-            size: height, width in pixels.
-            speed: least and most, of which one is drawn.
-            rng: jitters the choice of frames; None takes the middle.
+            clip: the clip's row of the manifest.
+            file: the result of :meth:`source`.
+            sampling: which frames are drawn.
+            size: height and width in pixels.
+            speed: least and most; with ``rng``, one speed between them is drawn.
+            rng: jitters the choice of frames (training). None: no jitter (evaluation).
 
         Returns:
             ``(T, H, W, C)`` uint8 RGB with ``T = sampling.clip_len``.
 
         Raises:
-            ClipError: the file is missing, damaged, or shorter than the manifest says.
+            ClipError: the file is missing or damaged, or has fewer frames than the manifest says.
         """

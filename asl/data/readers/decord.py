@@ -1,4 +1,4 @@
-"""``reader=decord``: a clip is decoded by decord whenever it is drawn; no frames are kept."""
+"""``reader=decord``: decode a clip with decord each time it is drawn. No frames are stored."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import numpy as np
 
 from asl.contract.frame_store import Frames, FrameSettings
 from asl.contract.manifest import Clip
-from asl.data.clip_files import unreadable
+from asl.data.clip_files import unreadable_clip
 from asl.data.readers.base import ClipReader, ReaderSettings
 from asl.data.sampling import Sampling, draw_frames
 from asl.data.settings import DataSettings
@@ -20,10 +20,10 @@ from asl.data.settings import DataSettings
 
 @dataclass(kw_only=True)
 class DecordReaderSettings(ReaderSettings):
-    """Clips decoded whenever they are drawn. A fast GPU waits for it."""
+    """Decode clips each time they are drawn. This is too slow to keep a fast GPU busy."""
 
     def problems_with(self, data: DataSettings, frames: FrameSettings) -> Iterator[str]:
-        """What decord cannot do here."""
+        """decord is not installed, or cannot scale to the width."""
         if importlib.util.find_spec("decord") is None:
             yield ("reader=decord: decord is not installed (it is for Linux on x86-64); set reader=frames")
         if not scalable(data.resize[1]):
@@ -34,7 +34,7 @@ class DecordReaderSettings(ReaderSettings):
             )
 
     def build(self, frames: FrameSettings, frames_dir: Path) -> DecordReader:
-        """The reader itself."""
+        """Build the reader; ``frames`` and ``frames_dir`` are not used."""
         return DecordReader()
 
 
@@ -51,18 +51,18 @@ class DecordReader(ClipReader):
         speed: Sequence[float] = (1.0, 1.0),
         rng: np.random.Generator | None = None,
     ) -> Frames:
-        import decord  # loads FFmpeg libraries of its own, which only the worker processes need
+        import decord  # loads its own FFmpeg libraries; only the worker processes need them
 
         height, width = size
         with _readable_errors(clip, file):
-            # One thread: the worker processes are the parallelism. fault_tol: a frame that the decoder
-            # conceals is an error, not a picture.
+            # One thread, because clips are read in parallel by worker processes. fault_tol=1: a frame that
+            # the decoder would conceal is an error.
             video = decord.VideoReader(str(file), width=width, height=height, num_threads=1, fault_tol=1)
-            # decord counts too many frames in some files and hangs on the surplus ones; the manifest's
-            # number is of frames that were decoded.
+            # In some files decord counts more frames than there are, and hangs on the surplus ones. The
+            # manifest's number was counted by decoding.
             if len(video) < clip.num_frames:
                 reason = f"it has {len(video)} frames, the manifest says {clip.num_frames}"
-                raise unreadable(clip, file, reason)
+                raise unreadable_clip(clip, file, reason)
             starts_s = video.get_frame_timestamp(range(clip.num_frames))[:, 0]
             indices = draw_frames(starts_s, clip.duration_s, sampling, rng, speed=speed)
             frames: Frames = video.get_batch(indices).asnumpy()
@@ -71,27 +71,28 @@ class DecordReader(ClipReader):
 
 @contextmanager
 def _readable_errors(clip: Clip, path: Path) -> Iterator[None]:
-    """decord's errors name neither the clip nor the way out."""
+    """Raise decord's errors as a ClipError that names the clip."""
     from decord._ffi.base import DECORDError, DECORDLimitReachedError
 
     try:
         yield
     except (DECORDError, DECORDLimitReachedError, RuntimeError, AssertionError, OSError) as error:
-        raise unreadable(clip, path, _first_line(error) if path.is_file() else "no such file") from error
+        raise unreadable_clip(clip, path, _first_line(error) if path.is_file() else "no such file") from error
 
 
 def scalable(width: int) -> bool:
-    """Whether decord can scale to this width.
+    """Whether decord can scale to a width of ``width`` pixels on every machine.
 
-    FFmpeg pads rows to 16, 32 or 64 pixels, depending on the processor. decord takes a row for unpadded
-    if its padded size is a multiple of the width, and fails: 24 pixels are padded to 32, which is 96
-    bytes = 4 x 24. Only a few widths up to 144 are concerned.
+    FFmpeg pads rows to a multiple of 16, 32 or 64 pixels, depending on the processor. If the padded row has
+    a number of bytes that is a multiple of the width, decord does not recognise the padding and fails. For
+    example, 24 pixels are padded to 32, which are 96 bytes = 4 x 24. Only a few widths up to 144 are
+    affected.
     """
     padded = [-(-width // alignment) * alignment for alignment in (16, 32, 64)]
     return all(pixels == width or 3 * pixels % width for pixels in padded)
 
 
 def _first_line(error: BaseException) -> str:
-    """decord appends a stack trace of its C++ code and begins with the time of day."""
+    """The message of an error of decord, without the time of day and the C++ stack trace around it."""
     line = (str(error).splitlines() or [type(error).__name__])[0]
     return line.split("] ", 1)[-1].strip() or type(error).__name__

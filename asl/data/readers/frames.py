@@ -1,4 +1,4 @@
-"""``reader=frames``: every clip is decoded once, before training, and its frames are kept."""
+"""``reader=frames``: read stored frames. Clips whose frames are not stored are decoded before training."""
 
 from __future__ import annotations
 
@@ -14,45 +14,45 @@ from asl.contract.manifest import Clip
 from asl.data.readers.base import ClipReader, ReaderSettings
 from asl.data.sampling import Sampling, draw_frames
 from asl.data.settings import DataSettings
-from asl.data.stored_frames import FrameStore, open_stored, scaled
+from asl.data.stored_frames import FrameStore, open_stored_frames, resize_frames
 
 
 @dataclass(kw_only=True)
 class FramesReaderSettings(ReaderSettings):
-    """Frames that were decoded once: in the device's memory, or read from the disk."""
+    """Read stored frames, from device memory or from the disk."""
 
     placement: str = setting(
         "auto",
-        "all frames in the device's memory, or read from the host's disk; auto: device if they fit",
+        "device: load all frames into device memory; host: read them from the disk; auto: device if they fit",
         choices=["auto", "device", "host"],
     )
 
     def problems_with(self, data: DataSettings, frames: FrameSettings) -> Iterator[str]:
-        """Frames that are drawn and not kept."""
+        """Frames are not stored, or training would draw frames that are not stored."""
         if not frames.enabled:
-            yield "frames.enabled=false: then clips are decoded whenever they are drawn; set reader=decord"
+            yield "frames.enabled=false: reader=frames needs stored frames; set reader=decord"
         if data.fps is None and frames.fps is not None:
             yield (
-                f"data.fps=null draws from every frame of a file, frames.fps={frames.fps:g} keeps those of a "
-                "grid: set frames.fps=null (for both programs), or reader=decord"
+                f"data.fps=null draws from all frames of a file, but frames.fps={frames.fps:g} stores only "
+                "those of a time grid: set frames.fps=null (for both programs), or reader=decord"
             )
         if data.fps is not None and frames.fps is not None and data.fps > frames.fps:
             yield (
-                f"data.fps={data.fps:g} draws from more frames than frames.fps={frames.fps:g} keeps: set "
+                f"data.fps={data.fps:g} draws from more frames than frames.fps={frames.fps:g} stores: set "
                 f"frames.fps={data.fps:g} or frames.fps=null (for both programs), or reader=decord"
             )
 
     def build(self, frames: FrameSettings, frames_dir: Path) -> FramesReader:
-        """The reader itself."""
+        """Build the reader."""
         return FramesReader(FrameStore(folder=frames_dir, spec=frames), timeout_s=self.timeout_s)
 
 
 class FramesReader(ClipReader):
-    """Reads frames of a store, and fills the store before training.
+    """Reads stored frames.
 
     Args:
-        store: where the frames lie, and which they are.
-        timeout_s: for decoding one clip.
+        store: where the frames are, and which they are.
+        timeout_s: time limit for decoding one clip in :meth:`prepare`.
     """
 
     store: FrameStore
@@ -61,14 +61,15 @@ class FramesReader(ClipReader):
         self.store, self._timeout_s = store, timeout_s
 
     def prepare(self, clips: Sequence[Clip], files: Sequence[Path]) -> None:
-        """Decode the clips whose frames are not in the store."""
-        from asl.data.missing_frames import find_missing, make_missing  # DataLoader workers do not need it
+        """Decode the clips whose frames are not stored, and store these."""
+        from asl.data.missing_frames import find_missing, make_missing  # not needed by DataLoader workers
 
         folder = self.store.folder
         missing = find_missing(clips, files, folder=folder, spec=self.store.spec)
         make_missing(missing, folder=folder, timeout_s=self._timeout_s)
 
     def source(self, clip: Clip, file: Path) -> Path:
+        """The file with the clip's stored frames."""
         return self.store.path(clip)
 
     def read(
@@ -81,8 +82,8 @@ class FramesReader(ClipReader):
         speed: Sequence[float] = (1.0, 1.0),
         rng: np.random.Generator | None = None,
     ) -> Frames:
-        import torch  # the settings above are needed without it
+        import torch  # takes seconds to import; the settings above do not need it
 
-        frames, times_s = open_stored(clip, file)
+        frames, times_s = open_stored_frames(clip, file)
         drawn = frames[draw_frames(times_s, clip.duration_s, sampling, rng, speed=speed)]
-        return scaled(torch.from_numpy(drawn), size).numpy()
+        return resize_frames(torch.from_numpy(drawn), size).numpy()

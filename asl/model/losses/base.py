@@ -1,4 +1,4 @@
-"""What all losses have in common; ``loss=...`` chooses one."""
+"""The base class of losses. ``loss=...`` selects one."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ if TYPE_CHECKING:
 
 @dataclass(kw_only=True)
 class LossSettings:
-    """A loss is a subclass with its own settings, and a YAML file."""
+    """Settings of a loss. Each loss has a subclass and a YAML file in ``conf/loss``."""
 
     label_smoothing: float = setting(0.1, "share of the target spread over all classes", ge=0, lt=1)
 
-    name = ""  # how it is called in tables
+    name = ""  # shown in tables
     MOVED_KEYS: ClassVar[dict[str, str]] = {"name": "Choose a loss with loss=cross_entropy or loss=focal"}
 
     def build(self) -> nn.Module:
-        """The loss: logits ``(B, num_classes)`` and labels ``(B,)`` -> scalar, the mean over the batch."""
+        """Build the loss: logits ``(B, num_classes)`` and labels ``(B,)`` -> mean over the batch ``()``."""
         raise NotImplementedError(f"{type(self).__name__}.build")

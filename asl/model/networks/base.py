@@ -1,4 +1,4 @@
-"""What all networks have in common; ``model=...`` chooses one."""
+"""The base class of networks. ``model=...`` selects one."""
 
 from __future__ import annotations
 
@@ -17,22 +17,22 @@ KINETICS = "kinetics400"
 
 @dataclass(kw_only=True)
 class NetworkSettings:
-    """A network is a subclass with its own settings, and a YAML file."""
+    """Settings of a network. Each network has a subclass and a YAML file in ``conf/model``."""
 
     weights: str | None = setting(None, "kinetics400, null (random), or a weights file")
-    channels_last: bool = setting(True, "channels innermost in memory, with which GPUs and CPUs are faster")
+    channels_last: bool = setting(True, "channels-last memory format, which is faster on GPUs and CPUs")
 
-    name = ""  # how it is called in checkpoints, tables and metrics.json
+    name = ""  # shown in tables, stored in checkpoints and metrics.json
     MOVED_KEYS: ClassVar[dict[str, str]] = {"name": "Choose a network: model=r2plus1d, r3d or mc3"}
 
     def build(self, num_classes: int) -> nn.Module:
-        """The network: ``(B, 3, T, H, W)`` float -> logits ``(B, num_classes)``."""
+        """Build the network: ``(B, 3, T, H, W)`` float -> logits ``(B, num_classes)``."""
         raise NotImplementedError(f"{type(self).__name__}.build")
 
     def architecture(self) -> dict[str, Any]:
-        """The settings that decide which function the network computes, beside its weights.
+        """The settings that, with the weights, decide which function the network computes.
 
-        They are stored in checkpoints, and a run cannot be resumed with others.
+        Checkpoints hold them, and a run can only be resumed with the same ones.
         """
         return {
             field.name: getattr(self, field.name)
@@ -41,27 +41,30 @@ class NetworkSettings:
         }
 
     def kinetics_weights(self) -> WeightsEnum | None:
-        """torchvision's Kinetics-400 weights for this network. None if there are none."""
+        """torchvision's Kinetics-400 weights for this network. None if torchvision has none."""
         return None
 
     def tune_for_gpu(self, network: nn.Module) -> str | None:
-        """Change ``network`` in place so that a GPU is faster with it, without changing its function.
+        """Change ``network`` in place so that it is faster on a GPU. It computes the same function.
 
         Returns:
-            What was done, in words for the start table. None if nothing.
+            What was changed, for the table that is printed at the start. None if nothing was.
         """
         return None
 
     def training_bytes(
         self, *, batch_size: int, clip_len: int, crop_size: int, full_precision: bool
     ) -> int | None:
-        """About how many bytes of a GPU's memory a training step takes. None if it is not known.
+        """Estimate the GPU memory that training needs, in bytes. None if there is no estimate.
+
+        It is what ``reader.placement=auto`` leaves free on the GPU when it places stored frames there. The
+        estimate includes augmentation and the CUDA context.
 
         Args:
-            batch_size: clips a step and device.
-            clip_len: frames a clip.
+            batch_size: clips per step and device.
+            clip_len: frames per clip.
             crop_size: height and width of the input in pixels.
-            full_precision: activations of 4 bytes instead of 2.
+            full_precision: whether activations take 4 bytes instead of 2.
         """
         return None
 

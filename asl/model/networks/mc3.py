@@ -1,4 +1,4 @@
-"""MC3-18: 3D convolutions in the first stage, 2D ones after it (Tran et al., CVPR 2018)."""
+"""MC3-18: 3D convolutions in the stem and first stage, 2D convolutions after it (Tran et al., CVPR 2018)."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 @dataclass(kw_only=True)
 class MC3(VideoResNetSettings):
-    """MC3 of any width and depth."""
+    """Settings of MC3 of any width and depth."""
 
     name = "mc3"
 

@@ -1,9 +1,9 @@
-"""Middle planes of (2+1)D convolutions, rounded up to what tensor cores take.
+"""Pad the middle planes of (2+1)D convolutions to a multiple of 8, for tensor cores.
 
-Tensor cores compute with channels in groups of 8, and R(2+1)D-18 has 45, 230, 460 or 921 of them between
-a convolution over space and the one over time. :func:`pad_planes` appends planes whose weights are zero
-whenever weights are used. The parameters keep their names and shapes: checkpoints, optimiser, clipping
-and weight decay see none of it, and nothing needs to be kept zero.
+Tensor cores compute channels in groups of 8. Between the convolution over space and the one over time,
+R(2+1)D-18 has 45, 230, 460 or 921 planes. After :func:`pad_planes`, each forward pass appends zeros to the
+weights. The parameters keep their names and shapes, so that checkpoints, optimiser, gradient clipping and
+weight decay do not change.
 """
 
 from __future__ import annotations
@@ -13,16 +13,16 @@ from torch import Tensor, nn
 
 
 class PaddedConv3d(nn.Conv3d):
-    """A convolution without bias whose weight gets planes of zeros on its way to the device's kernel.
+    """A convolution without bias that pads its weight with planes of zeros in each forward pass.
 
     Args:
-        conv: whose parameter it takes over, not a copy.
-        extra_in: planes more in the input, which are ignored.
-        extra_out: planes more in the output, which are zero.
+        conv: the convolution to replace. Its parameter is shared, not copied.
+        extra_in: additional planes of the input, which are ignored.
+        extra_out: additional planes of the output, which are zero.
     """
 
     def __init__(self, conv: nn.Conv3d, *, extra_in: int = 0, extra_out: int = 0) -> None:
-        # On the meta device nothing is allocated and no random number drawn.
+        # On the meta device, nothing is allocated and no random number is drawn.
         super().__init__(
             conv.in_channels,
             conv.out_channels,
@@ -45,7 +45,12 @@ class PaddedConv3d(nn.Conv3d):
 
 
 class PaddedBatchNorm3d(nn.BatchNorm3d):
-    """A batch-norm that passes ``extra`` planes of zeros on as zeros, and keeps no statistics of them."""
+    """A batch norm for input with ``extra`` planes of zeros, which stay zero and have no statistics.
+
+    Args:
+        norm: the batch norm to replace. Its parameters and buffers are shared, not copied.
+        extra: number of additional planes.
+    """
 
     def __init__(self, norm: nn.BatchNorm3d, *, extra: int) -> None:
         super().__init__(norm.num_features, eps=norm.eps, momentum=norm.momentum, device="meta")
@@ -60,11 +65,11 @@ class PaddedBatchNorm3d(nn.BatchNorm3d):
         assert self.running_mean is not None
         assert self.running_var is not None
         assert self.num_batches_tracked is not None
-        more = (0, self.extra)
-        mean, var = F.pad(self.running_mean, more), F.pad(self.running_var, more, value=1.0)
-        weight, bias = F.pad(self.weight, more), F.pad(self.bias, more)
+        padding = (0, self.extra)
+        mean, var = F.pad(self.running_mean, padding), F.pad(self.running_var, padding, value=1.0)
+        weight, bias = F.pad(self.weight, padding), F.pad(self.bias, padding)
         video = F.batch_norm(video, mean, var, weight, bias, self.training, self.momentum or 0.0, self.eps)
-        if self.training:  # batch_norm has updated the padded copies
+        if self.training:  # batch_norm has updated mean and var, which are copies
             self.num_batches_tracked.add_(1)
             self.running_mean.copy_(mean[: self.num_features])
             self.running_var.copy_(var[: self.num_features])
@@ -75,21 +80,22 @@ class PaddedBatchNorm3d(nn.BatchNorm3d):
 
 
 def pad_planes(model: nn.Module, multiple: int) -> int:
-    """Let ``model`` compute with middle planes that are a multiple of ``multiple``; its function stays.
+    """Pad the middle planes of all (2+1)D convolutions of a network. It computes the same function.
 
     Args:
-        model: changed in place; parameters, buffers and their names stay. Networks without (2+1)D
-            convolutions are left alone.
-        multiple: 8 for tensor cores; 1 changes nothing.
+        model: changed in place. Parameters, buffers and their names do not change.
+        multiple: number of planes is rounded up to a multiple of this: 8 for tensor cores, 1 for no change.
 
     Returns:
-        How many pairs of convolutions were padded.
+        The number of (2+1)D convolutions that were padded.
     """
     padded = 0
     for pair in list(model.modules()):
         if not isinstance(pair, nn.Sequential) or len(pair) < 4:
             continue
-        space, norm, relu, time = (pair[i] for i in range(4))  # torchvision's Conv2Plus1D; its stem has more
+        space, norm, relu, time = (
+            pair[i] for i in range(4)
+        )  # torchvision's Conv2Plus1D, or the first layers of its stem
         if (
             type(space) is nn.Conv3d
             and type(norm) is nn.BatchNorm3d

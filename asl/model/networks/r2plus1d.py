@@ -1,4 +1,4 @@
-"""R(2+1)D-18: convolutions over space, then over time (Tran et al., CVPR 2018)."""
+"""R(2+1)D-18: convolutions over space, each followed by one over time (Tran et al., CVPR 2018)."""
 
 from __future__ import annotations
 
@@ -15,16 +15,16 @@ if TYPE_CHECKING:
 
 @dataclass(kw_only=True)
 class R2Plus1D(VideoResNetSettings):
-    """R(2+1)D of any width and depth."""
+    """Settings of R(2+1)D of any width and depth."""
 
     pad_planes: int = setting(
-        8, "GPUs only: planes inside a (2+1)D convolution are rounded up to a multiple of this; 1: off", ge=1
+        8, "GPUs only: round planes inside (2+1)D convolutions up to a multiple of this; 1: off", ge=1
     )
 
     name = "r2plus1d"
 
     def architecture(self) -> dict[str, Any]:
-        """Without ``pad_planes``, which does not change the function."""
+        """All settings but ``pad_planes``, which does not change the function."""
         settings = super().architecture()
         del settings["pad_planes"]
         return settings
@@ -36,6 +36,7 @@ class R2Plus1D(VideoResNetSettings):
         return weights
 
     def tune_for_gpu(self, network: nn.Module) -> str | None:
+        """Pad the middle planes, see ``padding.py``."""
         from asl.model.networks.padding import pad_planes
 
         padded = pad_planes(network, self.pad_planes)

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 @dataclass(kw_only=True)
 class R3D(VideoResNetSettings):
-    """R3D of any width and depth."""
+    """Settings of R3D of any width and depth."""
 
     name = "r3d"
 

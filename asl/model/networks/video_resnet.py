@@ -1,9 +1,9 @@
-"""R(2+1)D, R3D and MC3 in any width and depth.
+"""R(2+1)D, R3D and MC3 of any width and depth.
 
 Tran et al., "A Closer Look at Spatiotemporal Convolutions for Action Recognition", CVPR 2018. The
-blocks are torchvision's (``torchvision/models/video/resnet.py``); there the width is fixed at 64 and
-the depth at four stages. With ``width=64, layers=[2, 2, 2, 2]`` names, shapes and outputs equal
-``r2plus1d_18``, ``r3d_18`` and ``mc3_18``, so its weights fit.
+blocks are torchvision's (``torchvision/models/video/resnet.py``), which has a fixed width of 64 and four
+stages. With ``width=64, layers=[2, 2, 2, 2]``, parameter names, shapes and outputs equal those of
+``r2plus1d_18``, ``r3d_18`` and ``mc3_18``, so that torchvision's weights can be loaded.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from torchvision.models.video.resnet import BasicBlock, Conv2Plus1D, Conv3DNoTem
 
 from asl.model.networks.video_resnet_settings import MAX_STAGES
 
-# The convolution of each stage.
+# The convolution of each of the four stages.
 _CONVOLUTIONS: dict[str, tuple[Any, Any, Any, Any]] = {
     "r2plus1d": (Conv2Plus1D, Conv2Plus1D, Conv2Plus1D, Conv2Plus1D),
     "r3d": (Conv3DSimple, Conv3DSimple, Conv3DSimple, Conv3DSimple),
@@ -29,13 +29,13 @@ class VideoResNet(nn.Module):
 
     Args:
         name: r2plus1d, r3d or mc3.
-        num_classes: glosses.
+        num_classes: number of glosses.
         width: planes of the first stage; each later stage has twice as many and half the resolution.
-        layers: residual blocks of each stage, one to four stages.
+        layers: number of residual blocks of each stage; one to four stages.
         dropout: share of features dropped before the classifier.
 
     Raises:
-        ValueError: for an unknown name or a number of stages that is not 1 to 4.
+        ValueError: ``name`` is unknown, or ``layers`` does not have 1 to 4 items.
     """
 
     def __init__(
@@ -57,10 +57,10 @@ class VideoResNet(nn.Module):
         inplanes = width
         for stage, blocks in enumerate(layers):
             planes = width * 2**stage
-            made = _stage(
+            blocks_of_stage = _stage(
                 _CONVOLUTIONS[name][stage], inplanes, planes, blocks=blocks, stride=1 if stage == 0 else 2
             )
-            self.add_module(f"layer{stage + 1}", made)
+            self.add_module(f"layer{stage + 1}", blocks_of_stage)
             inplanes = planes
         self.avgpool = nn.AdaptiveAvgPool3d(1)
         self.dropout = nn.Dropout(dropout)
@@ -68,7 +68,7 @@ class VideoResNet(nn.Module):
         self._initialise()
 
     def forward(self, video: Tensor) -> Tensor:
-        """``(B, 3, T, H, W)`` -> logits ``(B, num_classes)``."""
+        """``(B, 3, T, H, W)`` float -> logits ``(B, num_classes)``."""
         features = self.stem(video)
         for stage in range(1, self.num_stages + 1):
             features = self.get_submodule(f"layer{stage}")(features)
@@ -76,7 +76,7 @@ class VideoResNet(nn.Module):
         return logits
 
     def _initialise(self) -> None:
-        """As torchvision's: He for convolutions, a small normal classifier."""
+        """Initialise as torchvision does (convolutions: He et al., ICCV 2015)."""
         for module in self.modules():
             if isinstance(module, nn.Conv3d):
                 nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
@@ -86,6 +86,7 @@ class VideoResNet(nn.Module):
 
 
 def _plain_stem(width: int) -> nn.Sequential:
+    """One convolution over space and time."""
     return nn.Sequential(
         nn.Conv3d(3, width, kernel_size=(3, 7, 7), stride=(1, 2, 2), padding=(1, 3, 3), bias=False),
         nn.BatchNorm3d(width),
@@ -94,7 +95,7 @@ def _plain_stem(width: int) -> nn.Sequential:
 
 
 def _factored_stem(width: int) -> nn.Sequential:
-    """A convolution over space, then one over time; 45 planes between them at width 64."""
+    """A convolution over space, then one over time. As in torchvision, 45 planes between them at width 64."""
     between = max(1, 45 * width // 64)
     return nn.Sequential(
         nn.Conv3d(3, between, kernel_size=(1, 7, 7), stride=(1, 2, 2), padding=(0, 3, 3), bias=False),
@@ -109,7 +110,7 @@ def _factored_stem(width: int) -> nn.Sequential:
 def _stage(
     convolution: Callable[..., nn.Module], inplanes: int, planes: int, *, blocks: int, stride: int
 ) -> nn.Sequential:
-    """``blocks`` residual blocks, of which the first one changes planes and resolution."""
+    """``blocks`` residual blocks; the first one changes the number of planes and the resolution."""
     downsample = None
     if stride != 1 or inplanes != planes:
         strides = convolution.get_downsample_stride(stride)  # type: ignore[attr-defined]

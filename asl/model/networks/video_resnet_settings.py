@@ -1,4 +1,4 @@
-"""The settings that R(2+1)D, R3D and MC3 share. The networks themselves stand in video_resnet.py."""
+"""The settings that R(2+1)D, R3D and MC3 share, without importing torch. See video_resnet.py."""
 
 from __future__ import annotations
 
@@ -13,32 +13,33 @@ if TYPE_CHECKING:
     from torch import nn
 
 MAX_STAGES = 4
-_TORCHVISION = (64, [2, 2, 2, 2])  # width and layers for which there are weights
+_TORCHVISION = (64, [2, 2, 2, 2])  # width and layers for which torchvision has weights
 
-# Numbers that autograd keeps in a training step of R(2+1)D, at width 64. Of each convolution it keeps the
-# input and the output of the batch norm: so many numbers per position of half the size in the stem and in
-# each block (of two (2+1)D convolutions) of the first stage; a later stage has a quarter of the one before.
-_STEM_NUMBERS = 2 * (45 + 64)
-_BLOCK_NUMBERS = 2 * 2 * (144 + 64)
+# Memory of a training step of R(2+1)D. After each convolution, autograd keeps two tensors of the size of its
+# output: the input and the output of the batch norm. The planes are those at width 64. The stem halves height
+# and width, so that a position stands for 4 input pixels; each later stage has a quarter as many numbers.
+_STEM_NUMBERS = 2 * (45 + 64)  # per position
+_BLOCK_NUMBERS = 2 * 2 * (144 + 64)  # per position of the first stage; a block has two (2+1)D convolutions
 _PIXELS_PER_POSITION = 4
+# Measured on an H100, see benchmarks/README.md:
 _OVERHEAD = 1.07  # shortcuts, and temporary memory of kernels
-_PICTURE_BYTES_PER_PIXEL = 150  # frames as floats: uncropped, and about ten steps of augmentation
+_PICTURE_BYTES_PER_PIXEL = 150  # frames as floats, uncropped, and about ten intermediate results of augment()
 _FIXED_BYTES = 2 << 30  # weights, gradients, AdamW's moments, cuDNN's workspace, the CUDA context
 
 
 @dataclass(kw_only=True)
 class VideoResNetSettings(NetworkSettings):
-    """A video ResNet of torchvision's family (Tran et al., CVPR 2018)."""
+    """Settings of a video ResNet (Tran et al., CVPR 2018)."""
 
     weights: str | None = setting(KINETICS, "kinetics400, null (random), or a weights file")
     width: int = setting(64, "planes of the first stage, doubled in each later one", ge=1)
     layers: list[int] = setting(
-        [2, 2, 2, 2], "residual blocks a stage, one to four stages", any_length=True, ge=1
+        [2, 2, 2, 2], "residual blocks of each stage; one to four stages", any_length=True, ge=1
     )
-    dropout: float = setting(0.0, "before the classifier", ge=0, lt=1)
+    dropout: float = setting(0.0, "share of features dropped before the classifier", ge=0, lt=1)
 
     def problems(self) -> Iterator[str]:
-        """Settings that contradict each other."""
+        """Yield a message for each setting that contradicts another one."""
         if not 1 <= len(self.layers) <= MAX_STAGES:
             yield f"model.layers={self.layers}: must have 1 to {MAX_STAGES} stages"
         if self.weights == KINETICS and (self.width, self.layers) != _TORCHVISION:
@@ -55,7 +56,7 @@ class VideoResNetSettings(NetworkSettings):
         )
 
     def training_bytes(self, *, batch_size: int, clip_len: int, crop_size: int, full_precision: bool) -> int:
-        """Of R(2+1)D, measured on an H100 (benchmarks/README.md); the others take less."""
+        """The estimate for R(2+1)D. R3D and MC3 need less."""
         pixels = batch_size * clip_len * crop_size**2
         blocks = sum(count / 4**stage for stage, count in enumerate(self.layers))
         numbers = (_STEM_NUMBERS + _BLOCK_NUMBERS * blocks) * self.width / 64 / _PIXELS_PER_POSITION
