@@ -1,4 +1,4 @@
-"""Data sets for DataLoader: clips that are read one by one, or indices of frames in device memory."""
+"""Data sets for DataLoader: clips that are read one by one, or indices of stored frames."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ from asl.contract.manifest import Clip
 from asl.data.class_sampler import Draw
 from asl.data.clip_files import clip_paths
 from asl.data.frames_on_device import FramesOnDevice
+from asl.data.frames_on_host import FramesOnHost
 from asl.data.readers.base import ClipReader
 from asl.data.sampling import Sampling, draw_frames
 from asl.data.transforms import NUM_UNIFORMS
@@ -98,8 +99,8 @@ class ClipDataset(Dataset[Batch]):
         return [f"{self.clips[i].video_id}: {self._sources[i]}" for i in indices]
 
 
-class OnDeviceClipDataset(Dataset[Batch]):
-    """The clips of one split whose frames are in device memory. An item is a batch of frame indices.
+class FrameIndexDataset(Dataset[Batch]):
+    """The clips of one split whose frames are stored. An item is a batch of frame indices.
 
     Args:
         clips: rows of the manifest.
@@ -112,7 +113,7 @@ class OnDeviceClipDataset(Dataset[Batch]):
     def __init__(
         self,
         clips: Sequence[Clip],
-        frames: FramesOnDevice,
+        frames: FramesOnDevice | FramesOnHost,
         *,
         first: int,
         sampling: Sampling,
@@ -131,7 +132,7 @@ class OnDeviceClipDataset(Dataset[Batch]):
         """Draw the frames of one batch.
 
         Returns:
-            ``frames`` (B, T) int64, indices for :class:`FramesOnDevice`; ``label`` (B,) int64, ``uniforms``
+            ``frames`` (B, T) int64, indices into ``frames``; ``label`` (B,) int64, ``uniforms``
             (B, NUM_UNIFORMS) float32 in [0, 1), ``valid`` (B,) bool.
         """
         frames = np.empty((len(draws), self._sampling.clip_len), np.int64)
@@ -150,7 +151,7 @@ class OnDeviceClipDataset(Dataset[Batch]):
 
 
 def keep_batch(batch: Batch) -> Batch:
-    """Return ``batch`` unchanged: the collate function for :class:`OnDeviceClipDataset`."""
+    """Return ``batch`` unchanged: the collate function for :class:`FrameIndexDataset`."""
     return batch
 
 

@@ -16,9 +16,10 @@ from asl.contract.frame_store import FrameSettings
 from asl.contract.manifest import SPLITS, Clip
 from asl.data.augmentation import Augmentation
 from asl.data.class_sampler import Draw, EvaluationSampler, TrainSampler
-from asl.data.clip_dataset import Batch, ClipDataset, OnDeviceClipDataset, keep_batch
+from asl.data.clip_dataset import Batch, ClipDataset, FrameIndexDataset, keep_batch
 from asl.data.clip_files import ClipError
 from asl.data.frames_on_device import FramesOnDevice
+from asl.data.frames_on_host import FramesOnHost
 from asl.data.placement import DEVICE, Placement, choose_placement, frames_bytes, free_memory
 from asl.data.read_clips import read_clips
 from asl.data.readers.base import ReaderSettings
@@ -101,8 +102,8 @@ class ClipDataModule(pl.LightningDataModule):
         }
         self._augment: Callable[..., Tensor] = augment
         self.placement: Placement | None = None  # None: not decided yet, or the reader stores no frames
-        self.frames_on_device: FramesOnDevice | None = None
-        self._on_device_datasets: dict[str, OnDeviceClipDataset] = {}
+        self.stored_frames: FramesOnDevice | FramesOnHost | None = None
+        self._index_datasets: dict[str, FrameIndexDataset] = {}
         self._prepared = False
 
     @property
@@ -136,8 +137,7 @@ class ClipDataModule(pl.LightningDataModule):
             reserve=free // 2 if self._reserve is None else self._reserve,
             processes=processes if device.type == "cpu" else 1,
         )
-        if self.placement.where == DEVICE:
-            self.num_workers = 0
+        self.num_workers = 0  # stored frames need no reader processes
 
     def prepare_data(self) -> None:
         """Decode and store the frames that are missing. Lightning calls this in one process per machine."""
@@ -147,7 +147,7 @@ class ClipDataModule(pl.LightningDataModule):
             self._prepared = True
 
     def setup(self, stage: str | None = None) -> None:
-        """Load the frames into device memory if they are to be kept there. Each rank loads all frames."""
+        """Open the stored frames, or load them into device memory. Each rank loads all frames."""
         if self.trainer is None:
             device, processes = torch.device("cpu"), 1
         else:
@@ -155,34 +155,32 @@ class ClipDataModule(pl.LightningDataModule):
         if self.placement is None:
             self.decide_placement(device, processes=processes)
         store = self.reader.store
-        if store is None or self.placement is None or self.placement.where != DEVICE:
-            return
-        if self.frames_on_device is None:
-            self._load_frames(store, device)
+        if store is not None and self.placement is not None and self.stored_frames is None:
+            self._open_frames(store, self.placement, device)
 
-    def _load_frames(self, store: FrameStore, device: torch.device) -> None:
+    def _open_frames(self, store: FrameStore, placement: Placement, device: torch.device) -> None:
         begin, clips = time.monotonic(), self.clips
-        frames = FramesOnDevice(
-            clips,
-            [store.path(clip) for clip in clips],
-            [store.spec.count(clip.duration_s, clip.num_frames) for clip in clips],
-            size=self.data.size,
-            device=device,
-        )
+        files = [store.path(clip) for clip in clips]
+        counts = [store.spec.count(clip.duration_s, clip.num_frames) for clip in clips]
+        frames: FramesOnDevice | FramesOnHost
+        if placement.where == DEVICE:
+            frames = FramesOnDevice(clips, files, counts, size=self.data.size, device=device)
+        else:
+            frames = FramesOnHost(clips, files, counts, size=self.data.size, pin=device.type == "cuda")
         first, speed = 0, self._augmentation.speed
         for split, dataset in self.datasets.items():
-            self._on_device_datasets[split] = OnDeviceClipDataset(
+            self._index_datasets[split] = FrameIndexDataset(
                 dataset.clips, frames, first=first, sampling=self.data, speed=speed
             )
             first += len(dataset)
-        self.frames_on_device = frames
-        if self.trainer is not None and self.trainer.is_global_zero:
+        self.stored_frames = frames
+        if isinstance(frames, FramesOnDevice) and self.trainer is not None and self.trainer.is_global_zero:
             seconds, size = time.monotonic() - begin, format_bytes(frames.num_bytes)
             print(f"frames of {len(clips)} clips loaded in {seconds:.1f} s: {size}")
 
     def free_frames(self) -> None:
         """Free the memory of the loaded frames, for the next job of a sweep."""
-        self.frames_on_device, self._on_device_datasets = None, {}
+        self.stored_frames, self._index_datasets = None, {}
 
     def compile_augmentation(self) -> None:
         """Compile the augmentation. It runs as a few kernels instead of about thirty."""
@@ -205,7 +203,15 @@ class ClipDataModule(pl.LightningDataModule):
 
     def uint8_video(self, batch: Batch) -> Tensor:
         """The frames of a batch of a loader, on the batch's device: ``(B, T, H, W, C)`` uint8."""
-        return batch["video"] if self.frames_on_device is None else self.frames_on_device[batch["frames"]]
+        if self.stored_frames is None or "video" in batch:
+            return batch["video"]
+        return self.stored_frames[batch["frames"]]
+
+    def on_before_batch_transfer(self, batch: Batch, dataloader_idx: int) -> Batch:
+        """Read the batch's frames on the host, unless they are in device memory or read already."""
+        if isinstance(self.stored_frames, FramesOnHost):
+            return {**batch, "video": self.stored_frames[batch["frames"]]}
+        return batch
 
     def on_after_batch_transfer(self, batch: Batch, dataloader_idx: int) -> Batch:
         """Augment (training) or crop (evaluation) on the device. Frames arrive there as uint8, not floats."""
@@ -252,8 +258,8 @@ class ClipDataModule(pl.LightningDataModule):
         workers, timeout_s = self.num_workers, self._reader_settings.timeout_s
         options: dict[str, Any] = {"timeout": timeout_s, "persistent_workers": True} if workers else {}
         dataset: Dataset[Batch] = self.datasets[split]
-        if self._on_device_datasets:
-            dataset, options = self._on_device_datasets[split], {"collate_fn": keep_batch}
+        if self._index_datasets:
+            dataset, options = self._index_datasets[split], {"collate_fn": keep_batch}
         return DataLoader(
             dataset,
             sampler=sampler,

@@ -147,11 +147,11 @@ def test_frames_in_memory_need_no_workers_and_are_loaded_once(tiny_data: Path, t
     batch = next(iter(module.train_dataloader()))
     assert batch["frames"].shape == (4, 4)
     assert batch["frames"].dtype == torch.int64
-    frames = module.frames_on_device
+    frames = module.stored_frames
     assert frames is not None
     assert frames.num_bytes == module.frames_bytes() == 24 * 12 * 20 * 30 * 3
     module.setup("test")
-    assert module.frames_on_device is frames
+    assert module.stored_frames is frames
 
 
 def test_frames_of_different_sizes_are_resized_into_one_tensor(tmp_path: Path) -> None:
@@ -162,10 +162,10 @@ def test_frames_of_different_sizes_are_resized_into_one_tensor(tmp_path: Path) -
     module = stored_module(tmp_path, tmp_path, "device", clips=[*clips, odd], resize=[32, 43])
     module.prepare_data()
     module.setup()
-    assert module.frames_on_device is not None
+    assert module.stored_frames is not None
     wide = next(i for i, clip in enumerate(module.clips) if clip.video_id == "wide")
-    first = int(module.frames_on_device.offsets[wide])
-    assert module.frames_on_device.frames[first : first + 12].float().mean() == pytest.approx(60, abs=2)
+    first = int(module.stored_frames.offsets[wide])
+    assert module.stored_frames.frames[first : first + 12].float().mean() == pytest.approx(60, abs=2)
 
 
 @pytest.mark.gpu
@@ -179,7 +179,7 @@ def test_frames_in_gpu_memory_equal_those_in_ram(tiny_data: Path, tmp_path: Path
         module.setup()
         store = module.reader.store
         assert store is not None
-        assert module.frames_on_device is not None
+        assert module.stored_frames is not None
         on_gpu = FramesOnDevice(
             module.clips,
             [store.path(clip) for clip in module.clips],
@@ -187,4 +187,4 @@ def test_frames_in_gpu_memory_equal_those_in_ram(tiny_data: Path, tmp_path: Path
             size=size,
             device=torch.device("cuda"),
         )
-        assert torch.equal(on_gpu.frames.cpu(), module.frames_on_device.frames)
+        assert torch.equal(on_gpu.frames.cpu(), module.stored_frames.frames)

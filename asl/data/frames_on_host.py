@@ -1,0 +1,78 @@
+"""Stored frames that stay on the disk: a batch is read by threads into memory that a GPU copies from."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor
+
+from asl.contract.frame_store import Frames
+from asl.contract.manifest import Clip
+from asl.data.stored_frames import open_stored_frames, resize_frames
+from asl.machine import available_cores
+
+_MAX_THREADS = 16
+
+
+class FramesOnHost:
+    """The frames of all clips as one sequence, of which batches are read from the disk.
+
+    Threads read a batch together: they only copy memory-mapped bytes, and numpy releases Python's lock
+    while it copies. So the first batch of an epoch comes as soon as any other, where a worker process of a
+    DataLoader would have to read a whole batch alone.
+
+    Args:
+        clips: rows of the manifest.
+        files: the file with the stored frames of each clip.
+        counts: number of frames of each clip.
+        size: height and width in pixels; frames of another size are resized.
+        pin: read into page-locked memory, from which a GPU copies asynchronously.
+
+    Raises:
+        ClipError: a file is missing or was changed.
+    """
+
+    def __init__(
+        self,
+        clips: Sequence[Clip],
+        files: Sequence[Path],
+        counts: Sequence[int],
+        *,
+        size: tuple[int, int],
+        pin: bool,
+    ) -> None:
+        self.offsets: npt.NDArray[np.int64] = np.concatenate([[0], np.cumsum(counts, dtype=np.int64)])
+        self._clips, self._files, self._size, self._pin = clips, files, size, pin
+        self._threads = ThreadPoolExecutor(min(_MAX_THREADS, available_cores()))
+        self.times_s = list(self._threads.map(self._read_times, range(len(clips))))
+
+    def __getitem__(self, frames: Tensor) -> Tensor:
+        """``(B, T)`` int64 frame indices, each row of one clip -> ``(B, T, H, W, C)`` uint8 on the host.
+
+        Raises:
+            ClipError: a file is missing or was changed.
+        """
+        indices = frames.numpy()
+        video = torch.empty((*indices.shape, *self._size, 3), dtype=torch.uint8, pin_memory=self._pin)
+        # numpy arrays: inference mode, in which evaluation makes its tensors, holds for this thread only.
+        for _ in self._threads.map(self._read_row, indices, video.numpy()):
+            pass
+        return video
+
+    def _read_row(self, indices: npt.NDArray[np.int64], target: Frames) -> None:
+        """Read frames of one clip into ``target`` (T, H, W, C)."""
+        clip = int(np.searchsorted(self.offsets, indices[0], side="right")) - 1
+        stored, _ = open_stored_frames(self._clips[clip], self._files[clip])
+        drawn = indices - self.offsets[clip]
+        if stored.shape[1:3] == self._size:
+            np.take(stored, drawn, axis=0, out=target, mode="clip")  # unbuffered, unlike "raise"
+        else:
+            target[:] = resize_frames(torch.from_numpy(stored[drawn]), self._size).numpy()
+
+    def _read_times(self, clip: int) -> npt.NDArray[np.float64]:
+        return open_stored_frames(self._clips[clip], self._files[clip])[1]
