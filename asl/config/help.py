@@ -17,7 +17,7 @@ from asl.config.setting import allowed_values
 
 
 def print_help(name: str, conf: Path, overrides: list[str]) -> None:
-    """Print the choices and keys of a program, as ``overrides`` leave them."""
+    """Print the choices and keys of a program, with the values that ``overrides`` give them."""
     with initialize_config_dir(str(conf), version_base="1.3"):
         cfg = compose(name, overrides=overrides)
     console = Console(highlight=False)
@@ -30,7 +30,7 @@ def print_help(name: str, conf: Path, overrides: list[str]) -> None:
     for group in sorted(_groups(conf, name)):
         names = ", ".join(sorted(file.stem for file in (conf / group).glob("*.yaml")))
         line(f"{group}={names}", indent=2)
-    line("\nKeys, with the values that they have now", "bold")
+    line("\nKeys, with their current values", "bold")
     for key, value, meaning in rows(cfg):
         line(f"{key}={value}", "cyan", indent=2)
         line(meaning, indent=6)
@@ -42,14 +42,14 @@ def print_help(name: str, conf: Path, overrides: list[str]) -> None:
 
 
 def _groups(conf: Path, name: str) -> set[str]:
-    """The groups that the defaults list of a program names."""
+    """The groups in the defaults list of a program."""
     defaults = OmegaConf.load(conf / f"{name}.yaml").defaults
     names = {str(group) for entry in defaults if isinstance(entry, DictConfig) for group in entry}
     return {group for group in names if (conf / group).is_dir()}
 
 
 def rows(cfg: DictConfig, prefix: str = "") -> Iterator[tuple[str, str, str]]:
-    """Key, value and meaning with range of each setting."""
+    """Yield key, value, and meaning with range of each setting."""
     schema: Any = OmegaConf.get_type(cfg)
     for field in dataclasses.fields(schema):
         key, node = prefix + field.name, cfg._get_node(field.name)
@@ -62,7 +62,7 @@ def rows(cfg: DictConfig, prefix: str = "") -> Iterator[tuple[str, str, str]]:
 
 
 def _shown(node: Any) -> str:
-    """A value as it is written on the command line; an interpolation as it stands in the class."""
+    """A value as it is written on the command line. Interpolations are not resolved."""
     value = node._value() if not OmegaConf.is_list(node) else list(node)
     if value is None:
         return "null"
