@@ -1,4 +1,4 @@
-"""Raw videos and the metadata of a data set in, proven clips and a manifest out: ``python preprocess.py``."""
+"""Cut proven clips from raw videos and write a manifest: ``python preprocess.py``."""
 
 from pathlib import Path
 
@@ -15,7 +15,9 @@ register(preprocess_schema=PreprocessConfig)
 @hydra.main(config_path="conf", config_name="preprocess", version_base="1.3")
 def main(cfg: DictConfig) -> None:
     with job(cfg, PreprocessConfig) as config:
-        from asl.preprocess.pipeline import preprocess  # imports codecs, after the configuration was checked
+        from asl.preprocess.pipeline import (
+            preprocess,
+        )  # imports codecs, so only after the configuration is checked
 
         preprocess(config)
 

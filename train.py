@@ -1,4 +1,4 @@
-"""A manifest in, a trained and honestly measured model out: ``python train.py``."""
+"""Train and measure a model on the clips of a manifest: ``python train.py``."""
 
 from pathlib import Path
 
@@ -15,7 +15,7 @@ register(train_schema=TrainConfig)
 @hydra.main(config_path="conf", config_name="train", version_base="1.3")
 def main(cfg: DictConfig) -> None:
     with job(cfg, TrainConfig) as config:
-        from asl.training.run import train  # imports torch, after the configuration was checked
+        from asl.training.run import train  # imports torch, so only after the configuration is checked
 
         train(config)
 
@@ -25,5 +25,5 @@ if __name__ == "__main__":
         main,
         name="train",
         conf=Path(__file__).resolve().parent / "conf",
-        if_stopped="go on after the last whole epoch with: resume=auto",
+        if_stopped="to resume after the last finished epoch, use resume=auto",
     )

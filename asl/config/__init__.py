@@ -1,1 +1,1 @@
-"""Settings: their ranges, how Hydra composes them, and errors in words."""
+"""Settings: ranges, composition by Hydra, help, and readable errors."""

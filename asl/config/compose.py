@@ -1,13 +1,13 @@
-"""How Hydra composes a configuration out of YAML files and dataclasses.
+"""Compose a configuration from YAML files and dataclasses, with Hydra.
 
-A YAML file under ``conf/`` says which class its choice is, and only what differs from that class::
+A YAML file in ``conf/`` names the dataclass of its choice, and has only the values that differ from it::
 
     # conf/model/r3d.yaml
     _target_: asl.model.networks.r3d.R3D
 
-:class:`TypedYaml` puts the class's own fields in place of ``_target_``, so that every key of the choice is
-there with its type and default, can be overridden on the command line, and is checked by Hydra. To add a
-choice is therefore to add a module and a YAML file; nothing lists them.
+:class:`TypedYaml` replaces ``_target_`` by the fields of the class. Every key of the choice then has its type
+and default, can be overridden on the command line, and is checked by Hydra. To add a choice, add a module and
+a YAML file; there is no list of choices.
 """
 
 from __future__ import annotations
@@ -52,7 +52,7 @@ def _typed(node: Any, file: str) -> Any:
     target = node.pop(_TARGET)
     try:
         schema = get_class(target)
-    except Exception as error:  # whatever importing a module can raise
+    except Exception as error:  # importing a module can raise anything
         raise ConfigError(f"{file}: _target_={target} cannot be imported: {_cause(error)}") from error
     if not dataclasses.is_dataclass(schema):
         raise ConfigError(f"{file}: _target_={target} is not a dataclass of settings")
@@ -66,10 +66,10 @@ def _cause(error: BaseException) -> BaseException:
 
 
 def register(**schemas: type) -> None:
-    """Make schemas known to Hydra, by the names with which the defaults lists of ``conf/*.yaml`` begin.
+    """Register schemas with Hydra, under the names that the defaults lists of ``conf/*.yaml`` begin with.
 
-    From here on Hydra reads YAML files through :class:`TypedYaml`, those of ``--config-dir`` too. Hydra has
-    no public way to replace its reader of files, so this sets it where Hydra 1.3 looks it up.
+    Also makes Hydra read YAML files with :class:`TypedYaml`, including those of ``--config-dir``. Hydra 1.3
+    has no public way to replace its file reader, so this changes its registry.
     """
     Plugins.instance()  # registers Hydra's own reader
     SourcesRegistry.instance().types[FileConfigSource.scheme()] = TypedYaml
@@ -78,10 +78,10 @@ def register(**schemas: type) -> None:
 
 
 def checked(cfg: DictConfig, schema: type[C]) -> C:
-    """The composed configuration as plain dataclasses, every value in its range.
+    """Convert a composed configuration to dataclasses and check that every value is in range.
 
     Raises:
-        ConfigError: naming every key that is unknown or out of range, its value and what is allowed.
+        ConfigError: keys are unknown or values are out of range. The message lists all of them.
     """
     unknown = list(_unknown_keys(cfg, schema))
     if unknown:
@@ -96,7 +96,7 @@ def checked(cfg: DictConfig, schema: type[C]) -> C:
 
 
 def _unknown_keys(cfg: DictConfig, schema: Any, prefix: str = "") -> Iterator[str]:
-    """Keys that ``+key=value`` appended although the schema does not have them."""
+    """Yield a message for each key that ``+key=value`` appended and that the schema does not have."""
     fields = {field.name for field in dataclasses.fields(schema)}
     for name in map(str, cfg):
         key = f"{prefix}{name}"

@@ -1,4 +1,4 @@
-"""Hydra's and OmegaConf's errors in words that a user can act on."""
+"""Turn errors of Hydra and OmegaConf into messages that a user can act on."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ from omegaconf.errors import OmegaConfBaseException
 
 from asl.config.setting import ConfigError, allowed_values
 
-#: What is around a configuration's errors: to be caught together.
+#: The base classes of all errors that :func:`explain` explains.
 CONFIG_ERRORS = (HydraException, OmegaConfBaseException)
 
 
 def explain(error: BaseException) -> str:
-    """One readable message for whatever Hydra or OmegaConf refused."""
+    """One readable message for an error of Hydra or OmegaConf."""
     cause: BaseException | None = error
     while cause is not None and not (isinstance(cause, OmegaConfBaseException) and cause.full_key):
         if isinstance(cause, ConfigError):
@@ -41,7 +41,7 @@ def explain(error: BaseException) -> str:
 
 
 def _no_such_key(key: str, name: str, owner: Any, fields: list[str]) -> str:
-    """A key of an earlier version names the new one; a mistyped one names the nearest."""
+    """The message for an unknown key. It names the replacement of a renamed key, or the most similar key."""
     moved = getattr(owner, "MOVED_KEYS", {}).get(name)
     if moved is not None:
         return f"{key}: there is no such key any more. {moved}"

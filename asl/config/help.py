@@ -51,14 +51,14 @@ def print_help(name: str, conf: Path, overrides: list[str], *, more_conf: Path |
 
 
 def _groups(conf: Path, name: str) -> set[str]:
-    """The groups that the defaults list of a program names."""
+    """The groups in the defaults list of a program."""
     defaults = OmegaConf.load(conf / f"{name}.yaml").defaults
     names = {str(group) for entry in defaults if isinstance(entry, DictConfig) for group in entry}
     return {group for group in names if (conf / group).is_dir()}
 
 
 def rows(cfg: DictConfig, prefix: str = "") -> Iterator[tuple[str, str, str]]:
-    """Key, value and meaning with range of each setting."""
+    """Yield key, value, and meaning with range of each setting."""
     schema: Any = OmegaConf.get_type(cfg)
     for field in dataclasses.fields(schema):
         key, node = prefix + field.name, cfg._get_node(field.name)
@@ -71,7 +71,7 @@ def rows(cfg: DictConfig, prefix: str = "") -> Iterator[tuple[str, str, str]]:
 
 
 def _shown(node: Any) -> str:
-    """A value as it is written on the command line; an interpolation as it stands in the class."""
+    """A value as it is written on the command line. Interpolations are not resolved."""
     value = node._value() if not OmegaConf.is_list(node) else list(node)
     if value is None:
         return "null"

@@ -1,4 +1,4 @@
-"""What the programs share around their Hydra mains: ``--help``, and errors in one message."""
+"""The frame around the Hydra mains of both programs: ``--help``, and each error as one message."""
 
 from __future__ import annotations
 
@@ -23,15 +23,15 @@ C = TypeVar("C")
 
 
 def run_program(main: Callable[[], Any], *, name: str, conf: Path, if_stopped: str) -> None:
-    """Run a Hydra main. What the user can mend is one message on stderr and exit code 1.
+    """Run a Hydra main. An error that the user can fix is one message on stderr and exit code 1.
 
     Args:
-        main: decorated by ``hydra.main``.
-        name: of the primary configuration, for ``--help``.
-        conf: the folder with the YAML files.
-        if_stopped: printed after Ctrl-C; how to go on.
+        main: function decorated with ``hydra.main``.
+        name: name of the primary configuration, for ``--help``.
+        conf: folder of the YAML files.
+        if_stopped: printed after Ctrl-C: how to continue.
     """
-    os.environ.setdefault("HYDRA_FULL_ERROR", "1")  # let exceptions reach us instead of Hydra's printer
+    os.environ.setdefault("HYDRA_FULL_ERROR", "1")  # or Hydra would print exceptions itself
     try:
         if {"--help", "-h"} & set(sys.argv[1:]):
             args = get_args_parser().parse_args()
@@ -50,10 +50,10 @@ def run_program(main: Callable[[], Any], *, name: str, conf: Path, if_stopped: s
 
 @contextmanager
 def job(cfg: DictConfig, schema: type[C]) -> Iterator[C]:
-    """Around the work of a Hydra job: its checked configuration, and its errors.
+    """Context manager around a Hydra job. Yields its checked configuration.
 
-    An error that the user can mend ends the program here, before Hydra adds a line of its own. Not in a
-    sweep, whose other jobs go on; Hydra raises the error again after the last one.
+    An error that the user can fix ends the program here, before Hydra adds a line to it. In a sweep it is
+    raised, so that the other jobs run; Hydra raises it again after the last one.
     """
     try:
         yield checked(cfg, schema)

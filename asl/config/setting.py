@@ -1,7 +1,7 @@
-"""A setting: one field of a dataclass with its default, its meaning and its range.
+"""A setting: a field of a dataclass with default, meaning and range.
 
-Each concept has one dataclass, which stands in the module that uses it. Hydra's schema of a program is
-composed of these classes (``asl/preprocess/config.py``, ``asl/training/config.py``).
+Each group of settings is a dataclass in the module that uses it. Hydra's schema of a program is composed of
+these classes (``asl/preprocess/config.py``, ``asl/training/config.py``).
 """
 
 from __future__ import annotations
@@ -32,14 +32,17 @@ def setting(
     any_length: bool = False,
     **bounds: float,
 ) -> Any:
-    """A dataclass field with its meaning and its range.
+    """Make a dataclass field with a meaning and a range.
 
     Args:
-        default: the default value; a list is copied for each instance. ``"???"``: it must be set.
-        help: one line on what it does, shown by ``--help`` and in error messages.
+        default: the default value; a list is copied for each instance. ``"???"``: the user must set it.
+        help: one line, shown by ``--help`` and in error messages.
         choices: the allowed strings.
-        any_length: a list may have another length than its default.
-        bounds: any of ``ge``, ``gt``, ``le``, ``lt``; for a list they hold for each item.
+        any_length: a list may have another length than the default.
+        bounds: any of ``ge``, ``gt``, ``le``, ``lt``; for a list they apply to each item.
+
+    Raises:
+        TypeError: a bound is unknown.
     """
     unknown = set(bounds) - set(_BOUNDS)
     if unknown:
@@ -52,20 +55,21 @@ def setting(
 
 
 def allowed_values(field: dataclasses.Field[Any]) -> str:
-    """``'at least 1 and at most 51'``. Empty if every value of the type is allowed."""
+    """The allowed values in words: ``'at least 1 and at most 51'``. Empty if all are allowed."""
     if field.metadata.get("choices"):
         return "one of " + ", ".join(field.metadata["choices"])
     return " and ".join(f"{_BOUNDS[k][1]} {v:g}" for k, v in field.metadata.get("bounds", {}).items())
 
 
 def find_problems(config: Any, prefix: str = "") -> Iterator[str]:
-    """Every value of a configuration that is out of range, and every pair that contradict each other.
+    """Yield a message for each value that is out of range, and for values that contradict each other.
 
-    A dataclass that has a method ``problems()`` yields there what its fields say only together.
+    A dataclass checks combinations of its fields in a method ``problems()``, which yields messages. It is
+    called only if each of its fields is in range.
 
     Args:
-        config: a dataclass of settings, which may hold others.
-        prefix: of the keys in the messages: ``"data."``.
+        config: a dataclass of settings, which may contain others.
+        prefix: prefix of the keys in messages, for example ``"data."``.
     """
     in_range = True
     for field in dataclasses.fields(config):

@@ -19,7 +19,7 @@ from asl.data.class_sampler import Draw, EvaluationSampler, TrainSampler
 from asl.data.clip_dataset import Batch, ClipDataset, FrameIndexDataset, keep_batch
 from asl.data.clip_files import ClipError
 from asl.data.frames_on_device import FramesOnDevice
-from asl.data.frames_on_host import FramesOnHost
+from asl.data.frames_on_host import FramesOnHost, ReadAhead
 from asl.data.placement import DEVICE, Placement, choose_placement, frames_bytes, free_memory
 from asl.data.read_clips import read_clips
 from asl.data.readers.base import ReaderSettings
@@ -186,32 +186,26 @@ class ClipDataModule(pl.LightningDataModule):
         """Compile the augmentation. It runs as a few kernels instead of about thirty."""
         self._augment = torch.compile(augment, dynamic=False)
 
-    def train_dataloader(self) -> DataLoader[Batch]:
+    def train_dataloader(self) -> DataLoader[Batch] | ReadAhead:
         """Batches of this rank's share of the training clips. An incomplete last batch is dropped."""
         labels = [clip.label for clip in self.datasets["train"].clips]
         sampler = TrainSampler(labels, balance=self.data.balance, seed=self._seed, **self._ranks())
         # Batch statistics of one or two clips would be poor. A single incomplete batch is kept.
         return self._loader("train", sampler, drop_last=len(sampler) >= self.data.batch_size)
 
-    def val_dataloader(self) -> DataLoader[Batch]:
+    def val_dataloader(self) -> DataLoader[Batch] | ReadAhead:
         """Batches of this rank's share of the val clips, in order."""
         return self._evaluation_loader("val")
 
-    def test_dataloader(self) -> DataLoader[Batch]:
+    def test_dataloader(self) -> DataLoader[Batch] | ReadAhead:
         """Batches of this rank's share of the test clips, in order."""
         return self._evaluation_loader("test")
 
     def uint8_video(self, batch: Batch) -> Tensor:
         """The frames of a batch of a loader, on the batch's device: ``(B, T, H, W, C)`` uint8."""
-        if self.stored_frames is None or "video" in batch:
-            return batch["video"]
-        return self.stored_frames[batch["frames"]]
-
-    def on_before_batch_transfer(self, batch: Batch, dataloader_idx: int) -> Batch:
-        """Read the batch's frames on the host, unless they are in device memory or read already."""
-        if isinstance(self.stored_frames, FramesOnHost):
-            return {**batch, "video": self.stored_frames[batch["frames"]]}
-        return batch
+        if isinstance(self.stored_frames, FramesOnDevice):
+            return self.stored_frames[batch["frames"]]
+        return batch["video"]
 
     def on_after_batch_transfer(self, batch: Batch, dataloader_idx: int) -> Batch:
         """Augment (training) or crop (evaluation) on the device. Frames arrive there as uint8, not floats."""
@@ -244,7 +238,7 @@ class ClipDataModule(pl.LightningDataModule):
             f"({self.num_workers})"
         )
 
-    def _evaluation_loader(self, split: str) -> DataLoader[Batch]:
+    def _evaluation_loader(self, split: str) -> DataLoader[Batch] | ReadAhead:
         sampler = EvaluationSampler(len(self.datasets[split]), **self._ranks())
         return self._loader(split, sampler, drop_last=False)
 
@@ -254,13 +248,15 @@ class ClipDataModule(pl.LightningDataModule):
             return {"rank": 0, "num_ranks": 1}
         return {"rank": self.trainer.global_rank, "num_ranks": self.trainer.world_size}
 
-    def _loader(self, split: str, sampler: Sampler[Draw], *, drop_last: bool) -> DataLoader[Batch]:
+    def _loader(
+        self, split: str, sampler: Sampler[Draw], *, drop_last: bool
+    ) -> DataLoader[Batch] | ReadAhead:
         workers, timeout_s = self.num_workers, self._reader_settings.timeout_s
         options: dict[str, Any] = {"timeout": timeout_s, "persistent_workers": True} if workers else {}
         dataset: Dataset[Batch] = self.datasets[split]
         if self._index_datasets:
             dataset, options = self._index_datasets[split], {"collate_fn": keep_batch}
-        return DataLoader(
+        loader = DataLoader(
             dataset,
             sampler=sampler,
             batch_size=self.data.batch_size,
@@ -269,3 +265,6 @@ class ClipDataModule(pl.LightningDataModule):
             pin_memory=torch.cuda.is_available(),
             **options,
         )
+        if isinstance(self.stored_frames, FramesOnHost):
+            return ReadAhead(loader, self.stored_frames)
+        return loader

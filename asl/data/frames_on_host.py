@@ -1,8 +1,8 @@
-"""Stored frames that stay on the disk: a batch is read by threads into memory that a GPU copies from."""
+"""Stored frames that stay on the disk: threads read a batch into memory that a GPU copies from."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -10,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 import torch
 from torch import Tensor
+from torch.utils.data import DataLoader
 
 from asl.contract.frame_store import Frames
 from asl.contract.manifest import Clip
@@ -57,12 +58,21 @@ class FramesOnHost:
         Raises:
             ClipError: a file is missing or was changed.
         """
+        return self.start_reading(frames)()
+
+    def start_reading(self, frames: Tensor) -> Callable[[], Tensor]:
+        """Begin to read a batch as :meth:`__getitem__` does; the result waits for it and returns it."""
         indices = frames.numpy()
         video = torch.empty((*indices.shape, *self._size, 3), dtype=torch.uint8, pin_memory=self._pin)
         # numpy arrays: inference mode, in which evaluation makes its tensors, holds for this thread only.
-        for _ in self._threads.map(self._read_row, indices, video.numpy()):
-            pass
-        return video
+        rows = self._threads.map(self._read_row, indices, video.numpy())
+
+        def finish() -> Tensor:
+            for _ in rows:
+                pass
+            return video
+
+        return finish
 
     def _read_row(self, indices: npt.NDArray[np.int64], target: Frames) -> None:
         """Read frames of one clip into ``target`` (T, H, W, C)."""
@@ -76,3 +86,30 @@ class FramesOnHost:
 
     def _read_times(self, clip: int) -> npt.NDArray[np.float64]:
         return open_stored_frames(self._clips[clip], self._files[clip])[1]
+
+
+class ReadAhead:
+    """Batches of a DataLoader of frame indices, with their frames; the next batch is read meanwhile.
+
+    Args:
+        loader: its batches have ``frames`` (B, T) int64, see :class:`FramesOnHost`.
+        frames: what the indices refer to.
+    """
+
+    def __init__(self, loader: DataLoader[dict[str, Tensor]], frames: FramesOnHost) -> None:
+        self._loader, self._frames = loader, frames
+        self.sampler, self.batch_sampler = loader.sampler, loader.batch_sampler  # Lightning sets their epoch
+
+    def __len__(self) -> int:
+        return len(self._loader)
+
+    def __iter__(self) -> Iterator[dict[str, Tensor]]:
+        """Yield each batch with ``video`` (B, T, H, W, C) uint8 in place of ``frames``."""
+        ahead: tuple[dict[str, Tensor], Callable[[], Tensor]] | None = None
+        for batch in self._loader:
+            reading = batch, self._frames.start_reading(batch.pop("frames"))
+            if ahead is not None:
+                yield {**ahead[0], "video": ahead[1]()}
+            ahead = reading
+        if ahead is not None:
+            yield {**ahead[0], "video": ahead[1]()}

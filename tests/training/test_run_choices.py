@@ -42,7 +42,7 @@ class Recorder(pl.Callback):
     ) -> None:
         self.batches.append(batch)
         loader: Any = trainer.train_dataloader
-        self.num_workers = loader.num_workers
+        self.num_workers = getattr(loader, "num_workers", 0)
 
 
 def run(data_dir: Path, folder: Path, *overrides: str) -> Recorder:
