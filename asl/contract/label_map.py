@@ -27,13 +27,14 @@ def label_map_path(manifest: Path) -> Path:
     return manifest.with_name(manifest.name.removesuffix(_MANIFEST) + _LABEL_MAP)
 
 
-def read_label_map(path: Path) -> list[str]:
+def read_label_map(path: Path | str) -> list[str]:
     """The glosses in the order of their labels.
 
     Raises:
         LabelMapError: the file is missing, or ``gloss2idx`` and ``idx2gloss`` are not inverse to each other
             over 0, 1, 2, ...
     """
+    path = Path(path)
     if not path.is_file():
         raise LabelMapError(f"{path}: no such label map. Write it with: python preprocess.py")
     try:

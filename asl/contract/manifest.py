@@ -79,13 +79,14 @@ def write_manifest(path: Path, clips: Iterable[Clip]) -> None:
     atomic_write_text(path, text.getvalue())
 
 
-def read_manifest(path: Path) -> list[Clip]:
+def read_manifest(path: Path | str) -> list[Clip]:
     """Read a manifest and check it. Unknown columns are ignored.
 
     Raises:
         ManifestError: the file or a column is missing, a value has the wrong type, a split is unknown, a
             ``video_id`` occurs twice, or label and gloss are not one to one.
     """
+    path = Path(path)
     if not path.is_file():
         raise ManifestError(f"{path}: no such manifest. Write it with: python preprocess.py")
     with path.open(newline="", encoding="utf-8") as file:

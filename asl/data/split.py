@@ -39,6 +39,13 @@ class SplitSettings:
         """Whether the clips are split by signer."""
         return self.split == SIGNER or (self.split is None and self.fold is not None)
 
+    @property
+    def split_name(self) -> str:
+        """Which split it is, in words: ``official``, or ``signer, fold 0 of 5, seed 0``."""
+        if not self.by_signer:
+            return OFFICIAL
+        return f"{SIGNER}, fold {self.fold or 0} of {self.folds}, seed {self.fold_seed}"
+
     def problems(self) -> Iterator[str]:
         """Yield a message for each setting that contradicts another one."""
         if self.split == OFFICIAL and self.fold is not None:

@@ -83,8 +83,8 @@ def _run(
     if not metadata.published_frames:
         _print(
             console,
-            "the data set has no published lengths (dataset.lengths): raw files that several videos could "
-            "mean are given to none of them",
+            "no lengths of the source files were published with this data set, or none are given (WLASL: "
+            "dataset.lengths): a raw file whose name several videos share is given to none of them",
         )
     with _progress(console) as progress:
         sources = find_sources(metadata, paths, config.matching, workers, progress, timeout_s=timeout_s)

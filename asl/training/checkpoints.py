@@ -16,6 +16,7 @@ from torch import nn
 
 from asl.data.sampling import Sampling
 from asl.data.settings import DataSettings
+from asl.data.split import OFFICIAL
 from asl.data.transforms import KINETICS_MEAN, KINETICS_STD
 from asl.errors import UserError
 from asl.files import atomic_copy, atomic_link, atomic_write
@@ -86,7 +87,7 @@ class LastAndBest(Checkpoint):
         self.best_score, self.best_epoch = state_dict["best_score"], state_dict["best_epoch"]
 
 
-def read_checkpoint(path: Path, map_location: Any = "cpu") -> dict[str, Any]:
+def read_checkpoint(path: Path | str, map_location: Any = "cpu") -> dict[str, Any]:
     """Read an asl checkpoint, without executing code from it.
 
     Args:
@@ -98,12 +99,13 @@ def read_checkpoint(path: Path, map_location: Any = "cpu") -> dict[str, Any]:
         Its key ``asl`` has what is needed to use the network, as plain values: ``glosses`` (by label),
         ``network`` (class of its settings), ``model`` (its name and architecture settings), ``sampling``
         (fields of :class:`Sampling`), ``resize``, ``crop_size``, ``mean``, ``std``, ``seed``, ``dataset``,
-        ``epoch`` (number of finished epochs) and ``metrics``.
+        ``split``, ``epoch`` (number of finished epochs) and ``metrics``.
 
     Raises:
         CheckpointError: there is no such file, or it is not a checkpoint of asl.
         WeightsError: the file is damaged.
     """
+    path = Path(path)
     if not path.is_file():
         raise CheckpointError(f"{path}: no such checkpoint")
     checkpoint = read_tensors(path, map_location)
@@ -120,6 +122,7 @@ def checkpoint_info(
     """The value of a checkpoint's key ``asl``, without epoch and metrics. See :func:`read_checkpoint`."""
     return {
         "dataset": dataset,
+        "split": data.split_name,
         "glosses": list(glosses),
         "network": f"{type(network).__module__}.{type(network).__qualname__}",
         "model": {"name": network.name, **network.architecture()},
@@ -189,7 +192,7 @@ def checkpoint_to_resume(resume: str | None, folder: Path) -> Path | None:
 
 
 def check_same_run(checkpoint: dict[str, Any], path: Path, info: dict[str, Any]) -> None:
-    """Check that a run can be resumed from a checkpoint: same glosses, same network.
+    """Check that a run can be resumed from a checkpoint: same glosses, network and split.
 
     Args:
         checkpoint: the result of :func:`read_checkpoint`.
@@ -197,7 +200,7 @@ def check_same_run(checkpoint: dict[str, Any], path: Path, info: dict[str, Any])
         info: the result of :func:`checkpoint_info` for this run.
 
     Raises:
-        CheckpointError: glosses or network differ. The message says how.
+        CheckpointError: glosses, network or split differ. The message says how.
     """
     theirs, ours = checkpoint["asl"], info
     # In checkpoints of the first version, the gloss of a class without clips is empty.
@@ -218,6 +221,13 @@ def check_same_run(checkpoint: dict[str, Any], path: Path, info: dict[str, Any])
     if differing:
         raise CheckpointError(
             f"{path} holds another network: {', '.join(differing)}. Set these keys to the values there"
+        )
+    split = theirs.get("split", OFFICIAL)  # not in checkpoints of the first version
+    if split != ours["split"]:
+        raise CheckpointError(
+            f"{path} was trained on another split ({split} there, {ours['split']} now), so clips that it was "
+            "trained on would be in val or test. Set data.split, data.folds, data.fold and data.fold_seed as "
+            "they were, or start a new run in another paths.checkpoint_dir"
         )
 
 

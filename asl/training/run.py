@@ -11,6 +11,7 @@ import pytorch_lightning as pl
 
 from asl.config.setting import ConfigError
 from asl.data.datamodule import ClipDataModule
+from asl.data.split import OFFICIAL
 from asl.files import atomic_write_text, remove_temp_files
 from asl.model.classifier import SignClassifier
 from asl.model.weights import load_weights
@@ -104,11 +105,10 @@ def train(config: TrainConfig, *, callbacks: Sequence[pl.Callback] = ()) -> dict
         # Before Lightning starts the other processes: they would exceed its time limit while they wait.
         if trainer.local_rank == 0:
             datamodule.prepare_data()
-        trainer.fit(module, datamodule=datamodule, ckpt_path=resume_from, weights_only=True)
-        if trainer.interrupted:
-            raise CheckpointError(
-                f"stopped; to resume after the last finished epoch ({folder / LAST}), use resume=auto"
-            )
+        try:
+            trainer.fit(module, datamodule=datamodule, ckpt_path=resume_from, weights_only=True)
+        except SystemExit as exit_:  # what Lightning makes of Ctrl-C
+            raise KeyboardInterrupt if trainer.interrupted else exit_ from None
         metrics = _measure_best(trainer, module, datamodule, folder)
     if trainer.is_global_zero:
         atomic_write_text(folder / METRICS, json.dumps(metrics, indent=2) + "\n")
@@ -205,5 +205,6 @@ def _measure_best(
         "num_classes": len(datamodule.glosses),
         "clips": {split: len(dataset) for split, dataset in datamodule.datasets.items()},
         "dataset": best["dataset"],
+        "split": best.get("split", OFFICIAL),
         "model": best["model"]["name"],
     }

@@ -172,7 +172,7 @@ def test_an_earlier_run_is_not_overwritten(tmp_path: Path, resume: str | None) -
     assert "paths.checkpoint_dir=" in str(caught.value)
 
 
-SETTINGS = {"glosses": ["book", "drink"], "model": {"name": "r3d", "width": 2}}
+SETTINGS = {"glosses": ["book", "drink"], "model": {"name": "r3d", "width": 2}, "split": "official"}
 
 
 @pytest.mark.parametrize(
@@ -181,6 +181,7 @@ SETTINGS = {"glosses": ["book", "drink"], "model": {"name": "r3d", "width": 2}}
         ({"glosses": ["book", "go"]}, "label 1 is 'drink' there, 'go' now"),
         ({"glosses": ["book", "drink", "go"]}, "2 glosses there, 3 in the label map"),
         ({"model": {"name": "r3d", "width": 4}}, "model.width=2 there, 4 now"),
+        ({"split": "signer, fold 1 of 5, seed 0"}, "official there, signer, fold 1 of 5, seed 0 now"),
     ],
 )
 def test_another_label_map_or_network_is_refused(change: dict[str, Any], message: str) -> None:

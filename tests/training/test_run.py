@@ -187,6 +187,17 @@ def test_another_label_map_is_refused_on_resume(tiny_data: Path, tmp_path: Path)
         train(tiny(tiny_data, tmp_path, f"data.manifest={tmp_path / 'other_manifest.csv'}", "resume=auto"))
 
 
+def test_another_fold_is_refused_on_resume(tiny_data: Path, tmp_path: Path) -> None:
+    clips = read_manifest(tiny_data / "metadata" / "tiny_manifest.csv")
+    signers = [dataclasses.replace(clip, signer_id=i % 6) for i, clip in enumerate(clips)]
+    write_manifest_and_label_map(tmp_path / "signers_manifest.csv", signers)
+    keys = [f"data.manifest={tmp_path}/signers_manifest.csv", "data.folds=3", "logger=[]"]
+    metrics = train(tiny(tiny_data, tmp_path, *keys, "data.fold=0", "trainer.max_epochs=1"))
+    assert metrics["split"] == "signer, fold 0 of 3, seed 0"
+    with pytest.raises(CheckpointError, match=r"fold 0 of 3, seed 0 there, signer, fold 1 of 3.*data\.fold"):
+        train(tiny(tiny_data, tmp_path, *keys, "data.fold=1", "resume=auto", "trainer.max_epochs=2"))
+
+
 def test_a_resumed_run_prints_changed_settings(
     tiny_data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -100,6 +100,27 @@ def test_a_killed_run_can_be_resumed_from_its_last_finished_epoch(tiny_data: Pat
     assert json.loads((tmp_path / "metrics.json").read_text())["epochs"] == done + 2
 
 
+def test_ctrl_c_is_one_line_and_leaves_a_checkpoint_to_resume_from(tiny_data: Path, tmp_path: Path) -> None:
+    last = tmp_path / "last.pt"
+    process = subprocess.Popen(
+        command(tiny_data, tmp_path, "trainer.max_epochs=500"),
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        text=True,
+        env={**os.environ, "OMP_NUM_THREADS": "1"},
+    )
+    while not last.is_file() and process.poll() is None:
+        time.sleep(0.05)
+    process.send_signal(signal.SIGINT)
+    _, said = process.communicate()
+    assert process.returncode == 130
+    assert said.strip().splitlines()[-1] == (
+        "stopped; to resume after the last finished epoch, use resume=auto"
+    )
+    assert "Traceback" not in said
+    assert 1 <= torch.load(last, weights_only=True)["asl"]["epoch"] < 500
+
+
 def test_two_processes_measure_each_clip_once(tiny_data: Path, tmp_path: Path) -> None:
     """Of five clips, one rank gets three and the other two; the latter repeats one that must not count."""
     clips = read_manifest(tiny_data / "metadata" / "tiny_manifest.csv")
