@@ -388,6 +388,8 @@ def main() -> None:
         trainer = [f"trainer={'cpu' if args.cpu else 'gpu'}"]
         results["real"] = run_train(data, "bench", scale, *trainer)
         save()
+        results["host"] = run_train(data, "bench", scale, *trainer, "reader.placement=host")
+        save()
         results["ceiling"] = ceiling(device, scale)
         results["augmentation_ms"] = augmentation_ms(device, scale)
         save()
@@ -416,7 +418,8 @@ def _show(results: dict[str, Any], console: Console) -> None:
         table.add_column(name, justify="right" if name else "left")
     top = results["ceiling"]
     rows = {
-        "train.py, frames": results["real"]["clips_s"],
+        "train.py, frames in device memory": results["real"]["clips_s"],
+        "train.py, frames on the disk (reader.placement=host)": results["host"]["clips_s"],
         "the same step on random input: the ceiling": top,
         "train.py, reader=decord": results.get("decord", {}).get("epoch_clips_s"),
         **{name: value for name, value in results.items() if name.startswith("plain")},
@@ -429,6 +432,7 @@ def _show(results: dict[str, Any], console: Console) -> None:
     real = results["real"]
     busy = "an unknown share" if real["busy"] is None else f"{real['busy']:.1%}"
     console.print(f"epochs of train.py, with validation and checkpoints: {real['epoch_s']} s")
+    console.print(f"the same with frames on the disk: {results['host']['epoch_s']} s")
     console.print(
         f"first step after {real['first_step_s']:.1f} s; device memory at most {real['device_gb']:.1f} GB; "
         f"host memory after each epoch {real['host_mb']} MB; GPU busy for {busy} of time; "
