@@ -15,9 +15,7 @@ register(preprocess_schema=PreprocessConfig)
 @hydra.main(config_path="conf", config_name="preprocess", version_base="1.3")
 def main(cfg: DictConfig) -> None:
     with job(cfg, PreprocessConfig) as config:
-        from asl.preprocess.pipeline import (
-            preprocess,
-        )  # imports codecs, so only after the configuration is checked
+        from asl.preprocess.pipeline import preprocess  # imports codecs: after the configuration is checked
 
         preprocess(config)
 

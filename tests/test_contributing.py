@@ -137,7 +137,7 @@ def test_training_uses_the_example_network_loss_and_reader(
     printed = " ".join(run(project, "train.py", *tiny, *small).split())
     assert "cnn_gru, width 4, hidden 8" in printed
     assert "epochs 1, poly1, AdamW" in printed
-    assert "frames decoded whenever a clip is drawn" in printed
+    assert "not stored: clips are decoded when they are drawn" in printed
     metrics = json.loads((project / "checkpoints" / "metrics.json").read_text())
     assert (metrics["model"], metrics["dataset"], metrics["epochs"]) == ("cnn_gru", "signs", 1)
     assert sum(metrics["clips"].values()) == len(preprocessed)

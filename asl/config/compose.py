@@ -22,8 +22,10 @@ from hydra.core.config_store import ConfigStore
 from hydra.core.plugins import Plugins
 from hydra.plugins.config_source import ConfigResult
 from hydra.utils import get_class
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import DictConfig, OmegaConf, open_dict
+from omegaconf.errors import OmegaConfBaseException
 
+from asl.config.explain import explain
 from asl.config.setting import ConfigError, find_problems
 
 C = TypeVar("C")
@@ -36,7 +38,8 @@ class TypedYaml(FileConfigSource):
 
     def load_config(self, config_path: str) -> ConfigResult:
         result: ConfigResult = super().load_config(config_path)
-        result.config = _typed(result.config, f"{self.path}/{config_path}")
+        if not config_path.startswith("hydra/"):  # Hydra's own _target_ keys stay
+            result.config = _typed(result.config, f"{self.path}/{config_path}")
         return result
 
 
@@ -45,18 +48,25 @@ def _typed(node: Any, file: str) -> Any:
         return node
     for key in list(node):
         child = node._get_node(key)
-        if isinstance(child, DictConfig):
+        if isinstance(child, DictConfig) and key != "hydra":
             node[key] = _typed(child, file)
     if _TARGET not in node:
         return node
-    target = node.pop(_TARGET)
+    target, defaults = node.pop(_TARGET), node.pop("defaults", None)
     try:
         schema = get_class(target)
     except Exception as error:  # importing a module can raise anything
         raise ConfigError(f"{file}: _target_={target} cannot be imported: {_cause(error)}") from error
     if not dataclasses.is_dataclass(schema):
         raise ConfigError(f"{file}: _target_={target} is not a dataclass of settings")
-    return OmegaConf.merge(OmegaConf.structured(schema), node)
+    try:
+        typed = OmegaConf.merge(OmegaConf.structured(schema), node)
+    except OmegaConfBaseException as error:
+        raise ConfigError(f"{file}: {explain(error)}") from error
+    if defaults is not None:
+        with open_dict(typed):
+            typed.defaults = defaults
+    return typed
 
 
 def _cause(error: BaseException) -> BaseException:

@@ -26,7 +26,7 @@ def explain(error: BaseException) -> str:
         return str(error)
     assert isinstance(cause, OmegaConfBaseException)
     key, owner = str(cause.full_key), cause.object_type
-    first = str(error).splitlines()[0]
+    first = next(iter(str(error).splitlines()), "")
     lines = [first.split(":")[0] + ":"] if first.startswith("In '") else []
     fields = {f.name: f for f in dataclasses.fields(owner)} if dataclasses.is_dataclass(owner) else {}
     name = key.rsplit(".", 1)[-1]

@@ -57,7 +57,7 @@ def job(cfg: DictConfig, schema: type[C]) -> Iterator[C]:
     """
     try:
         yield checked(cfg, schema)
-    except UserError as error:
+    except (UserError, *CONFIG_ERRORS) as error:
         if HydraConfig.get().mode == RunMode.MULTIRUN:
             raise
-        sys.exit(f"error: {error}")
+        sys.exit(f"error: {error if isinstance(error, UserError) else explain(error)}")

@@ -75,7 +75,9 @@ def find_problems(config: Any, prefix: str = "") -> Iterator[str]:
     for field in dataclasses.fields(config):
         key, value = prefix + field.name, getattr(config, field.name)
         if dataclasses.is_dataclass(value):
-            yield from find_problems(value, f"{key}.")
+            nested = list(find_problems(value, f"{key}."))
+            in_range = in_range and not nested
+            yield from nested
             continue
         if value is None:
             continue

@@ -36,7 +36,10 @@ def read_label_map(path: Path | str) -> list[str]:
     """
     path = Path(path)
     if not path.is_file():
-        raise LabelMapError(f"{path}: no such label map. Write it with: python preprocess.py")
+        raise LabelMapError(
+            f"{path}: no such label map. Write it with: python preprocess.py, or name another file with "
+            "data.label_map=..."
+        )
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
         label_of, gloss_of = dict(content["gloss2idx"]), dict(content["idx2gloss"])

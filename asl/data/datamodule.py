@@ -20,7 +20,7 @@ from asl.data.clip_dataset import Batch, ClipDataset, FrameIndexDataset, keep_ba
 from asl.data.clip_files import ClipError
 from asl.data.frames_on_device import FramesOnDevice
 from asl.data.frames_on_host import FramesOnHost, ReadAhead
-from asl.data.placement import DEVICE, Placement, choose_placement, frames_bytes, free_memory
+from asl.data.placement import AUTO, DEVICE, Placement, choose_placement, frames_bytes, free_memory
 from asl.data.read_clips import read_clips
 from asl.data.readers.base import ReaderSettings
 from asl.data.readers.frames import FramesReaderSettings
@@ -126,11 +126,11 @@ class ClipDataModule(pl.LightningDataModule):
         Raises:
             ConfigError: ``reader.placement=device``, and the frames do not fit into its memory.
         """
-        if not isinstance(self._reader_settings, FramesReaderSettings):
+        if self.reader.store is None:
             return
         free = free_memory(device)
         self.placement = choose_placement(
-            self._reader_settings.placement,
+            getattr(self._reader_settings, "placement", AUTO),
             device_type=device.type,
             frames=self.frames_bytes(),
             free=free,
@@ -180,6 +180,8 @@ class ClipDataModule(pl.LightningDataModule):
 
     def free_frames(self) -> None:
         """Free the memory of the loaded frames, for the next job of a sweep."""
+        if isinstance(self.stored_frames, FramesOnHost):
+            self.stored_frames.close()
         self.stored_frames, self._index_datasets = None, {}
 
     def compile_augmentation(self) -> None:

@@ -14,7 +14,8 @@ from torch.utils.data import DataLoader
 
 from asl.contract.frame_store import Frames
 from asl.contract.manifest import Clip
-from asl.data.stored_frames import open_stored_frames, resize_frames
+from asl.data.clip_files import unreadable_clip
+from asl.data.stored_frames import open_stored_frames, read_stored_frames
 from asl.machine import available_cores
 
 _MAX_THREADS = 16
@@ -77,15 +78,20 @@ class FramesOnHost:
     def _read_row(self, indices: npt.NDArray[np.int64], target: Frames) -> None:
         """Read frames of one clip into ``target`` (T, H, W, C)."""
         clip = int(np.searchsorted(self.offsets, indices[0], side="right")) - 1
-        stored, _ = open_stored_frames(self._clips[clip], self._files[clip])
         drawn = indices - self.offsets[clip]
-        if stored.shape[1:3] == self._size:
-            np.take(stored, drawn, axis=0, out=target, mode="clip")  # unbuffered, unlike "raise"
-        else:
-            target[:] = resize_frames(torch.from_numpy(stored[drawn]), self._size).numpy()
+        target[:] = read_stored_frames(self._clips[clip], self._files[clip], drawn, self._size)
 
     def _read_times(self, clip: int) -> npt.NDArray[np.float64]:
-        return open_stored_frames(self._clips[clip], self._files[clip])[1]
+        frames, times_s = open_stored_frames(self._clips[clip], self._files[clip])
+        count = int(self.offsets[clip + 1] - self.offsets[clip])
+        if len(frames) != count:
+            reason = f"it has {len(frames)} frames instead of {count}"
+            raise unreadable_clip(self._clips[clip], self._files[clip], reason)
+        return times_s
+
+    def close(self) -> None:
+        """End the threads."""
+        self._threads.shutdown(wait=False, cancel_futures=True)
 
 
 class ReadAhead:

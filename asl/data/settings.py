@@ -25,7 +25,7 @@ class DataSettings(Sampling, SplitSettings):
     balance: bool = setting(True, "draw training clips with weight 1 / class frequency")
     batch_size: int = setting(16, "clips per step and device", ge=1)
     num_workers: int | None = setting(
-        None, "reader processes, if the frames are not in memory; null: one per core, at most 16", ge=0
+        None, "processes that decode while training (reader=decord); null: one per core, at most 16", ge=0
     )
 
     @property

@@ -49,7 +49,7 @@ class SplitSettings:
     def problems(self) -> Iterator[str]:
         """Yield a message for each setting that contradicts another one."""
         if self.split == OFFICIAL and self.fold is not None:
-            yield f"data.fold={self.fold}: is of data.split=signer, not of data.split=official"
+            yield f"data.fold={self.fold}: needs data.split=signer (or null), not data.split=official"
         if (self.fold or 0) >= self.folds:
             yield f"data.fold={self.fold}: must be below data.folds={self.folds}"
 

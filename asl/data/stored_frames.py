@@ -44,6 +44,34 @@ def open_stored_frames(clip: Clip, path: Path) -> tuple[Frames, npt.NDArray[np.f
         raise unreadable_clip(clip, path, str(error) or type(error).__name__) from error
 
 
+def read_stored_frames(
+    clip: Clip, path: Path, indices: npt.NDArray[np.int64], size: tuple[int, int]
+) -> Frames:
+    """Read some of the stored frames of a clip.
+
+    Args:
+        clip: row of the manifest.
+        path: file with its frames.
+        indices: ``(T,)`` indices of its stored frames.
+        size: height and width in pixels; frames of another size are resized.
+
+    Returns:
+        ``(T, *size, C)`` uint8.
+
+    Raises:
+        ClipError: the file is missing, damaged, or has fewer frames.
+    """
+    import torch  # takes seconds to import; FrameStore does not need it
+
+    stored, _ = open_stored_frames(clip, path)
+    if indices.max() >= len(stored):
+        raise unreadable_clip(clip, path, f"it has {len(stored)} frames; frame {indices.max()} was drawn")
+    # With mode="clip", numpy copies without Python's lock, so that threads read side by side.
+    drawn = np.empty((len(indices), *stored.shape[1:]), np.uint8)
+    np.take(stored, indices, axis=0, out=drawn, mode="clip")
+    return resize_frames(torch.from_numpy(drawn), size).numpy()
+
+
 def resize_frames(frames: Tensor, size: tuple[int, int]) -> Tensor:
     """Resize frames to ``size`` without keeping the aspect ratio (bilinear, with antialiasing).
 

@@ -208,7 +208,7 @@ def check_same_run(checkpoint: dict[str, Any], path: Path, info: dict[str, Any])
     if len(theirs["glosses"]) != len(ours["glosses"]) or named != ours["glosses"]:
         pairs = zip(theirs["glosses"], ours["glosses"], strict=False)
         label, pair = next(
-            ((i, p) for i, p in enumerate(pairs) if p[0] != p[1]),
+            ((i, p) for i, p in enumerate(pairs) if p[0] and p[0] != p[1]),
             (min(len(theirs["glosses"]), len(ours["glosses"])), ("nothing", "another gloss")),
         )
         raise CheckpointError(
@@ -244,11 +244,12 @@ def changed_settings(checkpoint: dict[str, Any], info: dict[str, Any]) -> list[s
 def difference(theirs: dict[str, Any], ours: dict[str, Any], prefix: str = "") -> list[str]:
     """Keys whose values differ in two nested dictionaries, as ``key=value there, value now``."""
     lines = []
-    for name, value in ours.items():
-        if isinstance(value, dict):
-            lines += difference(theirs.get(name, {}), value, f"{prefix}{name}.")
-        elif name in theirs and theirs[name] != value:
-            lines.append(f"{prefix}{name}={theirs[name]} there, {value} now")
+    for name in dict.fromkeys([*ours, *theirs]):
+        first, second = theirs.get(name, "(not set)"), ours.get(name, "(not set)")
+        if isinstance(first, dict) and isinstance(second, dict):
+            lines += difference(first, second, f"{prefix}{name}.")
+        elif first != second:
+            lines.append(f"{prefix}{name}={first} there, {second} now")
     return lines
 
 

@@ -125,7 +125,7 @@ def print_start(
         torch.cuda.get_device_name(device) if device.type == "cuda" else f"{torch.get_num_threads()} threads"
     )
     rows = {
-        "data": f"{config.dataset.name}: "
+        "data": f"{config.dataset.name}, {config.data.split_name} split: "
         + ", ".join(f"{n} {split}" for split, n in counts.items())
         + f" clips, {len(datamodule.glosses)} glosses, {_span(per_class.values())} training clips each",
         "batches": f"{config.data.batch_size} clips of {config.data.clip_len} frames, "

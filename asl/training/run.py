@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -105,15 +106,24 @@ def train(config: TrainConfig, *, callbacks: Sequence[pl.Callback] = ()) -> dict
         # Before Lightning starts the other processes: they would exceed its time limit while they wait.
         if trainer.local_rank == 0:
             datamodule.prepare_data()
-        try:
+        with _keyboard_interrupt():
             trainer.fit(module, datamodule=datamodule, ckpt_path=resume_from, weights_only=True)
-        except SystemExit as exit_:  # what Lightning makes of Ctrl-C
-            raise KeyboardInterrupt if trainer.interrupted else exit_ from None
-        metrics = _measure_best(trainer, module, datamodule, folder)
+            metrics = _measure_best(trainer, module, datamodule, folder)
     if trainer.is_global_zero:
         atomic_write_text(folder / METRICS, json.dumps(metrics, indent=2) + "\n")
         print_result(metrics, folder)
     return metrics
+
+
+@contextmanager
+def _keyboard_interrupt() -> Iterator[None]:
+    """Raise KeyboardInterrupt after Ctrl-C, which Lightning turns into SystemExit with code 1."""
+    try:
+        yield
+    except SystemExit as error:
+        if isinstance(error.__context__, KeyboardInterrupt):
+            raise error.__context__ from None
+        raise
 
 
 def _build_datamodule(config: TrainConfig) -> ClipDataModule:

@@ -1,11 +1,14 @@
 """Every shipped YAML file composes, and values out of range are errors."""
 
 import dataclasses
+import re
 
 import pytest
 import yaml
 from composing import CONF, SCHEMAS, composed
+from hydra.errors import HydraException
 
+from asl.config.explain import explain
 from asl.config.setting import ConfigError, setting
 
 
@@ -72,3 +75,59 @@ def test_lists_are_checked_item_by_item_and_by_length():
 def test_an_unknown_bound_is_a_type_error():
     with pytest.raises(TypeError, match="unknown bounds"):
         setting(1, "x", atleast=3)
+
+
+R3D = "asl.model.networks.r3d.R3D"
+
+
+def write_choice(folder, content):
+    path = folder / "model" / "mine.yaml"
+    path.parent.mkdir()
+    path.write_text(content)
+    return f"hydra.searchpath=['file://{folder}']"
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (
+            "_target_: asl.model.networks.r3d.R3D\nwidht: 16\n",
+            r"mine.*widht: there is no such key\. Did you mean width",
+        ),
+        (
+            "_target_: asl.model.networks.r3d.R3D\nwidth: wide\n",
+            r"mine.*width: Value 'wide'.*planes of the first",
+        ),
+        (
+            "_target_: asl.model.networks.r4d.R4D\n",
+            r"mine.*_target_=asl\.model\.networks\.r4d\.R4D cannot be imported",
+        ),
+        ("_target_: asl.model.networks.video_resnet.VideoResNet\n", r"mine.*is not a dataclass of settings"),
+    ],
+)
+def test_a_mistake_in_a_choices_yaml_names_the_file_and_the_key(tmp_path, content, message):
+    searchpath = write_choice(tmp_path, content)
+    with pytest.raises((ConfigError, HydraException)) as raised:
+        composed("train", searchpath, "model=mine")
+    assert re.search(message, explain(raised.value), re.DOTALL)
+
+
+def test_a_choice_may_inherit_from_another_one(tmp_path):
+    searchpath = write_choice(tmp_path, "defaults: [r3d]\nwidth: 16\nweights: null\n")
+    made = composed("train", searchpath, "model=mine")
+    assert (made.model.name, made.model.width) == ("r3d", 16)
+
+
+def test_hydras_own_targets_stay(tmp_path):
+    callback = "hydra.experimental.callbacks.LogJobReturnCallback"
+    path = tmp_path / "experiment" / "mine.yaml"
+    path.parent.mkdir()
+    path.write_text(
+        f"# @package _global_\nhydra:\n  callbacks:\n    log: {{_target_: {callback}}}\nseed: 7\n"
+    )
+    assert composed("train", f"hydra.searchpath=['file://{tmp_path}']", "experiment=mine").seed == 7
+
+
+def test_a_value_out_of_range_is_told_before_groups_are_compared():
+    with pytest.raises(ConfigError, match=r"data\.resize=\[128\]: needs 2 values"):
+        composed("train", "reader=decord", "data.resize=[128]")

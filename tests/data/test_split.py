@@ -72,7 +72,7 @@ def test_fold_alone_selects_folds_by_signer() -> None:
 def test_settings_that_contradict_each_other_are_refused() -> None:
     with pytest.raises(ConfigError, match=r"data\.fold=5: must be below data\.folds=5"):
         composed("train", "data.fold=5")
-    with pytest.raises(ConfigError, match=r"data\.fold=1: is of data\.split=signer"):
+    with pytest.raises(ConfigError, match=r"data\.fold=1: needs data\.split=signer"):
         composed("train", "data.split=official", "data.fold=1")
 
 

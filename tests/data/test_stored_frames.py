@@ -13,8 +13,9 @@ import torch
 from clips import make_clip, write_clip, write_dataset
 from test_datamodule import make_module
 
-from asl.contract.frame_store import FrameSettings, FrameSpec
+from asl.contract.frame_store import FrameSettings, FrameSpec, open_frames, read_origin, write_frames
 from asl.contract.manifest import Clip
+from asl.data.clip_files import ClipError
 from asl.data.datamodule import ClipDataModule
 from asl.data.missing_frames import find_missing, make_missing
 from asl.data.readers.decord import DecordReader
@@ -166,6 +167,25 @@ def test_frames_of_different_sizes_are_resized_into_one_tensor(tmp_path: Path) -
     wide = next(i for i, clip in enumerate(module.clips) if clip.video_id == "wide")
     first = int(module.stored_frames.offsets[wide])
     assert module.stored_frames.frames[first : first + 12].float().mean() == pytest.approx(60, abs=2)
+
+
+def test_stored_frames_that_were_changed_are_an_error_that_names_the_clip(tmp_path: Path) -> None:
+    write_dataset(tmp_path, {"train": 2, "val": 1})
+    module = stored_module(tmp_path, tmp_path, "host")
+    module.prepare_data()
+    module.setup()
+    clip = module.datasets["val"].clips[0]
+    store = module.reader.store
+    assert store is not None
+    frames, times_s = open_frames(store.path(clip))
+    made_from = read_origin(store.path(clip))
+    assert made_from is not None
+    write_frames(store.path(clip), frames[:2].copy(), times_s[:2], made_from)
+    with pytest.raises(ClipError, match=f"{clip.video_id}.*it has 2 frames"):
+        list(module.val_dataloader())
+    module.free_frames()
+    with pytest.raises(ClipError, match=f"{clip.video_id}.*it has 2 frames instead of 12"):
+        module.setup()
 
 
 @pytest.mark.gpu

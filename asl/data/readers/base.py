@@ -24,11 +24,12 @@ class ReaderSettings:
 
     timeout_s: float = setting(
         300.0,
-        "time limit of a batch, and of a clip decoded before training; the run stops if it is exceeded",
+        "time limit of a clip decoded before training, and of a batch of reader processes; the run stops if "
+        "it is exceeded",
         gt=0,
     )
 
-    MOVED_KEYS: ClassVar[dict[str, str]] = {"name": "Choose a reader with reader=frames or reader=decord"}
+    MOVED_KEYS: ClassVar[dict[str, str]] = {"name": "Choose a reader with reader=...; --help lists them"}
 
     def problems_with(self, data: DataSettings, frames: FrameSettings) -> Iterator[str]:
         """Yield a message for each value in ``data`` and ``frames`` that this reader cannot work with."""

@@ -14,7 +14,7 @@ from asl.contract.manifest import Clip
 from asl.data.readers.base import ClipReader, ReaderSettings
 from asl.data.sampling import Sampling, draw_frames
 from asl.data.settings import DataSettings
-from asl.data.stored_frames import FrameStore, open_stored_frames, resize_frames
+from asl.data.stored_frames import FrameStore, open_stored_frames, read_stored_frames
 
 
 @dataclass(kw_only=True)
@@ -82,8 +82,7 @@ class FramesReader(ClipReader):
         speed: Sequence[float] = (1.0, 1.0),
         rng: np.random.Generator | None = None,
     ) -> Frames:
-        import torch  # takes seconds to import; the settings above do not need it
-
-        frames, times_s = open_stored_frames(clip, file)
-        drawn = frames[draw_frames(times_s, clip.duration_s, sampling, rng, speed=speed)]
-        return resize_frames(torch.from_numpy(drawn), size).numpy()
+        """Read one clip. Training reads whole batches instead, see FramesOnHost and FramesOnDevice."""
+        _, times_s = open_stored_frames(clip, file)
+        drawn = draw_frames(times_s, clip.duration_s, sampling, rng, speed=speed)
+        return read_stored_frames(clip, file, drawn, size)

@@ -18,7 +18,7 @@ class LossSettings:
     label_smoothing: float = setting(0.1, "share of the target spread over all classes", ge=0, lt=1)
 
     name = ""  # shown in tables
-    MOVED_KEYS: ClassVar[dict[str, str]] = {"name": "Choose a loss with loss=cross_entropy or loss=focal"}
+    MOVED_KEYS: ClassVar[dict[str, str]] = {"name": "Choose a loss with loss=...; --help lists them"}
 
     def build(self) -> nn.Module:
         """Build the loss: logits ``(B, num_classes)`` and labels ``(B,)`` -> mean over the batch ``()``."""

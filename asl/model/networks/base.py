@@ -23,7 +23,7 @@ class NetworkSettings:
     channels_last: bool = setting(True, "channels-last memory format, which is faster on GPUs and CPUs")
 
     name = ""  # shown in tables, stored in checkpoints and metrics.json
-    MOVED_KEYS: ClassVar[dict[str, str]] = {"name": "Choose a network: model=r2plus1d, r3d or mc3"}
+    MOVED_KEYS: ClassVar[dict[str, str]] = {"name": "Choose a network with model=...; --help lists them"}
 
     def build(self, num_classes: int) -> nn.Module:
         """Build the network: ``(B, 3, T, H, W)`` float -> logits ``(B, num_classes)``."""
