@@ -2,10 +2,11 @@
 
 For notebooks::
 
+    import pytorch_lightning as pl
     from asl import ClipDataModule
 
     data = ClipDataModule("data/metadata/wlasl100_manifest.csv")
-    trainer.fit(model, data)
+    pl.Trainer(max_epochs=10).fit(model, data)  # model: your LightningModule
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from asl.contract.frame_store import FrameSettings
     from asl.contract.label_map import read_label_map
     from asl.contract.manifest import Clip, read_manifest
     from asl.data.augmentation import Augmentation
@@ -28,6 +30,7 @@ __all__ = [
     "Clip",
     "ClipDataModule",
     "DataSettings",
+    "FrameSettings",
     "read_checkpoint",
     "read_label_map",
     "read_manifest",
@@ -39,6 +42,7 @@ _MODULE_OF = {
     "Clip": "asl.contract.manifest",
     "ClipDataModule": "asl.data.datamodule",
     "DataSettings": "asl.data.settings",
+    "FrameSettings": "asl.contract.frame_store",
     "read_checkpoint": "asl.training.checkpoints",
     "read_label_map": "asl.contract.label_map",
     "read_manifest": "asl.contract.manifest",

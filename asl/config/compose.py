@@ -16,6 +16,7 @@ import dataclasses
 from collections.abc import Iterator
 from typing import Any, TypeVar
 
+import yaml
 from hydra._internal.core_plugins.file_config_source import FileConfigSource
 from hydra._internal.sources_registry import SourcesRegistry
 from hydra.core.config_store import ConfigStore
@@ -37,7 +38,10 @@ class TypedYaml(FileConfigSource):
     """Hydra's reader of YAML files; replaces ``_target_: module.Class`` by the fields of that dataclass."""
 
     def load_config(self, config_path: str) -> ConfigResult:
-        result: ConfigResult = super().load_config(config_path)
+        try:
+            result: ConfigResult = super().load_config(config_path)
+        except yaml.YAMLError as error:
+            raise ConfigError(f"{self.path}/{config_path} is not YAML: {error}") from error
         if not config_path.startswith("hydra/"):  # Hydra's own _target_ keys stay
             result.config = _typed(result.config, f"{self.path}/{config_path}")
         return result

@@ -45,7 +45,7 @@ def print_help(name: str, conf: Path, overrides: list[str], *, more_conf: Path |
         line(meaning, indent=6)
     line(
         "\nChoices decide which keys there are, for example: python "
-        f"{name}.py experiment=demo --help. Hydra's own flags: --hydra-help; the composed YAML: --cfg job; a "
+        f"{name}.py dataset=demo --help. Hydra's own flags: --hydra-help; the composed YAML: --cfg job; a "
         "sweep: --multirun key=1,2,3"
     )
 
@@ -75,4 +75,6 @@ def _shown(node: Any) -> str:
     value = node._value() if not OmegaConf.is_list(node) else list(node)
     if value is None:
         return "null"
+    if isinstance(value, list):
+        return f"[{','.join(map(str, value))}]"  # blanks would end the override
     return str(value).lower() if isinstance(value, bool) else str(value)

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, Sampler
 
+from asl.config.setting import ConfigError, find_problems
 from asl.contract.frame_store import FrameSettings
 from asl.contract.manifest import SPLITS, Clip
 from asl.data.augmentation import Augmentation
@@ -57,6 +58,7 @@ class ClipDataModule(pl.LightningDataModule):
         seed: seed of order, jitter and augmentation.
 
     Raises:
+        ConfigError: a setting is out of range, or settings contradict each other.
         ManifestError: the manifest cannot be read, or has no train clip, no val clip, or only one gloss.
         LabelMapError: the label map is missing, or does not fit the manifest.
         ClipError: clip files are missing.
@@ -80,6 +82,7 @@ class ClipDataModule(pl.LightningDataModule):
         self._reader_settings = reader or FramesReaderSettings()
         self._augmentation = augmentation or Augmentation()
         self._reserve, self._seed = reserve, seed
+        self._check_settings(frames or FrameSettings())
 
         manifest = Path(manifest)
         self.glosses, clips = read_clips(manifest, self.data)
@@ -105,6 +108,18 @@ class ClipDataModule(pl.LightningDataModule):
         self.stored_frames: FramesOnDevice | FramesOnHost | None = None
         self._index_datasets: dict[str, FrameIndexDataset] = {}
         self._prepared = False
+
+    def _check_settings(self, frames: FrameSettings) -> None:
+        """Raise ConfigError as the programs do, also if the settings were made in a notebook."""
+        problems = [
+            *find_problems(self.data, "data."),
+            *find_problems(self._reader_settings, "reader."),
+            *find_problems(self._augmentation, "augment."),
+            *find_problems(frames, "frames."),
+        ]
+        problems = problems or list(self._reader_settings.problems_with(self.data, frames))
+        if problems:
+            raise ConfigError("\n".join(problems))
 
     @property
     def clips(self) -> list[Clip]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 from asl.config.setting import setting
@@ -14,6 +15,11 @@ class SignDataset:
 
     name: str = setting("???", "prefix of the names of the manifest and the label map")
     how_to_get: str = setting("", "shown when the metadata is missing")
+
+    def problems(self) -> Iterator[str]:
+        """Yield a message if the YAML file of the choice names no class."""
+        if type(self) is SignDataset:
+            yield "dataset: the YAML file of this choice must name a class: _target_: module.Class"
 
     def load(self) -> Metadata:
         """Read the metadata.

@@ -220,7 +220,8 @@ def check_same_run(checkpoint: dict[str, Any], path: Path, info: dict[str, Any])
     differing = difference({"model": theirs["model"]}, {"model": ours["model"]})
     if differing:
         raise CheckpointError(
-            f"{path} holds another network: {', '.join(differing)}. Set these keys to the values there"
+            f"{path} holds another network: {', '.join(differing)}. Choose it with model="
+            f"{theirs['model']['name']} and set these keys to the values there"
         )
     split = theirs.get("split", OFFICIAL)  # not in checkpoints of the first version
     if split != ours["split"]:

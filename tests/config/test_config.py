@@ -131,3 +131,21 @@ def test_hydras_own_targets_stay(tmp_path):
 def test_a_value_out_of_range_is_told_before_groups_are_compared():
     with pytest.raises(ConfigError, match=r"data\.resize=\[128\]: needs 2 values"):
         composed("train", "reader=decord", "data.resize=[128]")
+
+
+def test_a_choice_without_a_class_says_what_its_yaml_must_hold(tmp_path):
+    searchpath = write_choice(tmp_path, "weights: null\n")
+    with pytest.raises(ConfigError, match=r"model: the YAML file of this choice must name a class: _target_"):
+        composed("train", searchpath, "model=mine")
+
+
+def test_a_file_that_is_not_yaml_is_named(tmp_path):
+    searchpath = write_choice(tmp_path, "width: [1\n")
+    with pytest.raises((ConfigError, HydraException)) as raised:
+        composed("train", searchpath, "model=mine")
+    assert re.search("mine.* is not YAML", explain(raised.value), re.DOTALL)
+
+
+def test_the_demos_experiment_goes_with_another_network():
+    made = composed("train", "experiment=demo", "model=r3d", "model.weights=null")
+    assert (made.model.name, made.model.width, made.dataset.name) == ("r3d", 64, "demo")

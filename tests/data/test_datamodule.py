@@ -14,6 +14,7 @@ import pytest
 import torch
 from clips import make_clip, write_dataset, write_manifest_and_label_map
 
+from asl.config.setting import ConfigError
 from asl.contract.label_map import LabelMapError, read_or_write_label_map
 from asl.contract.manifest import Clip, ManifestError, read_manifest, write_manifest
 from asl.data.augmentation import Augmentation
@@ -181,3 +182,20 @@ def test_ranks_share_an_epoch_and_measure_val_clips_once(tiny_data: Path) -> Non
         valid += [int(c) for batch in module.val_dataloader() for c in batch["valid"]]
     assert len(valid) == 8  # two each
     assert sum(valid) == 6
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"data": DataSettings(fold=9)}, r"data\.fold=9: must be below"),
+        ({"data": DataSettings(pad="zero")}, r"data\.pad=zero: must be one of edge, loop"),
+        ({"augmentation": Augmentation(mixup=-1.0)}, r"augment\.mixup=-1\.0: must be at least 0"),
+        ({"data": DataSettings(fps=30.0)}, r"data\.fps=30 .*frames\.fps=25"),
+    ],
+    ids=str,
+)
+def test_settings_of_a_notebook_are_checked_as_the_programs_do(
+    tiny_data: Path, settings: dict[str, Any], message: str
+) -> None:
+    with pytest.raises(ConfigError, match=message):
+        ClipDataModule(tiny_data / "metadata" / "tiny_manifest.csv", **settings)

@@ -35,6 +35,11 @@ class ReaderSettings:
         """Yield a message for each value in ``data`` and ``frames`` that this reader cannot work with."""
         return iter(())
 
+    def problems(self) -> Iterator[str]:
+        """Yield a message if the YAML file of the choice names no class."""
+        if type(self) is ReaderSettings:
+            yield "reader: the YAML file of this choice must name a class: _target_: module.Class"
+
     def build(self, frames: FrameSettings, frames_dir: Path) -> ClipReader:
         """Build the reader.
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 
@@ -19,6 +20,11 @@ class LossSettings:
 
     name = ""  # shown in tables
     MOVED_KEYS: ClassVar[dict[str, str]] = {"name": "Choose a loss with loss=...; --help lists them"}
+
+    def problems(self) -> Iterator[str]:
+        """Yield a message if the YAML file of the choice names no class."""
+        if type(self) is LossSettings:
+            yield "loss: the YAML file of this choice must name a class: _target_: module.Class"
 
     def build(self) -> nn.Module:
         """Build the loss: logits ``(B, num_classes)`` and labels ``(B,)`` -> mean over the batch ``()``."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -24,6 +25,11 @@ class NetworkSettings:
 
     name = ""  # shown in tables, stored in checkpoints and metrics.json
     MOVED_KEYS: ClassVar[dict[str, str]] = {"name": "Choose a network with model=...; --help lists them"}
+
+    def problems(self) -> Iterator[str]:
+        """Yield a message if the YAML file of the choice names no class."""
+        if type(self) is NetworkSettings:
+            yield "model: the YAML file of this choice must name a class: _target_: module.Class"
 
     def build(self, num_classes: int) -> nn.Module:
         """Build the network: ``(B, 3, T, H, W)`` float -> logits ``(B, num_classes)``."""

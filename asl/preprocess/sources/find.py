@@ -52,7 +52,7 @@ def find_sources(
         RawFolderError: there is no raw folder.
     """
     raw_dir = Path(paths.raw_dir)
-    files = scan_raw(raw_dir)
+    files = scan_raw(raw_dir, Path(paths.videos_dir))
     claimed = claims([*metadata.instances, *metadata.others], files)
     bar = progress.add_task("opening raw videos", total=len(claimed))
     raw_videos = RawVideoCache(raw_dir, paths.raw_videos).probe(

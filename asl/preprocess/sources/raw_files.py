@@ -43,18 +43,26 @@ USUAL = RawVideo(duration_s=3.0, width=640, height=480, fps=30.0, codec="h264")
 _FIELDS = {field.name for field in dataclasses.fields(RawVideo)}
 
 
-def scan_raw(raw_dir: Path) -> list[str]:
+def scan_raw(raw_dir: Path, videos_dir: Path | None = None) -> list[str]:
     """The video files below the raw folder, as sorted POSIX paths relative to it. Hidden files are skipped.
+
+    Args:
+        raw_dir: the raw folder.
+        videos_dir: the folder of finished clips. If it lies in the raw folder, its files are skipped.
 
     Raises:
         RawFolderError: the folder does not exist.
     """
     if not raw_dir.is_dir():
         raise RawFolderError(f"{raw_dir}: no such folder (paths.raw_dir). Put the raw videos there")
+    clips = None if videos_dir is None else videos_dir.resolve()
     return sorted(
         path.relative_to(raw_dir).as_posix()
         for path in raw_dir.rglob("*")
-        if path.suffix.lower() in VIDEO_SUFFIXES and not path.name.startswith(".") and path.is_file()
+        if path.suffix.lower() in VIDEO_SUFFIXES
+        and not path.name.startswith(".")
+        and path.is_file()
+        and (clips is None or clips not in path.resolve().parents)
     )
 
 

@@ -42,3 +42,12 @@ def test_raw_videos_are_opened_once_and_again_only_if_they_change(tmp_path, monk
     assert probe()["a.mp4"].duration_s == pytest.approx(3)
     cache.write_text("[1]")
     assert probe()["a.mp4"].duration_s == pytest.approx(3)
+
+
+def test_finished_clips_are_no_raw_files(tmp_path):
+    for name in ("a.mp4", "videos/train/book/1.mp4"):
+        path = tmp_path / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.touch()
+    assert scan_raw(tmp_path, tmp_path / "videos") == ["a.mp4"]
+    assert scan_raw(tmp_path) == ["a.mp4", "videos/train/book/1.mp4"]
