@@ -14,8 +14,8 @@ from torch.utils.data import Dataset, get_worker_info
 from asl.contract.manifest import Clip
 from asl.data.class_sampler import Draw
 from asl.data.clip_files import clip_paths
-from asl.data.frames_on_device import FramesOnDevice
-from asl.data.frames_on_host import FramesOnHost
+from asl.data.frames.on_device import FramesOnDevice
+from asl.data.frames.on_host import FramesOnHost
 from asl.data.readers.base import ClipReader
 from asl.data.sampling import Sampling, draw_frames
 from asl.data.transforms import NUM_UNIFORMS

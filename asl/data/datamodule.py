@@ -19,14 +19,14 @@ from asl.data.augmentation import Augmentation
 from asl.data.class_sampler import Draw, EvaluationSampler, TrainSampler
 from asl.data.clip_dataset import Batch, ClipDataset, FrameIndexDataset, keep_batch
 from asl.data.clip_files import ClipError
-from asl.data.frames_on_device import FramesOnDevice
-from asl.data.frames_on_host import FramesOnHost, ReadAhead
-from asl.data.placement import AUTO, DEVICE, Placement, choose_placement, frames_bytes, free_memory
+from asl.data.frames.on_device import FramesOnDevice
+from asl.data.frames.on_host import FramesOnHost, ReadAhead
+from asl.data.frames.placement import AUTO, DEVICE, Placement, choose_placement, frames_bytes, free_memory
+from asl.data.frames.store import FrameStore
 from asl.data.read_clips import read_clips
 from asl.data.readers.base import ReaderSettings
 from asl.data.readers.frames import FramesReaderSettings
 from asl.data.settings import DataSettings
-from asl.data.stored_frames import FrameStore
 from asl.data.transforms import augment, centre_crop, mix_clips
 from asl.machine import available_cores
 from asl.messages import format_bytes, listed_lines

@@ -8,7 +8,7 @@ from contextlib import contextmanager
 import torch
 
 from asl.data.datamodule import ClipDataModule
-from asl.data.placement import DEVICE
+from asl.data.frames.placement import DEVICE
 from asl.data.settings import DataSettings
 from asl.errors import UserError
 from asl.training.trainer import TrainerSettings

@@ -29,9 +29,9 @@ from asl.contract.frame_store import (
     write_frames,
 )
 from asl.contract.manifest import Clip
-from asl.data import missing_frames
 from asl.data.clip_files import ClipError
-from asl.data.missing_frames import MissingFrames, find_missing, make_frames, make_missing
+from asl.data.frames import missing as missing_frames
+from asl.data.frames.missing import MissingFrames, find_missing, make_frames, make_missing
 from asl.errors import UserError
 
 SPEC = FrameSpec(short_side=32)
@@ -226,7 +226,7 @@ def test_decoding_does_not_import_torch_decord_or_preprocessing(tmp_path: Path, 
     import sys
 
     code = (
-        "import sys, asl.data.missing_frames; loaded = {m.split('.')[0] for m in sys.modules}; "
+        "import sys, asl.data.frames.missing; loaded = {m.split('.')[0] for m in sys.modules}; "
         "sys.exit(bool(loaded & {'torch', 'decord'}) or 'asl.preprocess' in sys.modules)"
     )
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

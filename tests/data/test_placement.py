@@ -7,7 +7,7 @@ from clips import make_clip
 
 from asl.config.setting import ConfigError
 from asl.contract.frame_store import FrameSpec
-from asl.data.placement import choose_placement, frames_bytes
+from asl.data.frames.placement import choose_placement, frames_bytes
 from asl.machine import available_memory
 
 GB = 10**9

@@ -17,11 +17,11 @@ from asl.contract.frame_store import FrameSettings, FrameSpec, open_frames, read
 from asl.contract.manifest import Clip
 from asl.data.clip_files import ClipError
 from asl.data.datamodule import ClipDataModule
-from asl.data.missing_frames import find_missing, make_missing
+from asl.data.frames.missing import find_missing, make_missing
+from asl.data.frames.store import FrameStore, resize_frames
 from asl.data.readers.decord import DecordReader
 from asl.data.readers.frames import FramesReader, FramesReaderSettings
 from asl.data.sampling import Sampling
-from asl.data.stored_frames import FrameStore, resize_frames
 
 GREY = [int(level) for level in np.linspace(16, 236, 45)]  # neighbouring frames differ by 5 levels
 
@@ -191,7 +191,7 @@ def test_stored_frames_that_were_changed_are_an_error_that_names_the_clip(tmp_pa
 @pytest.mark.gpu
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")
 def test_frames_in_gpu_memory_equal_those_in_ram(tiny_data: Path, tmp_path: Path) -> None:
-    from asl.data.frames_on_device import FramesOnDevice
+    from asl.data.frames.on_device import FramesOnDevice
 
     for size in ((20, 30), (32, 43)):
         module = stored_module(tiny_data, tmp_path, "device", resize=list(size))

@@ -26,7 +26,7 @@ from asl.codecs.timeline import read_packet_index
 from asl.contract.frame_store import FrameSpec, frames_path, open_frames, origin, read_origin
 from asl.contract.manifest import read_manifest
 from asl.contract.time_grid import frames_on_display, grid_length
-from asl.data.missing_frames import find_missing, make_frames
+from asl.data.frames.missing import find_missing, make_frames
 from asl.demo.frame_number import read_frame_number
 from asl.preprocess.clips.backend import Choice
 from asl.preprocess.clips.frames import FramesOutcome

@@ -13,9 +13,9 @@ import numpy as np
 from asl.config.setting import setting
 from asl.contract.frame_store import Frames, FrameSettings
 from asl.contract.manifest import Clip
+from asl.data.frames.store import FrameStore
 from asl.data.sampling import Sampling
 from asl.data.settings import DataSettings
-from asl.data.stored_frames import FrameStore
 
 
 @dataclass(kw_only=True)

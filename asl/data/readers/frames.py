@@ -11,10 +11,10 @@ import numpy as np
 from asl.config.setting import setting
 from asl.contract.frame_store import Frames, FrameSettings
 from asl.contract.manifest import Clip
+from asl.data.frames.store import FrameStore, open_stored_frames, read_stored_frames
 from asl.data.readers.base import ClipReader, ReaderSettings
 from asl.data.sampling import Sampling, draw_frames
 from asl.data.settings import DataSettings
-from asl.data.stored_frames import FrameStore, open_stored_frames, read_stored_frames
 
 
 @dataclass(kw_only=True)
@@ -62,7 +62,7 @@ class FramesReader(ClipReader):
 
     def prepare(self, clips: Sequence[Clip], files: Sequence[Path]) -> None:
         """Decode the clips whose frames are not stored, and store these."""
-        from asl.data.missing_frames import find_missing, make_missing  # not needed by DataLoader workers
+        from asl.data.frames.missing import find_missing, make_missing  # not needed by DataLoader workers
 
         folder = self.store.folder
         missing = find_missing(clips, files, folder=folder, spec=self.store.spec)

@@ -14,8 +14,6 @@ from typing import Any
 from torch import Tensor, nn
 from torchvision.models.video.resnet import BasicBlock, Conv2Plus1D, Conv3DNoTemporal, Conv3DSimple
 
-from asl.model.networks.video_resnet_settings import MAX_STAGES
-
 # The convolution of each of the four stages.
 _CONVOLUTIONS: dict[str, tuple[Any, Any, Any, Any]] = {
     "r2plus1d": (Conv2Plus1D, Conv2Plus1D, Conv2Plus1D, Conv2Plus1D),
@@ -50,8 +48,8 @@ class VideoResNet(nn.Module):
         super().__init__()
         if name not in _CONVOLUTIONS:
             raise ValueError(f"name={name!r}: must be one of {', '.join(_CONVOLUTIONS)}")
-        if not 1 <= len(layers) <= MAX_STAGES:
-            raise ValueError(f"layers={list(layers)}: must be 1 to {MAX_STAGES} stages")
+        if not 1 <= len(layers) <= len(_CONVOLUTIONS[name]):
+            raise ValueError(f"layers={list(layers)}: must be 1 to {len(_CONVOLUTIONS[name])} stages")
         self.stem = _factored_stem(width) if name == "r2plus1d" else _plain_stem(width)
         self.num_stages = len(layers)
         inplanes = width

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from asl.contract.manifest import Clip
-from asl.data.stored_frames import open_stored_frames, resize_frames
+from asl.data.frames.store import open_stored_frames, resize_frames
 from asl.machine import available_cores
 
 _MAX_THREADS = 16  # more threads do not load faster

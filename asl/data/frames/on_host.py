@@ -15,7 +15,7 @@ from torch.utils.data import DataLoader
 from asl.contract.frame_store import Frames
 from asl.contract.manifest import Clip
 from asl.data.clip_files import unreadable_clip
-from asl.data.stored_frames import open_stored_frames, read_stored_frames
+from asl.data.frames.store import open_stored_frames, read_stored_frames
 from asl.machine import available_cores
 
 _MAX_THREADS = 16
