@@ -88,7 +88,9 @@ def read_manifest(path: Path | str) -> list[Clip]:
     """
     path = Path(path)
     if not path.is_file():
-        raise ManifestError(f"{path}: no such manifest. Write it with: python preprocess.py")
+        raise ManifestError(
+            f"{path}: no such manifest. Write it with: python preprocess.py, with the same dataset="
+        )
     with path.open(newline="", encoding="utf-8") as file:
         reader = csv.DictReader(file)
         missing = [name for name in _REQUIRED if name not in (reader.fieldnames or ())]

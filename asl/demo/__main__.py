@@ -35,7 +35,10 @@ def main() -> None:
     except KeyboardInterrupt:
         sys.exit("stopped; the next run starts afresh")
     clips = ", ".join(f"{count} {split}" for split, count in demo.clips.items())
-    print(f"{demo.num_instances} instances of 8 glosses in {demo.num_raw_files} raw videos: {clips}")
+    print(
+        f"{demo.num_instances} instances of 8 glosses, {demo.num_raw_files} raw videos. "
+        f"{sum(demo.clips.values())} instances can be cut: {clips}"
+    )
     if demo.made:
         print(f"made {demo.data_dir} in {time.monotonic() - started:.0f} s")
     else:

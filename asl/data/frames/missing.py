@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -150,4 +151,9 @@ def _explained(failed: Failed[MissingFrames]) -> BaseException:
     if isinstance(error, OSError):
         why = error.strerror or error
         return UserError(f"{one.target}: {why}; keep frames elsewhere: paths.frames_dir=...")
+    if isinstance(error, BrokenProcessPool):
+        return UserError(
+            "the processes that decode clips cannot start. In a script, put your own code under "
+            'if __name__ == "__main__": because each process imports the script'
+        )
     return error or unreadable_clip(one.clip, one.file, failed.message)  # error is None: it hung or crashed

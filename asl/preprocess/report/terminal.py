@@ -130,7 +130,7 @@ def _print_sizes(numbers: Statistics, console: Console) -> None:
 
 
 def _print_frames(frames: FramesOutcome, console: Console) -> None:
-    made = {"on the GPU": frames.gpu, "on the host": frames.host, "by an earlier run": frames.there}
+    made = {"on the GPU": frames.gpu, "on the CPU": frames.host, "by an earlier run": frames.there}
     if any(made.values()):
         counts = ", ".join(f"{count} {where}" for where, count in made.items() if count)
         console.print(f"clips with decoded frames for training: {counts}")
