@@ -269,13 +269,13 @@ def test_every_path_that_is_named_exists() -> None:
         assert import_module(name)
 
 
-def test_every_room_is_in_the_table() -> None:
-    rooms = {path.parent for path in (ROOT / "asl").glob("*/__init__.py")}
-    rooms = (rooms - {ROOT / "asl" / "preprocess"}) | {
+def test_every_package_is_in_the_table() -> None:
+    packages = {path.parent for path in (ROOT / "asl").glob("*/__init__.py")}
+    packages = (packages - {ROOT / "asl" / "preprocess"}) | {
         path.parent for path in (ROOT / "asl" / "preprocess").glob("*/__init__.py")
     }
     named = re.findall(r"^\| `(asl/.*)/` \|", TEXT, re.MULTILINE)
-    assert sorted(named) == sorted(str(room.relative_to(ROOT)) for room in rooms)
+    assert sorted(named) == sorted(str(package.relative_to(ROOT)) for package in packages)
 
 
 def test_the_tour_is_eight_files() -> None:

@@ -1,4 +1,4 @@
-"""The borders between the rooms of asl: who imports whom, and what stays unloaded until it is needed."""
+"""The borders between the packages of asl: who imports whom, and what stays unloaded until it is needed."""
 
 from __future__ import annotations
 
@@ -59,8 +59,8 @@ def crossings(users: tuple[str, ...], used: tuple[str, ...]) -> list[str]:
     ]
 
 
-def room(module: str) -> str:
-    """``asl.data`` of ``asl.data.readers.base``; in preprocessing the rooms lie one level deeper."""
+def package(module: str) -> str:
+    """``asl.data`` of ``asl.data.readers.base``; in preprocessing the packages lie one level deeper."""
     return ".".join(module.split(".")[: 3 if within(module, FIRST_HALF) else 2])
 
 
@@ -69,11 +69,11 @@ def test_modules_do_not_import_each_other_in_a_circle_not_even_in_functions() ->
     list(TopologicalSorter(graph).static_order())  # raises CycleError with the circle
 
 
-def test_rooms_do_not_import_each_other_in_a_circle_not_even_in_functions() -> None:
+def test_packages_do_not_import_each_other_in_a_circle_not_even_in_functions() -> None:
     graph: dict[str, set[str]] = {}
     for module, names in EVER.items():
-        others = {room(name) for name in names if name in FILES} - {room(module)}
-        graph.setdefault(room(module), set()).update(others)
+        others = {package(name) for name in names if name in FILES} - {package(module)}
+        graph.setdefault(package(module), set()).update(others)
     list(TopologicalSorter(graph).static_order())
 
 
@@ -83,7 +83,7 @@ def test_rooms_do_not_import_each_other_in_a_circle_not_even_in_functions() -> N
         (FIRST_HALF, SECOND_HALF),
         (SECOND_HALF, FIRST_HALF),
         (SHARED, FIRST_HALF + SECOND_HALF),
-        # Only pipeline.py and run_result.py know both the GPU and the other rooms.
+        # Only pipeline.py and run_result.py know both the GPU and the other packages.
         (
             tuple(f"asl.preprocess.{name}" for name in ("sources", "clips", "audit", "report")),
             ("asl.preprocess.gpu",),

@@ -18,6 +18,7 @@ from asl.contract.manifest import Clip
 from asl.data.clip_files import ClipError
 from asl.data.datamodule import ClipDataModule
 from asl.data.frames.missing import find_missing, make_missing
+from asl.data.frames.on_device import FramesOnDevice
 from asl.data.frames.store import FrameStore, resize_frames
 from asl.data.readers.decord import DecordReader
 from asl.data.readers.frames import FramesReader, FramesReaderSettings
@@ -186,6 +187,9 @@ def test_stored_frames_that_were_changed_are_an_error_that_names_the_clip(tmp_pa
     module.free_frames()
     with pytest.raises(ClipError, match=f"{clip.video_id}.*it has 2 frames instead of 12"):
         module.setup()
+    write_frames(store.path(clip), frames[:1].copy(), times_s[:1], made_from)
+    with pytest.raises(ClipError, match=f"{clip.video_id}.*it has 1 frames instead of 12"):
+        FramesOnDevice([clip], [store.path(clip)], [12], size=(20, 30), device=torch.device("cpu"))
 
 
 @pytest.mark.gpu

@@ -76,8 +76,10 @@ class FramesOnDevice:
 
     def _load(self, index: int) -> None:
         """Read, resize and copy the frames of one clip."""
-        frames, self.times_s[index] = open_stored_frames(self._clips[index], self._files[index])
         target = self.frames[int(self.offsets[index]) : int(self.offsets[index + 1])]
+        frames, self.times_s[index] = open_stored_frames(
+            self._clips[index], self._files[index], count=len(target)
+        )
         staged = self._staging(target.numel()).view(target.shape) if target.is_cuda else target
         if frames.shape[1:3] == self._size:
             np.copyto(staged.numpy(), frames)

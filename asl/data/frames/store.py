@@ -29,19 +29,29 @@ class FrameStore:
         return frames_path(self.folder, self.spec, clip.video_id)
 
 
-def open_stored_frames(clip: Clip, path: Path) -> tuple[Frames, npt.NDArray[np.float64]]:
+def open_stored_frames(
+    clip: Clip, path: Path, *, count: int | None = None
+) -> tuple[Frames, npt.NDArray[np.float64]]:
     """Open the stored frames of a clip.
+
+    Args:
+        clip: row of the manifest.
+        path: file with its frames.
+        count: the number of frames that it must have, if known.
 
     Returns:
         ``(T, H, W, C)`` uint8, memory-mapped, and their ``(T,)`` times in seconds.
 
     Raises:
-        ClipError: the file is missing or damaged.
+        ClipError: the file is missing or damaged, or has another number of frames.
     """
     try:
-        return open_frames(path)
+        frames, times_s = open_frames(path)
     except (OSError, ValueError, KeyError) as error:
         raise unreadable_clip(clip, path, str(error) or type(error).__name__) from error
+    if count is not None and len(frames) != count:
+        raise unreadable_clip(clip, path, f"it has {len(frames)} frames instead of {count}")
+    return frames, times_s
 
 
 def read_stored_frames(
