@@ -1,0 +1,203 @@
+"""The slices of an H.264 stream from an MP4: split, unescaped, and with their parameter sets."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+
+import numpy as np
+import numpy.typing as npt
+
+from asl.preprocess.gpu.h264.layout import PARAMS, SLICE
+from asl.preprocess.gpu.h264.parameter_sets import (
+    PictureParameters,
+    SequenceParameters,
+    params_record,
+    read_picture_parameters,
+    read_sequence_parameters,
+)
+from asl.preprocess.gpu.h264.rbsp import BitReader, H264Error, UnsupportedH264Error, unescape
+
+# nal_unit_type, Table 7-1
+_SLICE, _IDR_SLICE, _SEI, _SPS, _PPS = 1, 5, 6, 7, 8
+_DELIMITERS = {9, 10, 11, 12}  # access unit delimiter, end of sequence and stream, filler data
+_PARTITIONS = {2, 3, 4}
+
+_WORD = 4  # bytes
+
+
+@dataclass(frozen=True)
+class Bitstream:
+    """The slices of one stream, ready for the parser."""
+
+    data: bytes  # slices one after another, each padded to whole words of 32 bits
+    slices: npt.NDArray[np.void]  # (S,) SLICE; `first_word` counts from the start of data
+    params: npt.NDArray[np.void]  # (P,) PARAMS, the pairs of parameter sets that the slices use
+    pictures: npt.NDArray[np.intp]  # (S,) index of each slice's picture, in decoding order
+    sequences: tuple[SequenceParameters, ...]  # (P,)
+
+    @property
+    def num_pictures(self) -> int:
+        """Number of pictures, also of those without a slice."""
+        return int(self.pictures[-1]) + 1 if len(self.pictures) else 0
+
+
+@dataclass
+class _Sets:
+    """Parameter sets as they come, and the pairs that slices have used."""
+
+    sequences: dict[int, SequenceParameters] = field(default_factory=dict)
+    pictures: dict[int, PictureParameters] = field(default_factory=dict)
+    index: dict[tuple[SequenceParameters, PictureParameters], int] = field(default_factory=dict)
+
+    def add(self, unit: bytes) -> None:
+        if unit[0] & 31 == _SPS:
+            sequence = read_sequence_parameters(unit)
+            self.sequences[sequence.id] = sequence
+        else:
+            picture = read_picture_parameters(unit)
+            self.pictures[picture.id] = picture
+
+    def index_for(self, unit: bytes) -> int:
+        """Index of the pair that a slice uses."""
+        bits = BitReader(unit[:32], "slice header")
+        bits.ue(1 << 20, "first_mb_in_slice")
+        bits.ue(9, "slice_type")
+        picture = self.pictures.get(bits.ue(255, "pic_parameter_set_id"))
+        sequence = None if picture is None else self.sequences.get(picture.sequence_id)
+        if picture is None or sequence is None:
+            raise H264Error("a slice refers to a parameter set that is missing")
+        return self.index.setdefault((sequence, picture), len(self.index))
+
+
+def split_avcc(extradata: bytes) -> tuple[int, list[bytes]]:
+    """Length size in bytes, and the parameter sets of an AVCDecoderConfigurationRecord (ISO/IEC 14496-15).
+
+    Raises:
+        H264Error: it is damaged.
+        UnsupportedH264Error: the extradata are of another form.
+    """
+    if len(extradata) < 7 or extradata[0] != 1:
+        raise UnsupportedH264Error("extradata that are no AVCDecoderConfigurationRecord")
+    position, units = 5, []
+    try:
+        for mask in (31, 255):  # numbers of sequence and of picture parameter sets
+            count, position = extradata[position] & mask, position + 1
+            for _ in range(count):
+                length = int.from_bytes(extradata[position : position + 2], "big")
+                units.append(extradata[position + 2 : position + 2 + length])
+                position += 2 + length
+    except IndexError:
+        raise H264Error("the decoder configuration record ends too early") from None
+    if position > len(extradata) or not all(units):
+        raise H264Error("the decoder configuration record ends too early")
+    return 1 + (extradata[4] & 3), units
+
+
+def split_packet(packet: bytes, length_size: int) -> list[bytes]:
+    """The NAL units of a packet.
+
+    Raises:
+        H264Error: their lengths do not add up to the packet's.
+    """
+    units, position = [], 0
+    while position < len(packet):
+        start = position + length_size
+        position = start + int.from_bytes(packet[position:start], "big")
+        if not start < position <= len(packet):
+            raise H264Error("a NAL unit's length does not fit its packet")
+        units.append(packet[start:position])
+    return units
+
+
+def read_bitstream(extradata: bytes, packets: Iterable[bytes]) -> Bitstream:
+    """Split a stream into slices.
+
+    Args:
+        extradata: an AVCDecoderConfigurationRecord.
+        packets: access units in decoding order, NAL units with their lengths before them.
+
+    Raises:
+        H264Error: a parameter set or NAL unit is damaged; the message says in which picture.
+        UnsupportedH264Error: the parser does not know such streams.
+    """
+    length_size, units = split_avcc(extradata)
+    sets = _Sets()
+    for parameter_set in units:
+        sets.add(unescape(parameter_set))
+    slices: list[tuple[int, ...]] = []
+    pictures: list[int] = []
+    parts: list[bytes] = []
+    word = 0
+    for index, packet in enumerate(packets):
+        try:
+            before = len(slices)
+            for escaped in split_packet(packet, length_size):
+                unit = _read_unit(escaped, sets)
+                if unit is None:
+                    continue
+                num_words = -(-len(unit) // _WORD)
+                last_bit = 8 * len(unit) - (unit[-1] & -unit[-1]).bit_length()
+                kind, importance = unit[0] & 31, unit[0] >> 5
+                slices.append((word, num_words, last_bit, sets.index_for(unit), kind, importance))
+                pictures.append(index)
+                parts += [unit, bytes(num_words * _WORD - len(unit))]
+                word += num_words
+            if len(slices) == before:
+                raise H264Error("no slice")
+        except UnsupportedH264Error:
+            raise
+        except H264Error as error:
+            raise H264Error(f"picture {index}: {error}") from None
+    if not slices:
+        raise H264Error("no picture")
+    pairs = list(sets.index)
+    return Bitstream(
+        data=b"".join(parts),
+        slices=np.array(slices, SLICE),
+        params=np.array([params_record(*pair) for pair in pairs], PARAMS),
+        pictures=np.array(pictures),
+        sequences=tuple(sequence for sequence, _ in pairs),
+    )
+
+
+def _read_unit(escaped: bytes, sets: _Sets) -> bytes | None:
+    """A slice, unescaped. None for other NAL units, which are checked, and whose parameter sets are kept."""
+    header = escaped[0]
+    kind, importance = header & 31, header >> 5
+    if header & 128:
+        raise H264Error("forbidden_zero_bit is 1")
+    if kind in (_SLICE, _IDR_SLICE):
+        if kind == _IDR_SLICE and not importance:
+            raise H264Error("nal_ref_idc of an IDR picture is 0")
+        return unescape(escaped)
+    if kind in _PARTITIONS or kind > 12 or kind == 0:
+        raise UnsupportedH264Error(f"NAL units of type {kind}")
+    if kind in (_SPS, _PPS):
+        sets.add(unescape(escaped))
+    elif importance:
+        raise H264Error(f"nal_ref_idc of a NAL unit of type {kind} is not 0")
+    elif kind == _SEI:
+        _check_messages(unescape(escaped))
+    else:
+        assert kind in _DELIMITERS
+    return None
+
+
+def _check_messages(unit: bytes) -> None:
+    """Raise H264Error unless the messages of supplemental enhancement information fill their NAL unit."""
+    position, end = 1, len(unit) - 1  # rbsp_trailing_bits() are one byte, as messages are whole bytes
+    if unit[-1] != 128:
+        raise H264Error("supplemental enhancement information does not end as it must")
+    while position < end:
+        size = 0
+        for _ in range(2):  # payload type and size: bytes of 255, and a smaller one
+            size = 0
+            while position < end and unit[position] == 255:
+                size, position = size + 255, position + 1
+            if position >= end:
+                raise H264Error("supplemental enhancement information ends too early")
+            size, position = size + unit[position], position + 1
+        position += size
+    if position != end:
+        raise H264Error("supplemental enhancement information ends too early")

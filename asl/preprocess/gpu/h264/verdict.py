@@ -1,0 +1,93 @@
+"""What the results of a stream's slices say about the stream."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from asl.preprocess.gpu.h264.bitstream import Bitstream
+from asl.preprocess.gpu.h264.layout import Reason
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """Whether a stream is sound."""
+
+    ok: bool
+    reason: str = ""  # what is wrong, and where: picture in decoding order, slice, bit
+    unsupported: bool = False  # the parser does not know such streams; they may be sound
+
+
+def judge(stream: Bitstream, results: npt.NDArray[np.void]) -> Verdict:
+    """Judge a stream by the results of its slices.
+
+    Every slice must have been parsed to its end, the slices of a picture must fill it, and ``frame_num`` must
+    count reference pictures without a gap (7.4.3), so that no slice and no reference picture is missing.
+
+    Args:
+        stream: the stream.
+        results: ``(S,)`` :data:`~asl.preprocess.gpu.h264.layout.RESULT` of its slices.
+    """
+    bad = np.flatnonzero(results["reason"])
+    if len(bad):
+        index = int(bad[0])
+        reason = Reason(int(results["reason"][index]))
+        where = _place(stream, index)
+        mb, position = int(results["end_mb"][index]), int(results["position"][index])
+        return Verdict(
+            False, f"{where}, macroblock {mb}, bit {position}: {reason}", reason is Reason.UNSUPPORTED
+        )
+    return _check_pictures(stream, results) or _check_frame_numbers(stream, results) or Verdict(True)
+
+
+def _place(stream: Bitstream, index: int) -> str:
+    picture = int(stream.pictures[index])
+    first = int(np.searchsorted(stream.pictures, picture))
+    return f"picture {picture}, slice {index - first}"
+
+
+def _check_pictures(stream: Bitstream, results: npt.NDArray[np.void]) -> Verdict | None:
+    """Whether the slices of each picture belong together and fill it."""
+    starts = np.r_[True, np.diff(stream.pictures) != 0]
+    ends = np.r_[starts[1:], True]
+    params = stream.params[stream.slices["params"]]
+    totals = params["mb_width"] * params["mb_height"]
+    expected = np.where(starts, 0, np.roll(results["end_mb"], 1))
+    wrong = (results["first_mb"] != expected) | (ends & (results["end_mb"] != totals))
+    if wrong.any():
+        return Verdict(False, f"{_place(stream, int(wrong.argmax()))}: slices do not fill the picture")
+    for name, values in (
+        ("nal_unit_type", stream.slices["nal_unit_type"]),
+        ("nal_ref_idc", stream.slices["nal_ref_idc"] > 0),
+        ("frame_num", results["frame_num"]),
+        ("idr_pic_id", results["idr_pic_id"]),
+        ("pic_order_cnt", results["pic_order_cnt_lsb"]),
+    ):
+        differs = ~starts & (values != np.roll(values, 1))
+        if differs.any():
+            where = _place(stream, int(differs.argmax()))
+            return Verdict(False, f"{where}: {name} differs within the picture")
+    return None
+
+
+def _check_frame_numbers(stream: Bitstream, results: npt.NDArray[np.void]) -> Verdict | None:
+    starts = np.flatnonzero(np.r_[True, np.diff(stream.pictures) != 0])
+    kinds, importance = stream.slices["nal_unit_type"][starts], stream.slices["nal_ref_idc"][starts]
+    numbers, resets = results["frame_num"][starts], results["resets"][starts]
+    params = stream.slices["params"][starts]
+    if kinds[0] != 5:
+        return Verdict(False, "the stream does not begin with an IDR picture", unsupported=True)
+    previous = 0
+    for i in range(len(starts)):
+        sequence = stream.sequences[int(params[i])]
+        most = 1 << sequence.log2_max_frame_num
+        number = int(numbers[i])
+        if kinds[i] != 5 and not sequence.gaps_in_frame_num and number != (previous + 1) % most:
+            return Verdict(
+                False, f"picture {int(stream.pictures[starts[i]])}: frame_num is {number} after {previous}"
+            )
+        if importance[i]:
+            previous = 0 if resets[i] else number
+    return None

@@ -1,0 +1,234 @@
+"""The proof of H.264 streams, by the parser in a host compiler's build; on a GPU where there is one."""
+
+from __future__ import annotations
+
+from functools import lru_cache
+
+import numpy as np
+import pytest
+from h264_clips import HostSliceParser, bitstream, demux, encode, is_refused_by_ffmpeg
+
+from asl.preprocess.gpu.h264.bitstream import read_bitstream, split_avcc, split_packet
+from asl.preprocess.gpu.h264.prover import SliceParser, prove
+from asl.preprocess.gpu.h264.rbsp import H264Error, UnsupportedH264Error, unescape
+from asl.preprocess.gpu.h264.source import vlc_table
+from asl.preprocess.gpu.h264.verdict import Verdict
+
+#: x264-params by name. Together they use every syntax element that the parser knows.
+SETTINGS = {
+    "cabac": "",
+    "cavlc": "cabac=0",
+    "no 8x8": "8x8dct=0",
+    "cavlc 8x8": "cabac=0:8x8dct=1:partitions=all",
+    "all partitions": "partitions=all:subme=9:me=umh:ref=4",
+    "all partitions, cavlc": "partitions=all:subme=9:me=umh:ref=4:cabac=0",
+    "slices": "slices=4",
+    "slices, cavlc": "slices=3:cabac=0",
+    "slices that begin within a row": "slice-max-mbs=17",
+    "small slices": "slice-max-size=200:cabac=0",
+    "B pyramid": "bframes=5:b-adapt=2:b-pyramid=normal:ref=8",
+    "temporal direct": "direct=temporal:bframes=4",
+    "spatial direct, cavlc": "direct=spatial:bframes=4:cabac=0",
+    "weights": "weightp=2:weightb=1:bframes=3",
+    "intra only": "keyint=1",
+    "intra refresh": "intra-refresh=1:keyint=6",
+    "constrained intra": "constrained-intra=1",
+    "constrained intra, cavlc": "constrained-intra=1:cabac=0",
+    "open GOP": "open-gop=1:keyint=5:bframes=3",
+    "QP 1": "qp=1",
+    "QP 1, cavlc": "qp=1:cabac=0",
+    "lossless": "qp=0",
+    "lossless, cavlc": "qp=0:cabac=0",
+    "QP 51": "qp=51",
+    "scaling lists": "cqm=jvt",
+    "no deblocking": "no-deblock=1",
+    "delimiters": "aud=1",
+    "HRD": "nal-hrd=vbr:vbv-maxrate=500:vbv-bufsize=500",
+}
+
+
+@lru_cache(maxsize=64)
+def clip(name: str) -> bytes:
+    return encode(SETTINGS[name])
+
+
+@pytest.fixture(scope="module")
+def host(tmp_path_factory: pytest.TempPathFactory) -> HostSliceParser:
+    return HostSliceParser(tmp_path_factory.mktemp("parser"))
+
+
+def verdict(extradata: bytes, packets: list[bytes], parse: SliceParser) -> Verdict:
+    """As for a clip of a run: damage can also be found before slices are parsed."""
+    try:
+        return prove([read_bitstream(extradata, packets)], parse)[0]
+    except UnsupportedH264Error as error:
+        return Verdict(False, str(error), unsupported=True)
+    except H264Error as error:
+        return Verdict(False, str(error))
+
+
+@pytest.mark.parametrize("name", SETTINGS)
+def test_a_sound_stream_is_parsed_to_its_last_bit(name: str, host: HostSliceParser) -> None:
+    assert prove([bitstream(clip(name))], host) == [Verdict(True)]
+
+
+@pytest.mark.parametrize("cabac", [0, 1])
+def test_pictures_of_noise_with_pcm_macroblocks_are_sound(cabac: int, host: HostSliceParser) -> None:
+    noise = encode(f"qp=1:cabac={cabac}", size=(64, 48), frames=3, grain=150)
+    assert prove([bitstream(noise)], host) == [Verdict(True)]
+
+
+@pytest.mark.parametrize("size", [(34, 50), (320, 240), (1280, 720), (1920, 1080)])
+def test_pictures_of_any_size_are_sound(size: tuple[int, int], host: HostSliceParser) -> None:
+    stream = bitstream(encode(size=size, frames=3))
+    assert (stream.sequences[0].width, stream.sequences[0].height) == size
+    assert prove([stream], host) == [Verdict(True)]
+
+
+def test_streams_that_are_proven_together_get_the_verdict_of_each_alone(host: HostSliceParser) -> None:
+    extradata, packets = demux(clip("cavlc"))
+    packets[3] = packets[3][:-8] + bytes(8)
+    streams = [bitstream(clip(name)) for name in SETTINGS]
+    streams.insert(4, read_bitstream(extradata, packets))
+    together = prove(streams, host)
+    assert together == [prove([stream], host)[0] for stream in streams]
+    assert [i for i, one in enumerate(together) if not one.ok] == [4]
+
+
+@pytest.mark.parametrize(
+    "name", ["cabac", "cavlc", "all partitions", "small slices", "weights", "QP 1, cavlc"]
+)
+def test_damage_that_ffmpegs_strict_decoder_refuses_is_refused(name: str, host: HostSliceParser) -> None:
+    extradata, packets = demux(clip(name))
+    rng = np.random.default_rng(1)
+    missed, refused, by_ffmpeg = [], 0, 0
+    for trial in range(120):
+        damaged, index = list(packets), int(rng.integers(len(packets)))
+        data = bytearray(damaged[index])
+        at = int(rng.integers(5, len(data)))
+        match trial % 4:
+            case 0:
+                data[at] ^= 1 << int(rng.integers(8))
+            case 1:
+                data[at] = int(rng.integers(256))
+            case 2:
+                data[at : at + 16] = rng.integers(0, 256, len(data[at : at + 16]), np.uint8).tobytes()
+            case 3:
+                data[at:] = bytes(len(data) - at)
+        damaged[index] = bytes(data)
+        found = not verdict(extradata, damaged, host).ok
+        expected = is_refused_by_ffmpeg(extradata, damaged)
+        refused, by_ffmpeg = refused + found, by_ffmpeg + expected
+        if expected and not found:
+            missed.append((trial, index, at))
+    assert missed == []
+    assert refused >= by_ffmpeg > 30
+
+
+@pytest.mark.parametrize("name", ["cabac", "cavlc", "slices"])
+def test_a_slice_that_is_cut_swapped_or_missing_is_refused(name: str, host: HostSliceParser) -> None:
+    extradata, packets = demux(clip(name))
+    size, _ = split_avcc(extradata)
+
+    def packed(units: list[bytes]) -> bytes:
+        return b"".join(len(unit).to_bytes(size, "big") + unit for unit in units)
+
+    *before, last = split_packet(packets[4], size)
+    cut = [*packets[:4], packed([*before, last[:-3]]), *packets[5:]]
+    assert not verdict(extradata, cut, host).ok
+    swapped = [*packets[:1], packets[4], *packets[2:4], packets[1], *packets[5:]]
+    assert "frame_num" in verdict(extradata, swapped, host).reason
+    if before:
+        missing = [*packets[:4], packed(before), *packets[5:]]
+        assert "do not fill the picture" in verdict(extradata, missing, host).reason
+        twice = [*packets[:4], packed([*before, last, last]), *packets[5:]]
+        assert "do not fill the picture" in verdict(extradata, twice, host).reason
+
+
+def test_a_reason_names_picture_slice_macroblock_and_bit(host: HostSliceParser) -> None:
+    extradata, packets = demux(clip("slices"))
+    packets[2] = packets[2][:-5] + bytes(5)
+    found = verdict(extradata, packets, host)
+    assert not found.ok
+    assert not found.unsupported
+    assert found.reason.startswith("picture 2, slice 3, macroblock ")
+    assert ", bit " in found.reason
+
+
+@pytest.mark.parametrize(
+    ("x264", "pix_fmt", "why"),
+    [("interlaced=1", "yuv420p", "interlaced"), ("", "yuv422p", "4:2:0"), ("", "yuv420p10le", "8 bits")],
+)
+def test_streams_of_other_kinds_are_unsupported_not_damaged(x264: str, pix_fmt: str, why: str) -> None:
+    with pytest.raises(UnsupportedH264Error, match=why):
+        bitstream(encode(x264, size=(64, 64), frames=2, pix_fmt=pix_fmt))
+
+
+def test_damage_in_parameter_sets_and_messages_is_found() -> None:
+    extradata, packets = demux(clip("cabac"))
+    _, units = split_avcc(extradata)
+    found = 0
+    for unit in units:
+        for bit in range(8, 8 * len(unit)):
+            damaged = bytearray(unit)
+            damaged[bit // 8] ^= 128 >> bit % 8
+            try:
+                read_bitstream(extradata.replace(unit, bytes(damaged)), packets)
+            except H264Error:
+                found += 1
+    assert found > 20
+    sei = packets[0]
+    assert sei[4] == 6
+    with pytest.raises(H264Error, match="supplemental"):
+        read_bitstream(extradata, [sei[:6] + b"\x20" + sei[7:], *packets[1:]])
+
+
+@pytest.mark.parametrize("cut", [4, 9, 20])
+def test_a_decoder_configuration_that_is_cut_is_an_error(cut: int) -> None:
+    extradata, packets = demux(clip("cabac"))
+    with pytest.raises(H264Error):
+        read_bitstream(extradata[:cut], packets)
+
+
+def test_lengths_of_nal_units_fill_their_packet() -> None:
+    assert split_packet(b"\0\0\0\2ab\0\0\0\1c", 4) == [b"ab", b"c"]
+    for bad in (b"\0\0\0\3ab", b"\0\0\0\0", b"\0\0\0\2ab\0"):
+        with pytest.raises(H264Error):
+            split_packet(bad, 4)
+
+
+def test_emulation_prevention_is_undone() -> None:
+    assert unescape(b"\x65\0\0\3\1\0\0\3\0\0\3\x80") == b"\x65\0\0\1\0\0\0\0\x80"
+    assert unescape(b"\x65\x80\0\0\3\0\0\3") == b"\x65\x80"
+    with pytest.raises(H264Error, match="start code"):
+        unescape(b"\x65\0\0\1\x80")
+
+
+def test_a_table_of_codes_decodes_each_of_them() -> None:
+    codes = {"1": 0, "011": 1, "010": 2, "0000": 3}
+    table = vlc_table(codes)
+    for code, value in codes.items():
+        bits = f"{code}{'1' * 16}"
+        zeros = len(bits) - len(bits.lstrip("0"))
+        entry = table[zeros * 8 + int(bits[zeros + 1 : zeros + 4], 2)]
+        assert divmod(entry, 32) == (value, len(code))
+    assert table[2 * 8] == 0
+    with pytest.raises(ValueError, match="no table"):
+        vlc_table({"10000": 1})
+
+
+@pytest.mark.gpu
+def test_gpu_and_host_give_the_same_results(host: HostSliceParser) -> None:
+    from asl.preprocess.gpu.cuda import Device
+    from asl.preprocess.gpu.h264.prover import GpuSliceParser
+
+    gpu = GpuSliceParser(Device(0))
+    rng = np.random.default_rng(2)
+    for name in SETTINGS:
+        stream = bitstream(clip(name))
+        for damage in range(8):
+            data = bytearray(stream.data)
+            for _ in range(damage):
+                data[int(rng.integers(len(data)))] = int(rng.integers(256))
+            arguments = [bytes(data)], stream.slices, stream.params
+            assert np.array_equal(gpu(*arguments), host(*arguments)), (name, damage)
