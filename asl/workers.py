@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, as_completed, wait
 from concurrent.futures import TimeoutError as FutureTimeoutError
 from dataclasses import dataclass
-from typing import Generic, TypeVar
+from typing import Any, Generic, TypeVar
 
 from pebble import ProcessExpired, ProcessPool
 
@@ -90,22 +90,73 @@ class Workers:
         timeout_s: float | None = None,
     ) -> Iterator[Done[Task, Result] | Failed[Task]]:
         """Like :meth:`run_each`, but draws tasks from an iterator, at most ``ahead`` more than have ended."""
-        task_of: dict[Future[Result], Task] = {}
+        with RunningTasks() as running:
+            while True:
+                while len(running) < ahead and (task := next(tasks, None)) is not None:
+                    running.start(self, function, task, timeout_s=timeout_s)
+                if not len(running):
+                    return
+                yield from (ended for _, ended in running.next())
 
-        def schedule_next() -> None:
-            while len(task_of) < ahead and (task := next(tasks, None)) is not None:
-                task_of[self._pool.schedule(function, args=[task], timeout=timeout_s)] = task
+    def schedule(
+        self, function: Callable[[Task], Result], task: Task, *, timeout_s: float | None
+    ) -> Future[Result]:
+        """Start one task. Use :class:`RunningTasks`, which says how it ended."""
+        return self._pool.schedule(function, args=[task], timeout=timeout_s)
 
-        try:
-            schedule_next()
-            while task_of:
-                done, _ = wait(task_of, return_when=FIRST_COMPLETED)
-                ended = [_ended(future, task_of.pop(future), timeout_s) for future in done]
-                schedule_next()
-                yield from ended
-        finally:
-            for future in task_of:
-                future.cancel()
+
+class RunningTasks:
+    """Tasks in one or several pools that have been started and have not ended.
+
+    A context manager; tasks that have not begun when it is left are given up.
+    """
+
+    def __init__(self) -> None:
+        self._tasks: dict[Future[Any], tuple[Any, Any, float | None]] = {}  # key, task and time limit
+
+    def __enter__(self) -> RunningTasks:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for future in self._tasks:
+            future.cancel()
+
+    def __len__(self) -> int:
+        return len(self._tasks)
+
+    def count(self, key: object) -> int:
+        """How many tasks with this key have not ended."""
+        return sum(one == key for one, _, _ in self._tasks.values())
+
+    def start(
+        self,
+        workers: Workers,
+        function: Callable[[Task], Result],
+        task: Task,
+        *,
+        key: object = None,
+        timeout_s: float | None = None,
+    ) -> None:
+        """Start a task.
+
+        Args:
+            workers: the pool.
+            function: importable by name.
+            task: picklable.
+            key: returned with the result.
+            timeout_s: its worker is killed and replaced after as many seconds; None: no limit.
+        """
+        future = workers.schedule(function, task, timeout_s=timeout_s)
+        self._tasks[future] = key, task, timeout_s
+
+    def next(self) -> list[tuple[Any, Done[Any, Any] | Failed[Any]]]:
+        """Wait until at least one task has ended. Returns those that have, each with its key."""
+        done, _ = wait(self._tasks, return_when=FIRST_COMPLETED)
+        results = []
+        for future in done:
+            key, task, timeout_s = self._tasks.pop(future)
+            results.append((key, _ended(future, task, timeout_s)))
+        return results
 
 
 def run_each(

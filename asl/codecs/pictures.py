@@ -2,26 +2,92 @@
 
 from __future__ import annotations
 
+import math
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 from av.video.frame import VideoFrame
-from av.video.reformatter import VideoReformatter
+from av.video.reformatter import ColorRange, VideoReformatter
+
+#: Pixel formats whose first plane is 8-bit luma, of limited range unless the frame says otherwise.
+_LUMA_FORMATS = frozenset(
+    [f"yuv{j}{ratio}p" for j in ("", "j") for ratio in (411, 420, 422, 440, 444)] + ["nv12", "nv21"]
+)
 
 
 def grey_thumbnail(frame: VideoFrame, side: int, reformatter: VideoReformatter) -> npt.NDArray[np.uint8]:
-    """``(side, side)`` uint8, whatever the frame's aspect ratio.
+    """``(side, side)`` uint8 of :func:`grey_cells`, whatever the frame's aspect ratio.
 
     Args:
         frame: to scale.
         side: height and width in pixels.
-        reformatter: used for all frames of a video; it keeps its filters from call to call.
+        reformatter: for frames without a plane of 8-bit luma, which are first converted to grey.
     """
-    small = reformatter.reformat(
-        frame, width=side, height=side, format="gray", interpolation="AREA", threads=1
-    )
-    return small.to_ndarray().astype(np.uint8, copy=False)
+    full_range = frame.color_range == ColorRange.JPEG or frame.format.name.startswith("yuvj")
+    if frame.format.name not in _LUMA_FORMATS:
+        frame = reformatter.reformat(frame, format="gray", threads=1)
+        full_range = True
+    plane = frame.planes[0]
+    padded = np.frombuffer(memoryview(plane), np.uint8).reshape(-1, plane.line_size)
+    return grey_cells(padded[: frame.height, : frame.width], side, full_range=full_range)
+
+
+def grey_cells(luma: npt.NDArray[np.uint8], side: int, *, full_range: bool) -> npt.NDArray[np.uint8]:
+    """Means of the luma in the cells of a grid, as full-range grey levels, computed in integers.
+
+    A cell has ``H / side`` x ``W / side`` pixels; those that it covers in part count in part. Let ``sum`` be
+    the sum of luma times covered area in units of ``1 / side**2`` pixel; a cell has ``H * W`` of them. The
+    grey level is the mean, expanded to full range and rounded half up::
+
+        full range:     floor(sum / (H * W) + 1/2)
+        limited range:  floor((sum / (H * W) - 16) * 255 / 219 + 1/2), clipped to 0..255
+                        = floor((510 * (sum - 16 * H * W) + 219 * H * W) / (438 * H * W)), clipped
+
+    Kernel ``grey_cells`` in ``asl/preprocess/gpu/nvdec/pictures.cu`` gives the same, bit for bit: whether two
+    clips have the same content must not depend on the machine.
+
+    Args:
+        luma: ``(H, W)`` uint8; rows may be padded.
+        side: number of cells in each direction.
+        full_range: whether luma has levels 0 to 255, not 16 to 235.
+
+    Returns:
+        ``(side, side)`` uint8.
+    """
+    # Rows first, in 16 bits as long as a cell's rows cannot exceed them: much the larger part of the work.
+    in_rows = _cell_sums(luma, side, np.uint16 if len(luma) // side < 256 else np.uint32)
+    sums = _cell_sums(in_rows.T, side, np.int64).T
+    area = luma.size
+    if full_range:
+        return ((2 * sums + area) // (2 * area)).astype(np.uint8)
+    levels = (510 * (sums - 16 * area) + 219 * area) // (438 * area)
+    return np.clip(levels, 0, 255).astype(np.uint8)
+
+
+def _cell_sums(values: npt.NDArray[Any], cells: int, dtype: npt.DTypeLike) -> npt.NDArray[np.int64]:
+    """Sums along the first axis over equal cells: ``(N, M)`` to ``(cells, M)``, in units of ``1 / cells``.
+
+    Args:
+        values: integers.
+        cells: number of cells. A value on the border of two is shared out between them.
+        dtype: holds the sum of the values that lie in one cell as a whole.
+    """
+    # The grid repeats itself, after N values if not before, and equal parts of all repeats are summed at
+    # once. 360 rows in 16 cells are 8 times 45 rows, each of 2 cells: rows 0 to 22.5, and 22.5 to 45.
+    count, repeats = len(values), math.gcd(len(values), cells)
+    borders = [divmod(k * count, cells) for k in range(cells // repeats + 1)]
+    values = values.reshape(repeats, count // repeats, -1)
+    sums = np.empty((repeats, cells // repeats, values.shape[2]), np.int64)
+    for k, ((first, skipped), (end, begun)) in enumerate(pairwise(borders)):
+        whole = np.add.reduce(values[:, first:end], axis=1, dtype=dtype)
+        cell = np.multiply(whole, cells, out=sums[:, k], dtype=np.int64)
+        if skipped:  # the part of the first value that belongs to the cell before
+            cell -= values[:, first] * np.int64(skipped)
+        if begun:  # the part of the value after the last
+            cell += values[:, end] * np.int64(begun)
+    return sums.reshape(cells, -1)
 
 
 def rgb_picture(frame: VideoFrame, max_side: int, reformatter: VideoReformatter) -> npt.NDArray[np.uint8]:
@@ -30,7 +96,7 @@ def rgb_picture(frame: VideoFrame, max_side: int, reformatter: VideoReformatter)
     Args:
         frame: to scale, up or down.
         max_side: pixels.
-        reformatter: as for :func:`grey_thumbnail`.
+        reformatter: used for all frames of a video; it keeps its filters from call to call.
     """
     scale = max_side / max(frame.width, frame.height)
     width, height = (max(1, round(n * scale)) for n in (frame.width, frame.height))

@@ -22,18 +22,20 @@ from asl.preprocess import WORKER_MODULES
 from asl.preprocess.audit.audit_clips import audit_clips
 from asl.preprocess.audit.missing_clips import find_missing_clips
 from asl.preprocess.audit.statistics import compute_statistics
+from asl.preprocess.clips.accelerator import Accelerator, HostOnly
 from asl.preprocess.clips.backend import Choice, workers_for
 from asl.preprocess.clips.cutting import cut_all
 from asl.preprocess.clips.decord_probe import DecordProbe
 from asl.preprocess.clips.folder_lock import locked_folders
-from asl.preprocess.clips.frames import FrameOffload, NoOffload, space_needed
+from asl.preprocess.clips.frames import space_needed
 from asl.preprocess.clips.manifest_rows import manifest_rows, stale_files
 from asl.preprocess.clips.plan import Cut, plan_cuts
 from asl.preprocess.clips.proof_log import ProofLog
 from asl.preprocess.config import PreprocessConfig
-from asl.preprocess.gpu.capabilities import Capabilities
+from asl.preprocess.gpu.capabilities import Capabilities, count_gpus
 from asl.preprocess.gpu.choice import decide, encoder_for
 from asl.preprocess.gpu.frame_offload import HOST_NICENESS, dali_offload
+from asl.preprocess.gpu.nvdec.accelerator import nvdec_accelerator
 from asl.preprocess.report.html.thumbnails import collect_shown_clips
 from asl.preprocess.report.terminal import print_summary
 from asl.preprocess.report.write import write_files
@@ -54,16 +56,20 @@ def preprocess(config: PreprocessConfig) -> None:
         SystemExit: with 1 if ``config.strict`` and a row was refused or a clip failed.
     """
     with ExitStack() as closing:
-        offload: FrameOffload = NoOffload()
+        accelerator: Accelerator = HostOnly()
         niceness = 0
         if config.trim.name == "dali" and config.frames.enabled:  # starts while the machine is probed
-            offload = closing.enter_context(dali_offload(config.trim.timeout_s))
+            accelerator = closing.enter_context(dali_offload(config.trim.timeout_s))
+            niceness = HOST_NICENESS
+        elif config.trim.name == "nvdec":
+            gpus = config.trim.gpus if config.trim.gpus is not None else range(count_gpus())
+            accelerator = closing.enter_context(nvdec_accelerator(gpus, timeout_s=config.trim.timeout_s))
             niceness = HOST_NICENESS
         choice, capabilities = decide(config.trim.name)
         workers = closing.enter_context(
             Workers(workers_for(choice.name, config.trim), nice=niceness, preload=WORKER_MODULES)
         )
-        _run(config, choice, capabilities, workers, offload, Console())
+        _run(config, choice, capabilities, workers, accelerator, Console())
 
 
 def _run(
@@ -71,7 +77,7 @@ def _run(
     choice: Choice,
     capabilities: Capabilities | None,
     workers: Workers,
-    offload: FrameOffload,
+    accelerator: Accelerator,
     console: Console,
 ) -> None:
     paths, timeout_s = config.paths, config.trim.timeout_s
@@ -110,7 +116,7 @@ def _run(
                 workers,
                 progress,
                 frames_dir=Path(paths.frames_dir),
-                offload=offload,
+                accelerator=accelerator,
                 overwrite=config.overwrite,
                 timeout_s=timeout_s,
             )

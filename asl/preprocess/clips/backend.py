@@ -1,4 +1,4 @@
-"""The settings of cutting, ``trim=auto|cpu|nvenc|dali``, and the backend that a run uses."""
+"""The settings of cutting, ``trim=auto|cpu|nvdec|nvenc|dali``, and the backend that a run uses."""
 
 from __future__ import annotations
 
@@ -17,11 +17,12 @@ class TrimSettings:
 
     name: str = setting(
         "auto",
-        "auto: the fastest that works here; cpu: libx264; nvenc: a GPU's decoder and encoder; "
-        "dali: a GPU's decoder through NVIDIA DALI",
-        choices=["auto", "cpu", "nvenc", "dali"],
+        "auto: the fastest that works here; cpu: libx264; nvdec: GPUs decode and prove whole clips; nvenc: a "
+        "GPU's decoder and encoder; dali: a GPU's decoder through NVIDIA DALI",
+        choices=["auto", "cpu", "nvdec", "nvenc", "dali"],
     )
     workers: int | None = setting(None, "processes; null: one a core, with nvenc at most 8", ge=1)
+    gpus: list[int] | None = setting(None, "trim=nvdec: numbers of the GPUs, as [0,1]; null: all", ge=0)
     timeout_s: float = setting(120.0, "a clip that takes longer is given up and reported", gt=0)
     crf: int = setting(20, "libx264 quality, lower is better and larger", ge=0, le=51)
     preset: str = setting(
@@ -38,7 +39,7 @@ class TrimSettings:
 class Choice:
     """The backend that a run uses."""
 
-    name: str  # cpu, nvenc or dali
+    name: str  # cpu, nvdec, nvenc or dali
     why: str
 
     def __str__(self) -> str:

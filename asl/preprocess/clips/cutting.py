@@ -2,24 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 from rich.progress import Progress
 
 from asl.contract.frame_store import forget_frames
-from asl.preprocess.clips.cut import CutError, make_clips
-from asl.preprocess.clips.frames import FrameOffload, FramesOutcome, make_missing_frames, without_frames
+from asl.preprocess.clips.accelerator import Accelerator
+from asl.preprocess.clips.frames import FramesOutcome, make_missing_frames, without_frames
 from asl.preprocess.clips.plan import Cut
 from asl.preprocess.clips.proof import Proof
 from asl.preprocess.clips.proof_log import ProofLog, request_of
-from asl.preprocess.sources.raw_files import USUAL
-from asl.workers import Done, Failed, Workers
-
-#: Segments of one source that are cut by one task. More would decode fewer frames twice, but a run that is
-#: killed would lose more.
-GROUP = 8
+from asl.workers import Workers
 
 
 @dataclass(frozen=True)
@@ -49,7 +44,7 @@ def cut_all(
     progress: Progress,
     *,
     frames_dir: Path,
-    offload: FrameOffload,
+    accelerator: Accelerator,
     overwrite: bool,
     timeout_s: float,
 ) -> CutResults:
@@ -61,7 +56,7 @@ def cut_all(
         workers: processes that cut.
         progress: shows a bar for the clips and one for the frames.
         frames_dir: where frames are stored; those of clips that are cut again are removed first.
-        offload: makes some of the frames on another device.
+        accelerator: makes some of the clips or frames on another device.
         overwrite: cut every clip, also those already made.
         timeout_s: time limit for a group of clips of one source.
     """
@@ -76,13 +71,13 @@ def cut_all(
         forget_frames(frames_dir, cut.video_id)
     missing = without_frames(cuts, proofs)
     there = sum(cut.frames is not None for cut in cuts) - len(missing)
-    offload.start(missing)
+    accelerator.start(missing)
 
     bar = progress.add_task("cutting clips", total=len(cuts), completed=reused)
     # Taken before cutting: if a source is replaced during the run, its clip must not count as made from it.
     requests = {cut.video_id: request_of(cut) for cut in to_cut}
     failures: dict[str, CutFailure] = {}
-    for cut, result in _cut(to_cut, workers, offload, timeout_s):
+    for cut, result in accelerator.make_clips(to_cut, workers, timeout_s=timeout_s):
         if isinstance(result, Proof):
             proofs[cut.video_id] = result
             log.add(cut, requests[cut.video_id], result)
@@ -91,60 +86,6 @@ def cut_all(
             failures[cut.video_id] = CutFailure(result.message, result.reason, float(cut.start_s), end_s)
         progress.advance(bar)
     frames = make_missing_frames(
-        missing, proofs, offload, workers, progress, there=there, timeout_s=timeout_s
+        missing, proofs, accelerator, workers, progress, there=there, timeout_s=timeout_s
     )
     return CutResults(proofs, failures, reused, frames)
-
-
-def _cut(
-    cuts: Sequence[Cut], workers: Workers, offload: FrameOffload, timeout_s: float
-) -> Iterator[tuple[Cut, Proof | CutError]]:
-    """Cut clips in groups; if a group hangs or crashes, cut its clips one by one."""
-
-    def for_host(cut: Cut) -> Cut:
-        """Decided when it is the clip's turn: without frames if the other device has taken them."""
-        return cut if offload.claim_for_host(cut.video_id) else replace(cut, frames=None)
-
-    singles: list[tuple[Cut, ...]] = []
-    for groups in (_groups(cuts, workers.count), singles):
-        tasks = (tuple(map(for_host, group)) for group in groups)
-        ahead = 2 * workers.count
-        for ended in workers.run_lazily(make_clips, tasks, ahead=ahead, timeout_s=timeout_s):
-            if isinstance(ended, Done):
-                yield from zip(ended.task, ended.result, strict=True)
-            elif len(ended.task) > 1:
-                singles += [(cut,) for cut in ended.task]
-            else:
-                yield ended.task[0], _error(ended, timeout_s)
-
-
-def _groups(cuts: Sequence[Cut], workers: int) -> list[tuple[Cut, ...]]:
-    """Consecutive segments of one source form a group. The groups with the most work come first.
-
-    If they came last, one worker would be busy while the others wait.
-    """
-    size = min(GROUP, max(1, len(cuts) // (4 * workers)))  # at least about four groups for each worker
-    of_source: dict[Path, list[Cut]] = {}
-    for cut in cuts:
-        of_source.setdefault(cut.source, []).append(cut)
-    groups = []
-    for members in of_source.values():
-        members.sort(key=lambda cut: (cut.start_s, cut.video_id))
-        groups += [tuple(members[i : i + size]) for i in range(0, len(members), size)]
-    return sorted(groups, key=lambda group: (-sum(map(_estimated_ms, group)), group[0].video_id))
-
-
-def _estimated_ms(cut: Cut) -> float:
-    """Estimated time of a cut in milliseconds on one core of the machine in benchmarks/README.md."""
-    raw, (_, frames) = cut.raw or USUAL, cut.estimated_length()
-    frame_ms = 0.2 + raw.width * raw.height * 2e-6  # decoding a frame and shrinking it
-    return frames * frame_ms * (1 if cut.is_whole and raw.codec == "h264" else 4)  # encoding adds three times
-
-
-def _error(failed: Failed[tuple[Cut, ...]], timeout_s: float) -> CutError:
-    """The error of a single clip whose worker was killed or crashed, or raised an unexpected exception."""
-    (cut,) = failed.task
-    message = f"{cut.source.name} {failed.message}"
-    if failed.reason == "time limit":
-        message += f"; give it more with trim.timeout_s={2 * timeout_s:g}"
-    return CutError(message, failed.reason)

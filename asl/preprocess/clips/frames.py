@@ -1,18 +1,17 @@
 """Decoded frames of the clips of a run, for training: which are missing, and making those.
 
-Frames are stored while a clip is cut. This module makes the others, of clips that an earlier run cut, and
-defines how another device can make some of them at the same time (:class:`FrameOffload`).
+Frames are stored while a clip is cut. This module makes the others, of clips that an earlier run cut.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Protocol
 
 from rich.progress import Progress
 
 from asl.contract.frame_store import read_origin, read_shape, store_bytes
+from asl.preprocess.clips.accelerator import Accelerator
 from asl.preprocess.clips.cut import make_frames
 from asl.preprocess.clips.plan import Cut
 from asl.preprocess.clips.proof import Proof
@@ -28,48 +27,6 @@ class FramesOutcome:
     gpu: int = 0
     refused_by_gpu: Mapping[str, int] = field(default_factory=dict)  # clips by reason; the host made these
     failed: Mapping[str, str] = field(default_factory=dict)  # error by video_id; training tries these again
-
-
-@dataclass(frozen=True)
-class OffloadResult:
-    """What another device made."""
-
-    published: int = 0  # clips whose frames were verified against their proof and stored
-    refused: Sequence[Cut] = ()  # proven clips that the host did not claim and whose frames it must make
-    reasons: Mapping[str, int] = field(default_factory=dict)  # proven clips that were refused, by reason
-
-
-class FrameOffload(Protocol):
-    """Makes the frames of some clips on another device while the host cuts."""
-
-    def start(self, cuts: Sequence[Cut]) -> None:
-        """Begin to make frames of these clips. Returns at once; call it once."""
-
-    def claim_for_host(self, video_id: str) -> bool:
-        """Whether the host makes the frames of this clip. If True, the other device leaves them alone."""
-
-    def finish(self, proofs: Mapping[str, Proof], workers: Workers) -> OffloadResult:
-        """Wait for the other device, verify its frames and store those that match the proof.
-
-        Args:
-            proofs: of all clips, by video_id.
-            workers: host processes that verify.
-        """
-
-
-class NoOffload:
-    """The host makes all frames."""
-
-    def start(self, cuts: Sequence[Cut]) -> None:
-        """Nothing to start."""
-
-    def claim_for_host(self, video_id: str) -> bool:
-        """True for every clip."""
-        return True
-
-    def finish(self, proofs: Mapping[str, Proof], workers: Workers) -> OffloadResult:
-        """Nothing was made elsewhere."""
-        return OffloadResult()
 
 
 def space_needed(cuts: Sequence[Cut]) -> tuple[int, int]:
@@ -96,7 +53,7 @@ def without_frames(cuts: Iterable[Cut], proofs: Mapping[str, Proof]) -> list[Cut
 def make_missing_frames(
     cuts: Sequence[Cut],
     proofs: Mapping[str, Proof],
-    offload: FrameOffload,
+    accelerator: Accelerator,
     workers: Workers,
     progress: Progress,
     *,
@@ -108,7 +65,7 @@ def make_missing_frames(
     Args:
         cuts: those whose frames were missing when the run began.
         proofs: of all clips, by video_id.
-        offload: was started with ``cuts``.
+        accelerator: was started with ``cuts``.
         workers: host processes.
         progress: shows a bar.
         there: number of clips whose frames were stored when the run began.
@@ -128,8 +85,8 @@ def make_missing_frames(
             progress.advance(bar)
 
     # Claimed one by one as their turn comes: until then, the other device may still take them.
-    make(cut for cut in missing if offload.claim_for_host(cut.video_id))
-    elsewhere = offload.finish(proofs, workers)
+    make(cut for cut in missing if accelerator.claim_for_host(cut.video_id))
+    elsewhere = accelerator.finish(proofs, workers)
     progress.advance(bar, elsewhere.published)
     make(elsewhere.refused)
     return FramesOutcome(

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
 
-from asl.codecs.decoder import FrameCallback, decode_file
+from asl.codecs.decoder import DecodedFile, FrameCallback, decode_file
 from asl.codecs.probe import VideoInfo
 from asl.codecs.timeline import Timeline
 from asl.codecs.video_file import VideoError
@@ -35,6 +35,7 @@ class Proof:
     size: int  # bytes
     digest: str  # see file_digest
     fingerprint: str  # see fingerprint.py
+    bitstream: str = ""  # what the GPU's parser refuses in a clip that the strict decoder takes; "": nothing
 
 
 def prove(
@@ -62,6 +63,24 @@ def prove(
         picture_side=thumbnails.SIDE,
         on_frame=on_frame,
     )
+    return proof_of(decoded, path, cut, expected, copied=copied)
+
+
+def proof_of(decoded: DecodedFile, path: Path, cut: Cut, expected: Timeline, *, copied: bool) -> Proof:
+    """The proof of a file whose every frame has been decoded. Writes its thumbnails.
+
+    Args:
+        decoded: with the thumbnails of ``fingerprint.frames_to_keep`` and the pictures of
+            ``thumbnails.frames_to_show``.
+        path: see :func:`prove`, like the others.
+        cut: likewise.
+        expected: likewise.
+        copied: likewise.
+
+    Raises:
+        VideoError: the file is not what was meant (reason "not proven").
+        OSError: the thumbnails cannot be written.
+    """
     timeline, info = decoded.timeline, decoded.info
     _check_format(info)
     _check_times(timeline, expected, copied=copied)

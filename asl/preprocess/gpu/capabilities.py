@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import os
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,7 +20,15 @@ from asl.workers import Done, run_each
 #: Much longer than any check takes, including the first start of CUDA on a machine with eight GPUs.
 _TIME_LIMIT_S = 60.0
 
-_TITLES = {"gpu": "NVIDIA GPU", "nvenc": "encode H.264 (NVENC)", "dali": "decode with DALI"}
+_TITLES = {
+    "gpu": "NVIDIA GPU",
+    "nvdec": "decode and prove H.264 (NVDEC)",
+    "nvenc": "encode H.264 (NVENC)",
+    "dali": "decode with DALI",
+}
+
+#: What a backend may need.
+BACKENDS = ("nvdec", "nvenc", "dali")
 
 
 @dataclass(frozen=True)
@@ -27,6 +36,7 @@ class Capabilities:
     """What the GPU can do, found by trying it."""
 
     gpu: Capability
+    nvdec: Capability
     nvenc: Capability
     dali: Capability
     decoders: Mapping[str, Capability]  # by codec, FFmpeg's names
@@ -36,16 +46,31 @@ class Capabilities:
         return dataclasses.asdict(self)
 
 
-def find_capabilities(codecs: Collection[str] = tuple(CODECS)) -> Capabilities:
+def find_capabilities(
+    codecs: Collection[str] = tuple(CODECS), *, backends: Collection[str] = BACKENDS
+) -> Capabilities:
     """Try everything, each in a process of its own. No process is started if there is no GPU.
 
     Args:
-        codecs: codecs to try to decode. A run tries none, because the host decodes what the GPU cannot.
+        codecs: codecs to try to decode with FFmpeg. A run tries none, because the host decodes what the GPU
+            cannot.
+        backends: those of :data:`BACKENDS` that are tried.
     """
     gpu = _without_device() or _checked(["gpu"])["gpu"]
-    names = ["nvenc", "dali", *codecs]
+    names = [*backends, *codecs]
     found = _checked(names) if gpu.works else {name: dataclasses.replace(gpu, name=name) for name in names}
-    return Capabilities(gpu, found["nvenc"], found["dali"], {codec: found[codec] for codec in codecs})
+    for name in BACKENDS:
+        found.setdefault(name, Capability(name, False, "not tried"))
+    return Capabilities(
+        gpu, found["nvdec"], found["nvenc"], found["dali"], {codec: found[codec] for codec in codecs}
+    )
+
+
+def count_gpus() -> int:
+    """Number of GPUs that CUDA will show, by device files and ``CUDA_VISIBLE_DEVICES``; at least 1."""
+    files = len(list(Path("/dev").glob("nvidia[0-9]*"))) or 1  # Windows' Linux has none
+    visible = os.environ.get("CUDA_VISIBLE_DEVICES")
+    return files if visible is None else max(1, min(files, len([v for v in visible.split(",") if v.strip()])))
 
 
 def _without_device() -> Capability | None:
@@ -77,7 +102,13 @@ def show(capabilities: Capabilities, console: Console) -> None:
     """Print a table: what was tried, whether it works, what was found or why not, and what to do."""
     table = Table("what", "works", "found, or why not", "what to do")
     shown: set[str] = set()  # each remedy is shown once, in the first row that needs it
-    for one in (capabilities.gpu, capabilities.nvenc, capabilities.dali, *capabilities.decoders.values()):
+    for one in (
+        capabilities.gpu,
+        capabilities.nvdec,
+        capabilities.nvenc,
+        capabilities.dali,
+        *capabilities.decoders.values(),
+    ):
         title = _TITLES.get(one.name, f"decode {one.name}")
         works = "[green]yes" if one.works else "[red]no"
         remedy = "" if one.remedy in shown else one.remedy

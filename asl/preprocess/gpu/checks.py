@@ -21,6 +21,7 @@ import av
 from av.codec.hwaccel import HWAccel
 
 from asl.codecs.encoder import ffmpeg_log
+from asl.preprocess.gpu.h264.bitstream import to_annex_b
 from asl.preprocess.gpu.nvenc import all_sessions_taken, nvenc
 
 #: Codecs of raw videos: for each an encoder of PyAV, its options and a container.
@@ -38,7 +39,8 @@ _SIDE = 256  # pixels; GPUs decode VP9 from 128x128 and encode H.264 from about 
 
 _GET_DRIVER = "install NVIDIA's driver; a container sees it if it is started with --gpus all"
 _USE_CPU = "use trim=auto or trim=cpu"
-GET_DALI = "make install gpu=1, or pip install 'asl[gpu]'"
+GET_DALI = "make install dali=1, or pip install 'asl[dali]'"
+GET_NVDEC = "make install gpu=1, or pip install 'asl[gpu]'"
 
 
 @dataclass(frozen=True)
@@ -55,9 +57,14 @@ def check(name: str) -> Capability:
     """Try one thing. Can crash or hang with the driver.
 
     Args:
-        name: ``gpu``, ``nvenc``, ``dali`` or one of :data:`CODECS`.
+        name: ``gpu``, ``nvdec``, ``nvenc``, ``dali`` or one of :data:`CODECS`.
     """
-    checks: dict[str, Callable[[], Capability]] = {"gpu": _gpu, "nvenc": _nvenc, "dali": _dali}
+    checks: dict[str, Callable[[], Capability]] = {
+        "gpu": _gpu,
+        "nvdec": _nvdec,
+        "nvenc": _nvenc,
+        "dali": _dali,
+    }
     return checks.get(name, partial(_decoder, name))()
 
 
@@ -92,6 +99,29 @@ def _driver(cuda: Any) -> str:
         return has
     found = re.search(r"\s(\d+\.\d+(\.\d+)?)\s", said)
     return f"driver {found[1]}, {has}" if found else has
+
+
+def _nvdec() -> Capability:
+    """All that ``trim=nvdec`` needs: the decoder, and NVRTC for its kernels."""
+    from asl.preprocess.gpu.cuda import Device, GpuError
+    from asl.preprocess.gpu.nvdec.decoder import NvDecoder
+    from asl.preprocess.gpu.nvdec.pictures import KERNELS, SOURCE
+    from asl.preprocess.gpu.nvdec.stream_format import NvdecError
+
+    with av.open(io.BytesIO(tiny_clip("h264"))) as container:
+        extradata = container.streams.video[0].codec_context.extradata or b""
+        packets = [bytes(packet) for packet in container.demux(video=0) if packet.size]
+    try:
+        device = Device(0)
+        device.compile(SOURCE, KERNELS)
+        with NvDecoder(device) as decoder:
+            clip = decoder.decode(to_annex_b(extradata, packets), "h264", lambda _: None)
+    except (GpuError, NvdecError) as error:
+        said = " ".join(str(error).split())[:300]
+        return Capability("nvdec", False, said, GET_NVDEC if "cuda-bindings" in said else _USE_CPU)
+    if clip.num_pictures != _FRAMES or clip.bad_pictures:
+        return Capability("nvdec", False, f"gave {clip.num_pictures} pictures instead of {_FRAMES}", _USE_CPU)
+    return Capability("nvdec", True, f"NVDEC decoded {_FRAMES} pictures of H.264")
 
 
 def _nvenc() -> Capability:

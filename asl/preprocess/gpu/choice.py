@@ -1,4 +1,4 @@
-"""Choose how a run cuts on this machine, ``trim=auto|cpu|nvenc|dali``, and its encoder."""
+"""Choose how a run cuts on this machine, ``trim=auto|cpu|nvdec|nvenc|dali``, and its encoder."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from dataclasses import replace
 from asl.codecs.encoder import Encoder, x264
 from asl.errors import UserError
 from asl.preprocess.clips.backend import Choice, TrimSettings
-from asl.preprocess.gpu.capabilities import Capabilities, find_capabilities
+from asl.preprocess.gpu.capabilities import BACKENDS, Capabilities, find_capabilities
 from asl.preprocess.gpu.nvenc import nvenc
 
 #: Driving DALI and storing frames on the host both take about 50 ms of a core for a clip
@@ -34,7 +34,8 @@ def decide(name: str) -> tuple[Choice, Capabilities | None]:
     """
     if name == "cpu":
         return Choice("cpu", "as asked"), None
-    capabilities = find_capabilities(codecs=())
+    backends = {"nvdec": ("nvdec", "nvenc"), "nvenc": ("nvenc",)}.get(name, BACKENDS)
+    capabilities = find_capabilities(codecs=(), backends=backends)
     return choose(name, capabilities), capabilities
 
 
@@ -42,7 +43,7 @@ def choose(name: str, capabilities: Capabilities) -> Choice:
     """Choose the backend for ``trim=name`` on a machine with these capabilities.
 
     Args:
-        name: auto, cpu, nvenc or dali.
+        name: auto, cpu, nvdec, nvenc or dali.
         capabilities: of the machine.
 
     Raises:
@@ -51,7 +52,11 @@ def choose(name: str, capabilities: Capabilities) -> Choice:
     if name == "cpu":
         return Choice("cpu", "as asked")
     if name != "auto":
-        capability = {"nvenc": capabilities.nvenc, "dali": capabilities.dali}[name]
+        capability = {
+            "nvdec": capabilities.nvdec,
+            "nvenc": capabilities.nvenc,
+            "dali": capabilities.dali,
+        }[name]
         if not capability.works:
             remedy = f": {capability.remedy}" if capability.remedy else ""
             raise TrimChoiceError(f"trim={name} cannot work here, {capability.detail}{remedy}")
@@ -67,8 +72,8 @@ def choose(name: str, capabilities: Capabilities) -> Choice:
 def encoder_for(backend: str, settings: TrimSettings, capabilities: Capabilities | None = None) -> Encoder:
     """The encoder of a backend, with the configured quality.
 
-    "dali" encodes on the GPU too if that has an encoder, but decodes on the host: a GPU's decoder conceals
-    damage.
+    "nvdec" and "dali" encode on the GPU, too, if that has an encoder, but decode segments on the host: a
+    GPU's decoder conceals damage.
     """
     on_cpu = x264(crf=settings.crf, preset=settings.preset)
     on_gpu = nvenc(
@@ -76,6 +81,6 @@ def encoder_for(backend: str, settings: TrimSettings, capabilities: Capabilities
     )
     if backend == "nvenc":
         return on_gpu
-    if backend == "dali" and capabilities is not None and capabilities.nvenc.works:
+    if backend in ("nvdec", "dali") and capabilities is not None and capabilities.nvenc.works:
         return replace(on_gpu, hwaccel=None)
     return on_cpu

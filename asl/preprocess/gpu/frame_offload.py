@@ -14,7 +14,9 @@ from contextlib import contextmanager
 from dataclasses import replace
 
 from asl.preprocess import WORKER_MODULES
-from asl.preprocess.clips.frames import OffloadResult
+from asl.preprocess.clips.accelerator import FramesByDevice
+from asl.preprocess.clips.cut import CutError
+from asl.preprocess.clips.host_queue import cut_on_host
 from asl.preprocess.clips.plan import Cut
 from asl.preprocess.clips.proof import Proof
 from asl.preprocess.gpu.dali_decoder import GROUP, warm_up
@@ -46,7 +48,10 @@ def dali_offload(timeout_s: float) -> Iterator[DaliOffload]:
 
 
 class DaliOffload:
-    """The :class:`~asl.preprocess.clips.frames.FrameOffload` to DALI. Use :func:`dali_offload`."""
+    """An :class:`~asl.preprocess.clips.accelerator.Accelerator` that makes frames alone, with DALI.
+
+    Use :func:`dali_offload`.
+    """
 
     def __init__(self, pool: Workers, *, timeout_s: float) -> None:
         self._pool, self._timeout_s = pool, timeout_s
@@ -69,13 +74,23 @@ class DaliOffload:
         self._free = {job.video_id for job in jobs}
         self._thread.start()
 
+    def make_clips(
+        self, cuts: Sequence[Cut], workers: Workers, *, timeout_s: float
+    ) -> Iterator[tuple[Cut, Proof | CutError]]:
+        """Make all clips on the host, without frames where DALI has taken those."""
+
+        def at_its_turn(cut: Cut) -> Cut:
+            return cut if self.claim_for_host(cut.video_id) else replace(cut, frames=None)
+
+        return cut_on_host(cuts, workers, timeout_s=timeout_s, at_its_turn=at_its_turn)
+
     def claim_for_host(self, video_id: str) -> bool:
         """Whether the host makes the frames of this clip. If True, the GPU does not take it any more."""
         with self._lock:
             self._free.discard(video_id)
             return video_id not in self._taken
 
-    def finish(self, proofs: Mapping[str, Proof], workers: Workers) -> OffloadResult:
+    def finish(self, proofs: Mapping[str, Proof], workers: Workers) -> FramesByDevice:
         """Wait for the GPU, verify its frames on the host's ``workers`` and store those that match.
 
         Raises:
@@ -96,7 +111,7 @@ class DaliOffload:
                 unverified_path(cut.frames.path).unlink(missing_ok=True)
         refused = [cut for cut in proven if cut.video_id in self._refused]
         reasons = Counter(why for video_id, why in self._refused.items() if video_id in proofs)
-        return OffloadResult(len(proven) - len(refused), refused, dict(reasons.most_common()))
+        return FramesByDevice(len(proven) - len(refused), refused, dict(reasons.most_common()))
 
     def _job(self, cut: Cut) -> FrameJob | None:
         if cut.frames is None or cut.raw is None:

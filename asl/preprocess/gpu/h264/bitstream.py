@@ -24,6 +24,7 @@ _DELIMITERS = {9, 10, 11, 12}  # access unit delimiter, end of sequence and stre
 _PARTITIONS = {2, 3, 4}
 
 _WORD = 4  # bytes
+_START_CODE = b"\0\0\0\1"
 
 
 @dataclass(frozen=True)
@@ -108,6 +109,19 @@ def split_packet(packet: bytes, length_size: int) -> list[bytes]:
             raise H264Error("a NAL unit's length does not fit its packet")
         units.append(packet[start:position])
     return units
+
+
+def to_annex_b(extradata: bytes, packets: Iterable[bytes]) -> list[bytes]:
+    """Access units with start codes instead of lengths (Annex B), the parameter sets before the first one.
+
+    Raises:
+        H264Error: see :func:`split_avcc` and :func:`split_packet`.
+    """
+    length_size, units = split_avcc(extradata)
+    parts = [[_START_CODE + unit for unit in split_packet(packet, length_size)] for packet in packets]
+    if parts:
+        parts[0][:0] = [_START_CODE + unit for unit in units]
+    return [b"".join(part) for part in parts]
 
 
 def read_bitstream(extradata: bytes, packets: Iterable[bytes]) -> Bitstream:

@@ -31,6 +31,7 @@ class SequenceParameters:
     max_num_ref_frames: int
     gaps_in_frame_num: bool
     direct_8x8_inference: bool
+    chroma_location: int  # chroma_sample_loc_type
 
 
 @dataclass(frozen=True)
@@ -97,8 +98,7 @@ def read_sequence_parameters(nal_unit: bytes) -> SequenceParameters:
         left, right, top, bottom = (bits.ue(1 << 13, "frame_crop_offset") for _ in range(4))
     width, height = 16 * mb_width - 2 * (left + right), 16 * mb_height - 2 * (top + bottom)
     bits.require(width > 0 and height > 0, "frame_crop_offset")
-    if bits.u(1):
-        _read_vui(bits, max_num_ref_frames)
+    chroma_location = _read_vui(bits, max_num_ref_frames) if bits.u(1) else 0
     bits.end()
     return SequenceParameters(
         id=set_id,
@@ -113,6 +113,7 @@ def read_sequence_parameters(nal_unit: bytes) -> SequenceParameters:
         max_num_ref_frames=max_num_ref_frames,
         gaps_in_frame_num=gaps,
         direct_8x8_inference=direct_8x8_inference,
+        chroma_location=chroma_location,
     )
 
 
@@ -187,8 +188,9 @@ def _skip_scaling_lists(bits: BitReader, count: int) -> None:
             last = following or last
 
 
-def _read_vui(bits: BitReader, max_num_ref_frames: int) -> None:
-    """vui_parameters() (E.1.1)."""
+def _read_vui(bits: BitReader, max_num_ref_frames: int) -> int:
+    """vui_parameters() (E.1.1). Returns chroma_sample_loc_type."""
+    chroma_location = 0
     if bits.u(1) and bits.u(8) == _EXTENDED_SAR:
         bits.u(32)
     if bits.u(1):
@@ -198,7 +200,7 @@ def _read_vui(bits: BitReader, max_num_ref_frames: int) -> None:
         if bits.u(1):
             bits.u(24)
     if bits.u(1):  # chroma_loc_info_present_flag
-        bits.ue(5, "chroma_sample_loc_type")
+        chroma_location = bits.ue(5, "chroma_sample_loc_type")
         bits.ue(5, "chroma_sample_loc_type")
     if bits.u(1):  # timing_info_present_flag
         times = bits.u(32), bits.u(32)
@@ -216,6 +218,7 @@ def _read_vui(bits: BitReader, max_num_ref_frames: int) -> None:
             bits.ue(16, name)
         num_reorder, buffering = bits.ue(16, "max_num_reorder_frames"), bits.ue(16, "max_dec_frame_buffering")
         bits.require(num_reorder <= buffering >= max_num_ref_frames, "max_dec_frame_buffering")
+    return chroma_location
 
 
 def _read_hrd(bits: BitReader) -> bool:

@@ -1,0 +1,278 @@
+"""``trim=nvdec``: whole clips are copied, decoded and proven on GPUs; the host makes the others meanwhile.
+
+A clip goes through two kinds of processes. Several make candidates: they copy the source, decode the copy
+with NVDEC and make frames, thumbnails and fingerprint of its pictures. One for each GPU parses the slices of
+many candidates at once. Whatever the GPU refuses, or has when it fails, goes to the host's strict decoder,
+whose verdict decides; so the clips are those of ``trim=cpu``.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections import Counter, deque
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
+
+from asl.preprocess.clips.accelerator import FramesByDevice
+from asl.preprocess.clips.cut import CutError, make_clips
+from asl.preprocess.clips.host_queue import HostQueue
+from asl.preprocess.clips.plan import Cut
+from asl.preprocess.clips.proof import Proof
+from asl.preprocess.gpu.frame_jobs import unsupported_reason
+from asl.preprocess.gpu.h264.verdict import Verdict
+from asl.preprocess.gpu.nvdec.candidate import Candidate, Refusal
+from asl.preprocess.gpu.nvdec.worker import (
+    make_candidates,
+    prove_candidates,
+    warm_up_clips,
+    warm_up_parser,
+)
+from asl.workers import Done, Failed, RunningTasks, Workers
+
+#: Processes that make clips on one GPU.
+PROCESSES = 4
+
+#: Modules that these processes import once, see ``preload`` of :class:`asl.workers.Workers`.
+MODULES = ("asl.preprocess.gpu.nvdec.worker", "PIL.JpegImagePlugin", "safetensors.numpy")
+
+#: Clips that a process is given at once, and that are parsed together. A slice is a sequential job, so only
+#: those of many clips keep a GPU busy.
+_CHUNK = 16
+_LEAST_BATCH, _MOST_BATCH = 128, 256
+
+#: Tasks of one GPU that may fail before it is given no more.
+_MOST_FAULTS = 3
+
+_WARM_UP, _MAKE, _PROVE, _HOST = "warm up", "make", "prove", "host"
+
+
+class _Gpu:
+    """One GPU's processes, and the clips that it has."""
+
+    def __init__(self, number: int, makers: Workers, prover: Workers) -> None:
+        self.number, self.makers, self.prover = number, makers, prover
+        self.pending: deque[tuple[Cut, Candidate]] = deque()  # made, and not parsed yet
+        self.proving: tuple[tuple[Cut, Candidate], ...] = ()  # being parsed
+        self.faults = 0
+        self.message = ""  # of the last fault
+
+    @property
+    def works(self) -> bool:
+        return self.faults < _MOST_FAULTS
+
+
+class NvdecAccelerator:
+    """Makes whole clips on GPUs. Use :func:`nvdec_accelerator`.
+
+    Attributes:
+        left_to_host: clips that a GPU was meant to make and the host made, by reason.
+    """
+
+    def __init__(self, gpus: Sequence[_Gpu], *, timeout_s: float) -> None:
+        self._gpus = gpus
+        self._frames = 0
+        self._bitstream: dict[str, str] = {}  # what the parser refuses, by video_id
+        self.left_to_host: Counter[str] = Counter()
+        self._running = RunningTasks()
+        for gpu in gpus:
+            for _ in range(gpu.makers.count):
+                self._warm_up(gpu, gpu.makers, warm_up_clips, timeout_s)
+            self._warm_up(gpu, gpu.prover, warm_up_parser, timeout_s)
+
+    def start(self, cuts: Sequence[Cut]) -> None:
+        """Nothing to start: frames are made with their clips."""
+
+    def claim_for_host(self, video_id: str) -> bool:
+        """True: frames of clips that are already made are made on the host."""
+        return True
+
+    def finish(self, proofs: Mapping[str, Proof], workers: Workers) -> FramesByDevice:
+        """How many clips' frames were made on GPUs. All are stored already."""
+        return FramesByDevice(self._frames, (), dict(self.left_to_host.most_common()))
+
+    def make_clips(
+        self, cuts: Sequence[Cut], workers: Workers, *, timeout_s: float
+    ) -> Iterator[tuple[Cut, Proof | CutError]]:
+        """Make clips on the GPUs and on the host; yields each as it ends."""
+        for_gpu, for_host = self._shared_out(cuts)
+        queue, host = deque(for_gpu), HostQueue(for_host, workers.count)
+        try:
+            with self._running as running:
+                while True:
+                    self._feed(queue, host, workers, timeout_s)
+                    if not queue and len(running) == running.count(_WARM_UP):
+                        return
+                    for key, ended in running.next():
+                        if key == _HOST:
+                            yield from map(self._by_host, host.results(ended, timeout_s))
+                        elif key == _WARM_UP:
+                            self._warmed_up(ended)
+                        elif key[0] == _MAKE:
+                            self._made(key[1], ended, host)
+                        else:
+                            yield from self._judged(key[1], ended, host)
+        finally:
+            for gpu in self._gpus:
+                for _, candidate in (*gpu.pending, *gpu.proving):
+                    candidate.discard()
+
+    def _shared_out(self, cuts: Sequence[Cut]) -> tuple[list[Cut], list[Cut]]:
+        """The clips for the GPUs, large pictures first, and those for the host."""
+        for_gpu, for_host = [], []
+        for cut in cuts:
+            reason = _unsupported(cut)
+            if reason is None:
+                for_gpu.append(cut)
+            else:
+                for_host.append(cut)
+                self.left_to_host[reason] += 1
+        for_gpu.sort(key=lambda cut: (-_work(cut), cut.video_id))
+        return for_gpu, for_host
+
+    def _warm_up(
+        self, gpu: _Gpu, workers: Workers, function: Callable[[int], None], timeout_s: float
+    ) -> None:
+        self._running.start(workers, function, gpu.number, key=_WARM_UP, timeout_s=timeout_s)
+
+    def _warmed_up(self, ended: Done[int, None] | Failed[int]) -> None:
+        if isinstance(ended, Failed):
+            (gpu,) = (gpu for gpu in self._gpus if gpu.number == ended.task)
+            gpu.faults = _MOST_FAULTS
+            gpu.message = ended.message
+
+    def _feed(self, queue: deque[Cut], host: HostQueue, workers: Workers, timeout_s: float) -> None:
+        """Start what can be started."""
+        running = self._running
+        if not any(gpu.works for gpu in self._gpus):
+            while queue:
+                self._leave(queue.popleft(), self._gpus[0].message, host)
+        for gpu in self._gpus:
+            while gpu.works and queue and running.count((_MAKE, gpu)) <= gpu.makers.count:
+                # Fewer at the end, so that all processes end at about the same time.
+                size = min(_CHUNK, max(4, len(queue) // (2 * gpu.makers.count * len(self._gpus))))
+                chunk = tuple(queue.popleft() for _ in range(min(size, len(queue))))
+                running.start(
+                    gpu.makers, make_candidates, (gpu.number, chunk), key=(_MAKE, gpu), timeout_s=timeout_s
+                )
+            is_last = not queue and not running.count((_MAKE, gpu))
+            if not gpu.proving and gpu.pending and (is_last or len(gpu.pending) >= _LEAST_BATCH):
+                gpu.proving = tuple(gpu.pending.popleft() for _ in range(min(_MOST_BATCH, len(gpu.pending))))
+                streams = tuple((candidate.slices, candidate.stream) for _, candidate in gpu.proving)
+                running.start(
+                    gpu.prover,
+                    prove_candidates,
+                    (gpu.number, streams),
+                    key=(_PROVE, gpu),
+                    timeout_s=timeout_s,
+                )
+        while host and running.count(_HOST) < 2 * workers.count:
+            running.start(workers, make_clips, host.pop(), key=_HOST, timeout_s=timeout_s)
+
+    def _made(
+        self,
+        gpu: _Gpu,
+        ended: Done[tuple[int, tuple[Cut, ...]], list[Candidate | Refusal]]
+        | Failed[tuple[int, tuple[Cut, ...]]],
+        host: HostQueue,
+    ) -> None:
+        """Take over what a process has made."""
+        _, cuts = ended.task
+        if isinstance(ended, Failed):
+            self._fault(gpu, ended.message)
+            for cut in cuts:
+                self._leave(cut, gpu.message, host)
+            return
+        for cut, result in zip(cuts, ended.result, strict=True):
+            if isinstance(result, Candidate):
+                gpu.pending.append((cut, result))
+            else:
+                if result.bitstream:
+                    self._bitstream[cut.video_id] = result.bitstream
+                self._leave(cut, result.reason, host)
+
+    def _judged(
+        self,
+        gpu: _Gpu,
+        ended: Done[tuple[int, tuple[object, ...]], list[Verdict]] | Failed[tuple[int, tuple[object, ...]]],
+        host: HostQueue,
+    ) -> Iterator[tuple[Cut, Proof | CutError]]:
+        """Publish the clips in which the parser found nothing; the others go to the host."""
+        batch, gpu.proving = gpu.proving, ()
+        if isinstance(ended, Failed):
+            self._fault(gpu, ended.message)
+            for cut, candidate in batch:
+                candidate.discard()
+                self._leave(cut, gpu.message, host)
+            return
+        for (cut, candidate), verdict in zip(batch, ended.result, strict=True):
+            if verdict.ok:
+                yield cut, self._publish(cut, candidate)
+                continue
+            candidate.discard()
+            if not verdict.unsupported:
+                self._bitstream[cut.video_id] = verdict.reason
+            self._leave(cut, "unknown to the parser" if verdict.unsupported else "bitstream", host)
+
+    def _publish(self, cut: Cut, candidate: Candidate) -> Proof | CutError:
+        try:
+            if candidate.frames is not None and cut.frames is not None:
+                candidate.frames.replace(cut.frames.path)
+                self._frames += 1
+            candidate.part.replace(cut.target)
+        except OSError as error:
+            return CutError(f"{cut.target}: {error.strerror or error}", "not writable")
+        finally:
+            candidate.discard()
+        return candidate.proof
+
+    def _leave(self, cut: Cut, reason: str, host: HostQueue) -> None:
+        self.left_to_host[reason] += 1
+        host.add(cut)
+
+    def _fault(self, gpu: _Gpu, message: str) -> None:
+        gpu.faults += 1
+        gpu.message = f"GPU {gpu.number}: {message}"
+
+    def _by_host(self, made: tuple[Cut, Proof | CutError]) -> tuple[Cut, Proof | CutError]:
+        """The host's result, with what the parser refuses although the strict decoder takes it."""
+        cut, result = made
+        found = self._bitstream.get(cut.video_id)
+        if found and isinstance(result, Proof):
+            result = dataclasses.replace(result, bitstream=found)
+        return cut, result
+
+
+@contextmanager
+def nvdec_accelerator(gpus: Sequence[int], *, timeout_s: float) -> Iterator[NvdecAccelerator]:
+    """Start the processes that drive GPUs. They get ready while the caller goes on.
+
+    Args:
+        gpus: their numbers, as CUDA counts.
+        timeout_s: time limit of a task, which usually takes a second.
+    """
+    with ExitStack() as closing:
+        pools = [
+            _Gpu(
+                number,
+                closing.enter_context(Workers(PROCESSES, preload=MODULES)),
+                closing.enter_context(Workers(1, preload=MODULES)),
+            )
+            for number in gpus
+        ]
+        yield NvdecAccelerator(pools, timeout_s=timeout_s)
+
+
+def _unsupported(cut: Cut) -> str | None:
+    """Why a clip is none for the GPU. None if it may be one."""
+    if not cut.is_whole:
+        return "segment"
+    if cut.raw is None:
+        return "unreadable header"
+    if cut.raw.codec != "h264":
+        return f"codec {cut.raw.codec}"
+    return unsupported_reason(cut.raw)
+
+
+def _work(cut: Cut) -> float:
+    assert cut.raw is not None
+    return cut.raw.width * cut.raw.height * cut.estimated_length()[1]
