@@ -358,16 +358,18 @@ def summarize(verdicts: Sequence[dict[str, Any]]) -> dict[str, int | None]:
         there = [one[name] for one in verdicts if name in one]
         return sum(bool(one) and not one.startswith(UNSUPPORTED) for one in there) if there else None
 
-    parsed = [one for one in verdicts if parser_verdicts(one)]
+    def count(holds: Callable[[dict[str, Any]], bool], *needed: str) -> int | None:
+        there = [one for one in verdicts if all(name in one for name in needed)]
+        return sum(map(holds, there)) if there else None
+
+    parser = next((name for name in ("gpu", "host") if refused(name) is not None), "gpu")
     return {
         "files": len(verdicts),
         **{name: refused(name) for name in ("ffmpeg", "aggressive", "nvdec", "gpu", "host")},
-        "unsupported": sum(parser_verdicts(one)[0].startswith(UNSUPPORTED) for one in parsed)
-        if parsed
-        else None,
-        "missed": sum(map(is_missed, verdicts)) if parsed else None,
-        "differ": sum(map(differs, verdicts)) if parsed else None,
-        "harmless": sum(one.get("harmless", False) for one in verdicts),
+        "unsupported": count(lambda one: one[parser].startswith(UNSUPPORTED), parser),
+        "missed": count(is_missed, "ffmpeg", parser),
+        "differ": count(differs, "gpu", "host"),
+        "harmless": count(lambda one: one["harmless"], "harmless"),
     }
 
 

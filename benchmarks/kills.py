@@ -30,7 +30,7 @@ from rich.console import Console
 from asl.contract.paths import Paths
 from asl.files import PART
 from benchmarks.made_videos import GRAIN
-from benchmarks.trim import count_lines, prepare, processes, videos
+from benchmarks.trim import prepare, processes, read_lines, videos
 
 ROOT = Path(__file__).resolve().parent.parent
 END_S = 20.0  # in which killed processes must be gone
@@ -129,7 +129,7 @@ def main() -> None:
                 if code is None:
                     if not left:
                         raise RuntimeError(f"a run did not end within {moment_s:.0f} s")
-                    done = count_lines(Paths.below(killed).proof_log)
+                    done = len(read_lines(Paths.below(killed).proof_log))
                     results["kills"].append({"after_s": moment_s, "clips": done})
                     console.print(f"killed after {moment_s:.1f} s with {done} clips done")
             _check(code, killed)

@@ -117,7 +117,7 @@ class Watch:
     def __init__(self, pid: int, proof_log: Path) -> None:
         self._pid, self._proof_log = pid, proof_log
         self._core_s: dict[int, float] = {}
-        self.clips: list[tuple[float, int]] = []  # seconds, clips done until then
+        self.progress: list[Progress] = []
         self.memory: list[tuple[float, float]] = []  # seconds, MB of all processes
         self.gpu_memory: list[tuple[float, float]] = []  # seconds, MB of the first GPU
         self._ended = Event()
@@ -140,9 +140,14 @@ class Watch:
         return sum(self._core_s.values())
 
     def _poll(self) -> None:
+        clips = pixels = 0
         while not self._ended.wait(POLL_S):
             now = time.perf_counter() - self._started
-            self.clips.append((now, count_lines(self._proof_log)))
+            for line in read_lines(self._proof_log)[clips:]:
+                proof = json.loads(line)["proof"]
+                clips += 1
+                pixels += proof["width"] * proof["height"] * proof["num_frames"]
+            self.progress.append(Progress(now, clips, pixels))
             members = below(self._pid)
             self._core_s |= {member.pid: member.core_s for member in members}
             self.memory.append((now, sum(member.memory_mb for member in members)))
@@ -155,34 +160,42 @@ class Watch:
                 self.gpu_memory.append((time.perf_counter() - self._started, float(told)))
 
 
-def count_lines(path: Path) -> int:
-    """Lines of a file; 0 if there is none."""
+def read_lines(path: Path) -> list[bytes]:
+    """The complete lines of a file; none if there is no such file."""
     try:
-        return path.read_bytes().count(b"\n")
+        return path.read_bytes().split(b"\n")[:-1]
     except OSError:
-        return 0
+        return []
 
 
-def rate(clips: Sequence[tuple[float, int]], total: int, begin: float, end: float) -> float | None:
-    """Clips a second while the clips from the share ``begin`` of all to ``end`` were made.
+@dataclass(frozen=True)
+class Progress:
+    """What a run had done at a moment."""
+
+    at_s: float
+    clips: int
+    pixels: int  # of the frames of these clips: a measure of the work, as clips come largest first
+
+
+def rate(progress: Sequence[Progress], begin: float, end: float) -> float | None:
+    """Clips of mean size a second while the work from the share ``begin`` of all to ``end`` was done.
 
     None: in too short a time to tell.
     """
-    times, counts = (np.array(values) for values in zip(*clips, strict=True))
-    first, last = (int(np.searchsorted(counts, share * total)) for share in (begin, end))
-    if last >= len(times) or times[last] <= times[first]:
+    times = np.array([one.at_s for one in progress])
+    shares = np.array([one.pixels for one in progress]) / max(1, progress[-1].pixels)
+    first, last = (int(np.searchsorted(shares, share)) for share in (begin, end))
+    if times[last] <= times[first]:
         return None
-    return float((counts[last] - counts[first]) / (times[last] - times[first]))
+    return float(progress[-1].clips * (shares[last] - shares[first]) / (times[last] - times[first]))
 
 
-def growth(
-    memory: Sequence[tuple[float, float]], clips: Sequence[tuple[float, int]], total: int
-) -> dict[str, float] | None:
+def growth(memory: Sequence[tuple[float, float]], progress: Sequence[Progress]) -> dict[str, float] | None:
     """Most memory in MB in the first and in the last quarter of the time in which clips were made."""
-    begin = next((at for at, count in clips if count), None)
+    begin = next((one.at_s for one in progress if one.clips), None)
     if begin is None:
         return None
-    end = next((at for at, count in clips if count >= total), clips[-1][0])
+    end = next(one.at_s for one in progress if one.clips == progress[-1].clips)
     quarter = (end - begin) / 4
     first = [mb for at, mb in memory if begin <= at <= begin + quarter]
     last = [mb for at, mb in memory if end - quarter <= at <= end]
@@ -208,13 +221,13 @@ def run_asl(raw: Path, data: Path, rows: Sequence[dict[str, Any]], trim: str) ->
     return {
         "command_s": seconds,
         "cutting_s": told["seconds"]["cutting"],
-        "steady_clips_s": rate(watch.clips, len(rows), 0.25, 0.75),
-        "clips_s_by_eighth": [rate(watch.clips, len(rows), i / 8, (i + 1) / 8) for i in range(8)],
+        "steady_clips_s": rate(watch.progress, 0.25, 0.75),
+        "clips_s_by_eighth": [rate(watch.progress, i / 8, (i + 1) / 8) for i in range(8)],
         "core_s": watch.core_s,
         "steps": told["seconds"],
         "frames": told["frames"],
-        "memory": growth(watch.memory, watch.clips, len(rows)),
-        "gpu_memory": growth(watch.gpu_memory, watch.clips, len(rows)),
+        "memory": growth(watch.memory, watch.progress),
+        "gpu_memory": growth(watch.gpu_memory, watch.progress),
     }
 
 

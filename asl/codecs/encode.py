@@ -6,7 +6,7 @@ from contextlib import ExitStack
 from dataclasses import replace
 from fractions import Fraction
 from pathlib import Path
-from typing import Any, cast
+from typing import Any, Protocol, cast
 
 from av.audio.stream import AudioStream
 from av.container import OutputContainer
@@ -18,6 +18,7 @@ from asl.codecs.audio import encode_audio
 from asl.codecs.clip_format import ClipFormatFilter
 from asl.codecs.decoder import FrameCallback, after_text
 from asl.codecs.encoder import Encoder
+from asl.codecs.packets import SuppliedSegment
 from asl.codecs.segments import Segment, SegmentReader
 from asl.codecs.timeline import Timeline, frame_duration, frame_time
 from asl.codecs.video_file import VideoError, create_mp4
@@ -65,7 +66,7 @@ def encode_segment(
     try:
         with ExitStack() as exit_stack:
             opened = reader or exit_stack.enter_context(SegmentReader(source, hwaccel=encoder.hwaccel))
-            return _encode_with(opened, target, **options)
+            return encode_read_segment(opened, target, **options)
     except VideoError as error:
         if reader is not None:
             reader.close()
@@ -73,11 +74,26 @@ def encode_segment(
             raise
     # Some files lose frames after a seek, and software decodes what a device may not support.
     with SegmentReader(source, seeks=False) as software_reader:
-        return _encode_with(software_reader, target, **options)
+        return encode_read_segment(software_reader, target, **options)
 
 
-def _encode_with(
-    reader: SegmentReader,
+class Reader(Protocol):
+    """Gives the frames of segments of one file."""
+
+    @property
+    def path(self) -> Path:
+        """The file."""
+
+    @property
+    def audio(self) -> AudioStream | None:
+        """Its first audio stream, once a segment is read."""
+
+    def segment(self, start_s: Fraction, end_s: Fraction | None) -> Segment | SuppliedSegment:
+        """The segment ``[start_s, end_s)``."""
+
+
+def encode_read_segment(
+    reader: Reader,
     target: Path,
     *,
     start_s: Fraction,
@@ -86,6 +102,7 @@ def _encode_with(
     audio: bool,
     on_frame: FrameCallback | None,
 ) -> Timeline:
+    """Like :func:`encode_segment`, with the frames that ``reader`` gives and no second attempt."""
     segment = reader.segment(start_s, end_s)
     with create_mp4(target) as output:
         sound = reader.audio if audio else None
@@ -98,7 +115,7 @@ def _encode_with(
 
 def _encode_frames(
     output: OutputContainer,
-    segment: Segment,
+    segment: Segment | SuppliedSegment,
     sound: AudioStream | None,
     encoder: Encoder,
     *,
@@ -143,7 +160,7 @@ def _encode_frames(
     return Timeline(tuple(start_s + pts * tick for pts in displayed), start_s + end * tick)
 
 
-def _no_frame_error(segment: Segment) -> VideoError:
+def _no_frame_error(segment: Segment | SuppliedSegment) -> VideoError:
     start = f"{float(segment.start_s):.3f} s"
     if segment.source_ended:
         end = f"{float(segment.decoded_end_s):.3f} s"

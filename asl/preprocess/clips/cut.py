@@ -97,7 +97,7 @@ def _write_and_prove(cut: Cut, part: Path, reader: SegmentReader | None) -> Proo
         reader=reader,
         on_frame=collector.add if collector else None,
     )
-    _check_end(cut, expected)
+    check_end(cut, expected)
     proof = prove(part, cut, expected, copied=False)
     _write_frames(cut, collector, proof)
     return proof
@@ -112,7 +112,8 @@ def _copy_and_prove(cut: Cut, part: Path) -> Proof:
     return proof
 
 
-def _check_end(cut: Cut, encoded: Timeline) -> None:
+def check_end(cut: Cut, encoded: Timeline) -> None:
+    """Raise VideoError if a segment goes further past the end of its source than it may."""
     if cut.end_s is not None and encoded.source_ended and cut.end_s - encoded.end > cut.end_tolerance_s:
         raise VideoError(
             f"ends at {float(encoded.end):.3f} s, but the segment goes to {float(cut.end_s):.3f} s "

@@ -78,6 +78,18 @@ class Device:
             free, _ = call(driver().cuMemGetInfo)
         return int(free)
 
+    def download(self, pointer: int, stream: Stream, *, into: npt.NDArray[np.uint8]) -> None:
+        """Copy memory of the device to the host, after all work queued on the stream. Waits for it.
+
+        Args:
+            pointer: address on the device.
+            stream: where to queue the copy.
+            into: contiguous, such as the array of a :class:`PinnedBuffer`; as many bytes are copied.
+        """
+        with self._current:
+            call(driver().cuMemcpyDtoHAsync, into.ctypes.data, pointer, into.nbytes, stream.handle)
+        stream.synchronize()
+
     def compile(self, source: str, kernels: Sequence[str], options: Sequence[str] = ()) -> dict[str, Kernel]:
         """Compile CUDA C++ for this device and load it. Returns the kernels by name.
 

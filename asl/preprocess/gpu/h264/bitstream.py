@@ -36,6 +36,7 @@ class Bitstream:
     params: npt.NDArray[np.void]  # (P,) PARAMS, the pairs of parameter sets that the slices use
     pictures: npt.NDArray[np.intp]  # (S,) index of each slice's picture, in decoding order
     sequences: tuple[SequenceParameters, ...]  # (P,)
+    messages: frozenset[int]  # payloadType of the supplemental enhancement information
 
     @property
     def num_pictures(self) -> int:
@@ -45,11 +46,12 @@ class Bitstream:
 
 @dataclass
 class _Sets:
-    """Parameter sets as they come, and the pairs that slices have used."""
+    """Parameter sets and messages as they come, and the pairs of sets that slices have used."""
 
     sequences: dict[int, SequenceParameters] = field(default_factory=dict)
     pictures: dict[int, PictureParameters] = field(default_factory=dict)
     index: dict[tuple[SequenceParameters, PictureParameters], int] = field(default_factory=dict)
+    messages: set[int] = field(default_factory=set)
 
     def add(self, unit: bytes) -> None:
         if unit[0] & 31 == _SPS:
@@ -109,6 +111,11 @@ def split_packet(packet: bytes, length_size: int) -> list[bytes]:
             raise H264Error("a NAL unit's length does not fit its packet")
         units.append(packet[start:position])
     return units
+
+
+def is_idr(packet: bytes, length_size: int) -> bool:
+    """Whether a packet holds an IDR picture. Raises H264Error, see :func:`split_packet`."""
+    return any(unit[0] & 31 == _IDR_SLICE for unit in split_packet(packet, length_size))
 
 
 def to_annex_b(extradata: bytes, packets: Iterable[bytes]) -> list[bytes]:
@@ -172,6 +179,7 @@ def read_bitstream(extradata: bytes, packets: Iterable[bytes]) -> Bitstream:
         params=np.array([params_record(*pair) for pair in pairs], PARAMS),
         pictures=np.array(pictures),
         sequences=tuple(sequence for sequence, _ in pairs),
+        messages=frozenset(sets.messages),
     )
 
 
@@ -192,26 +200,34 @@ def _read_unit(escaped: bytes, sets: _Sets) -> bytes | None:
     elif importance:
         raise H264Error(f"nal_ref_idc of a NAL unit of type {kind} is not 0")
     elif kind == _SEI:
-        _check_messages(unescape(escaped))
+        sets.messages |= _message_types(unescape(escaped))
     else:
         assert kind in _DELIMITERS
     return None
 
 
-def _check_messages(unit: bytes) -> None:
-    """Raise H264Error unless the messages of supplemental enhancement information fill their NAL unit."""
+def _message_types(unit: bytes) -> set[int]:
+    """The payloadType of each message of supplemental enhancement information.
+
+    Raises:
+        H264Error: the messages do not fill their NAL unit.
+    """
     position, end = 1, len(unit) - 1  # rbsp_trailing_bits() are one byte, as messages are whole bytes
     if unit[-1] != 128:
         raise H264Error("supplemental enhancement information does not end as it must")
+    found = set()
     while position < end:
-        size = 0
-        for _ in range(2):  # payload type and size: bytes of 255, and a smaller one
-            size = 0
+        numbers = []
+        for _ in range(2):  # payloadType and payloadSize: bytes of 255, and a smaller one
+            number = 0
             while position < end and unit[position] == 255:
-                size, position = size + 255, position + 1
+                number, position = number + 255, position + 1
             if position >= end:
                 raise H264Error("supplemental enhancement information ends too early")
-            size, position = size + unit[position], position + 1
-        position += size
+            numbers.append(number + unit[position])
+            position += 1
+        found.add(numbers[0])
+        position += numbers[1]
     if position != end:
         raise H264Error("supplemental enhancement information ends too early")
+    return found

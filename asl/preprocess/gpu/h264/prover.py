@@ -81,13 +81,14 @@ class GpuSliceParser:
 
     Args:
         device: the GPU.
+        exact: give each batch memory of exactly its size, so that a memory checker sees accesses behind it.
 
     Raises:
         GpuError: the kernel cannot be compiled or loaded.
     """
 
-    def __init__(self, device: Device) -> None:
-        self._device = device
+    def __init__(self, device: Device, *, exact: bool = False) -> None:
+        self._device, self._exact = device, exact
         self._kernel = device.compile(parser_source(), ["parse_slices"])["parse_slices"]
         self._stream = Stream(device)
         self._buffers: dict[str, DeviceBuffer] = {}
@@ -139,10 +140,11 @@ class GpuSliceParser:
     def _buffer(self, name: str, nbytes: int) -> DeviceBuffer:
         """The buffer of that name, of at least ``nbytes``."""
         buffer = self._buffers.get(name)
-        if buffer is None or buffer.nbytes < nbytes:
+        if buffer is None or buffer.nbytes < nbytes or (self._exact and buffer.nbytes != nbytes):
             if buffer is not None:
                 buffer.free()
-            buffer = self._buffers[name] = DeviceBuffer(self._device, _with_room(nbytes))
+            size = nbytes if self._exact else _with_room(nbytes)
+            buffer = self._buffers[name] = DeviceBuffer(self._device, size)
         return buffer
 
 

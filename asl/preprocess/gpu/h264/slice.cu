@@ -225,15 +225,22 @@ CALLED int slice_data_cavlc(State* s, uint32_t end)
     return s->bits.position == end ? OK : BEYOND_END;
 }
 
-// slice_data() with entropy_coding_mode_flag 1; `end` is the position of the last bit that is 1.
-CALLED int slice_data_cabac(State* s, uint32_t end)
+// cabac_alignment_one_bit up to the next byte
+FN int align_cabac(Bits* bits)
 {
-    int32_t mb = s->first_mb, total = s->params->mb_width * s->params->mb_height;
-    while (s->bits.position & 7) {
-        if (!read_bits(&s->bits, 1)) {
+    while (bits->position & 7) {
+        if (!read_bits(bits, 1)) {
             return BAD_ALIGNMENT;
         }
     }
+    return OK;
+}
+
+// slice_data() with entropy_coding_mode_flag 1, from the first bit of a byte on; `end` is the position of the
+// last bit that is 1.
+CALLED int slice_data_cabac(State* s, uint32_t end)
+{
+    int32_t mb = s->first_mb, total = s->params->mb_width * s->params->mb_height;
     start_engine(&s->engine, s->bits.position);
     for (;;) {
         if (mb >= total) {
@@ -293,6 +300,9 @@ FN void parse_slice(State* s, const uint32_t* words, const Slice* slice, const P
     int reason = slice_header(&s->bits, slice, p, &header, result);
     if (!reason && s->bits.position > slice->last_bit) {
         reason = BEYOND_END;
+    }
+    if (!reason && p->cabac) {
+        reason = align_cabac(&s->bits);
     }
     if (reason) {
         result->reason = (uint32_t)reason;

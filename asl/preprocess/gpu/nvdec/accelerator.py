@@ -1,9 +1,9 @@
-"""``trim=nvdec``: whole clips are copied, decoded and proven on GPUs; the host makes the others meanwhile.
+"""``trim=nvdec``: GPUs decode and prove clips of H.264 sources; the host makes the others meanwhile.
 
-A clip goes through two kinds of processes. Several make candidates: they copy the source, decode the copy
-with NVDEC and make frames, thumbnails and fingerprint of its pictures. One for each GPU parses the slices of
-many candidates at once. Whatever the GPU refuses, or has when it fails, goes to the host's strict decoder,
-whose verdict decides; so the clips are those of ``trim=cpu``.
+A clip goes through two kinds of processes. Several make candidates: they copy the source or encode a segment
+of it, decode with NVDEC, and make frames, thumbnails and fingerprint of the pictures. One for each GPU parses
+the slices of many candidates at once. Whatever the GPU refuses, or has when it fails, goes to the host's
+strict decoder, whose verdict decides; so the clips are those of ``trim=cpu``.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ import dataclasses
 from collections import Counter, deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
+from pathlib import Path
 
 from asl.preprocess.clips.accelerator import FramesByDevice
 from asl.preprocess.clips.cut import CutError, make_clips
@@ -27,6 +28,7 @@ from asl.preprocess.gpu.nvdec.worker import (
     warm_up_clips,
     warm_up_parser,
 )
+from asl.preprocess.sources.raw_files import USUAL
 from asl.workers import Done, Failed, RunningTasks, Workers
 
 #: Processes that make clips on one GPU.
@@ -35,15 +37,23 @@ PROCESSES = 4
 #: Modules that these processes import once, see ``preload`` of :class:`asl.workers.Workers`.
 MODULES = ("asl.preprocess.gpu.nvdec.worker", "PIL.JpegImagePlugin", "safetensors.numpy")
 
+#: Segments of one source that a thread makes in one pass, see :mod:`asl.preprocess.gpu.nvdec.segments`.
+_SEGMENTS = 4
+
 #: Clips that a process is given at once, and that are parsed together. A slice is a sequential job, so only
 #: those of many clips keep a GPU busy.
 _CHUNK = 16
 _LEAST_BATCH, _MOST_BATCH = 128, 256
+_LAST_BATCH = 32  # once all clips are being made: the last batch would come late otherwise
 
 #: Tasks of one GPU that may fail before it is given no more.
 _MOST_FAULTS = 3
 
 _WARM_UP, _MAKE, _PROVE, _HOST = "warm up", "make", "prove", "host"
+
+
+#: A whole clip, or segments of one source in turn.
+Unit = tuple[Cut, ...]
 
 
 class _Gpu:
@@ -62,7 +72,7 @@ class _Gpu:
 
 
 class NvdecAccelerator:
-    """Makes whole clips on GPUs. Use :func:`nvdec_accelerator`.
+    """Makes clips on GPUs. Use :func:`nvdec_accelerator`.
 
     Attributes:
         left_to_host: clips that a GPU was meant to make and the host made, by reason.
@@ -95,7 +105,7 @@ class NvdecAccelerator:
     ) -> Iterator[tuple[Cut, Proof | CutError]]:
         """Make clips on the GPUs and on the host; yields each as it ends."""
         for_gpu, for_host = self._shared_out(cuts)
-        queue, host = deque(for_gpu), HostQueue(for_host, workers.count)
+        queue, host = deque(in_order(for_gpu)), HostQueue(for_host, workers.count)
         try:
             with self._running as running:
                 while True:
@@ -117,7 +127,7 @@ class NvdecAccelerator:
                     candidate.discard()
 
     def _shared_out(self, cuts: Sequence[Cut]) -> tuple[list[Cut], list[Cut]]:
-        """The clips for the GPUs, large pictures first, and those for the host."""
+        """The clips for the GPUs, and those for the host."""
         for_gpu, for_host = [], []
         for cut in cuts:
             reason = _unsupported(cut)
@@ -126,7 +136,6 @@ class NvdecAccelerator:
             else:
                 for_host.append(cut)
                 self.left_to_host[reason] += 1
-        for_gpu.sort(key=lambda cut: (-_work(cut), cut.video_id))
         return for_gpu, for_host
 
     def _warm_up(
@@ -140,24 +149,24 @@ class NvdecAccelerator:
             gpu.faults = _MOST_FAULTS
             gpu.message = ended.message
 
-    def _feed(self, queue: deque[Cut], host: HostQueue, workers: Workers, timeout_s: float) -> None:
+    def _feed(self, queue: deque[Unit], host: HostQueue, workers: Workers, timeout_s: float) -> None:
         """Start what can be started."""
         running = self._running
         if not any(gpu.works for gpu in self._gpus):
             while queue:
-                self._leave(queue.popleft(), self._gpus[0].message, host)
+                for cut in queue.popleft():
+                    self._leave(cut, self._gpus[0].message, host)
         for gpu in self._gpus:
             while gpu.works and queue and running.count((_MAKE, gpu)) <= gpu.makers.count:
                 # Fewer at the end, so that all processes end at about the same time.
                 size = min(_CHUNK, max(4, len(queue) // (2 * gpu.makers.count * len(self._gpus))))
-                chunk = tuple(queue.popleft() for _ in range(min(size, len(queue))))
-                running.start(
-                    gpu.makers, make_candidates, (gpu.number, chunk), key=(_MAKE, gpu), timeout_s=timeout_s
-                )
-            is_last = not queue and not running.count((_MAKE, gpu))
-            if not gpu.proving and gpu.pending and (is_last or len(gpu.pending) >= _LEAST_BATCH):
+                units = tuple(queue.popleft() for _ in range(min(size, len(queue))))
+                task = gpu.number, units
+                running.start(gpu.makers, make_candidates, task, key=(_MAKE, gpu), timeout_s=timeout_s)
+            least = _LEAST_BATCH if queue else _LAST_BATCH if running.count((_MAKE, gpu)) else 1
+            if not gpu.proving and len(gpu.pending) >= least:
                 gpu.proving = tuple(gpu.pending.popleft() for _ in range(min(_MOST_BATCH, len(gpu.pending))))
-                streams = tuple((candidate.slices, candidate.stream) for _, candidate in gpu.proving)
+                streams = tuple(candidate.streams for _, candidate in gpu.proving)
                 running.start(
                     gpu.prover,
                     prove_candidates,
@@ -171,12 +180,12 @@ class NvdecAccelerator:
     def _made(
         self,
         gpu: _Gpu,
-        ended: Done[tuple[int, tuple[Cut, ...]], list[Candidate | Refusal]]
-        | Failed[tuple[int, tuple[Cut, ...]]],
+        ended: Done[tuple[int, tuple[Unit, ...]], list[Candidate | Refusal]]
+        | Failed[tuple[int, tuple[Unit, ...]]],
         host: HostQueue,
     ) -> None:
         """Take over what a process has made."""
-        _, cuts = ended.task
+        cuts = [cut for unit in ended.task[1] for cut in unit]
         if isinstance(ended, Failed):
             self._fault(gpu, ended.message)
             for cut in cuts:
@@ -264,8 +273,6 @@ def nvdec_accelerator(gpus: Sequence[int], *, timeout_s: float) -> Iterator[Nvde
 
 def _unsupported(cut: Cut) -> str | None:
     """Why a clip is none for the GPU. None if it may be one."""
-    if not cut.is_whole:
-        return "segment"
     if cut.raw is None:
         return "unreadable header"
     if cut.raw.codec != "h264":
@@ -273,6 +280,26 @@ def _unsupported(cut: Cut) -> str | None:
     return unsupported_reason(cut.raw)
 
 
-def _work(cut: Cut) -> float:
-    assert cut.raw is not None
-    return cut.raw.width * cut.raw.height * cut.estimated_length()[1]
+def in_order(cuts: Sequence[Cut]) -> list[Unit]:
+    """What one thread makes at a time, in the order in which to begin.
+
+    Whole clips come by their work, the largest first, so that no process has a long one at the end. The
+    segments, which keep the cores busy more than the GPU, are spread among the first of them.
+    """
+    whole: list[Unit] = [(cut,) for cut in sorted(cuts, key=_by_work) if cut.is_whole]
+    of_source: dict[Path, list[Cut]] = {}
+    for cut in cuts:
+        if not cut.is_whole:
+            of_source.setdefault(cut.source, []).append(cut)
+    segments: list[Unit] = []
+    for members in of_source.values():
+        members.sort(key=lambda cut: (cut.start_s, cut.video_id))
+        segments += [tuple(members[i : i + _SEGMENTS]) for i in range(0, len(members), _SEGMENTS)]
+    places = [(0.75 * (i + 0.5) / len(segments), unit) for i, unit in enumerate(segments)]
+    places += [((i + 0.5) / len(whole), unit) for i, unit in enumerate(whole)]
+    return [unit for _, unit in sorted(places, key=lambda one: one[0])]
+
+
+def _by_work(cut: Cut) -> tuple[float, str]:
+    raw = cut.raw or USUAL
+    return -raw.width * raw.height * cut.estimated_length()[1], cut.video_id

@@ -1,12 +1,11 @@
-"""Make one clip with NVDEC: copy its source, decode the copy, and make small pictures of what is decoded."""
+"""Clips that a GPU made, before their slices are parsed: what they are, and how they are made."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from fractions import Fraction
 from pathlib import Path
-from typing import Any
+from typing import TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -14,41 +13,48 @@ import numpy.typing as npt
 from asl.codecs.decoder import DecodedFile
 from asl.codecs.packets import Packets, read_packets
 from asl.codecs.stream_copy import copy_video
+from asl.codecs.timeline import Timeline
 from asl.codecs.video_file import VideoError
-from asl.contract.frame_store import write_frames
+from asl.contract.frame_store import Frames, write_frames
 from asl.files import temp_path
 from asl.preprocess.clips import fingerprint, thumbnails
 from asl.preprocess.clips.plan import Cut
 from asl.preprocess.clips.proof import Proof, proof_of
-from asl.preprocess.gpu.cuda import Device, DeviceBuffer, GpuError, Kernel, PinnedBuffer
+from asl.preprocess.gpu.cuda import Device, GpuError, Kernel
 from asl.preprocess.gpu.frame_jobs import frame_numbers
-from asl.preprocess.gpu.h264.bitstream import Bitstream, read_bitstream, to_annex_b
+from asl.preprocess.gpu.h264.bitstream import Bitstream, read_bitstream
 from asl.preprocess.gpu.h264.rbsp import H264Error, UnsupportedH264Error
-from asl.preprocess.gpu.nvdec.decoder import MappedPicture, NvDecoder
-from asl.preprocess.gpu.nvdec.pictures import Nv12Picture, grey_arguments, rgb_arguments
+from asl.preprocess.gpu.nvdec.clip_decoder import ClipDecoder, Part, Pictures, Wanted
 from asl.preprocess.gpu.nvdec.stream_format import NvdecError
 from asl.preprocess.gpu.verify import unverified_path
 
-_CHANNELS = 3
-_UNSPECIFIED_MATRIX = 2  # ITU-T H.273
+Made = TypeVar("Made")
+
+
+@dataclass(frozen=True)
+class StoredStream:
+    """A stream whose data lie in a file."""
+
+    path: Path
+    stream: Bitstream  # without its data
+
+    def load(self) -> Bitstream:
+        """The stream with its data. Raises OSError."""
+        return replace(self.stream, data=self.path.read_bytes())
 
 
 @dataclass(frozen=True)
 class Candidate:
-    """A clip that is made but not proven: its slices have not been parsed.
+    """A clip that is made but not proven. Its files have temporary names."""
 
-    Everything lies under temporary names.
-    """
-
-    proof: Proof  # what it will be if the parser finds nothing
+    proof: Proof  # what it will be if the parser finds nothing in the streams
     part: Path  # the clip
     frames: Path | None  # its frames for training; None: none were asked for
-    slices: Path  # the data of ``stream``, which is left without
-    stream: Bitstream
+    streams: tuple[StoredStream, ...]  # of the clip, and of what it was encoded from
 
     def discard(self) -> None:
         """Remove the files."""
-        for path in (self.part, self.frames, self.slices):
+        for path in (self.part, self.frames, *(stream.path for stream in self.streams)):
             if path is not None:
                 path.unlink(missing_ok=True)
 
@@ -61,29 +67,43 @@ class Refusal:
     bitstream: str = ""  # what the headers of the stream break; "": nothing
 
 
-@dataclass(frozen=True)
-class _Pictures:
-    """Which pictures of a clip are wanted, by index in display order, and where their results lie."""
+class ClipFiles:
+    """The files of one clip that is being made, under temporary names.
 
-    frames: npt.NDArray[np.int32]  # (T,), rising; repeated where a frame is shown at several grid points
-    frame_size: tuple[int, int]  # height, width
-    grey: list[int]
-    shown: list[int]
-    shown_size: tuple[int, int]
+    A context manager that removes them unless :meth:`keep` was called.
+    """
 
-    def slots(self) -> list[tuple[int, str, int]]:
-        """(picture, kernel, bytes) of each result, in the order in which they lie in memory."""
-        (height, width), (shown_height, shown_width) = self.frame_size, self.shown_size
-        side = fingerprint.SIDE
-        return [
-            *((i, "frame", height * width * _CHANNELS) for i in np.unique(self.frames).tolist()),
-            *((i, "shown", shown_height * shown_width * _CHANNELS) for i in self.shown),
-            *((i, "grey", side * side) for i in self.grey),
-        ]
+    def __init__(self, cut: Cut) -> None:
+        self._cut = cut
+        self.part = temp_path(cut.target)
+        self.frames = unverified_path(cut.frames.path) if cut.frames else None
+        self._streams: list[StoredStream] = []
+        self._is_kept = False
+
+    def __enter__(self) -> ClipFiles:
+        self._cut.target.parent.mkdir(parents=True, exist_ok=True)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if not self._is_kept:
+            for path in (self.part, self.frames, *(stream.path for stream in self._streams)):
+                if path is not None:
+                    path.unlink(missing_ok=True)
+
+    def store(self, stream: Bitstream) -> None:
+        """Write the data of a stream that is to be parsed."""
+        path = self.part.with_suffix(f".{len(self._streams)}.slices")
+        self._streams.append(StoredStream(path, replace(stream, data=b"")))
+        path.write_bytes(stream.data)
+
+    def keep(self, proof: Proof) -> Candidate:
+        """The finished candidate."""
+        self._is_kept = True
+        return Candidate(proof, self.part, self.frames, tuple(self._streams))
 
 
 class CandidateMaker:
-    """Makes clips one after another. Each thread needs one of its own.
+    """Makes clips of whole sources, which are copied. Each thread needs one of its own.
 
     Args:
         device: the GPU.
@@ -91,164 +111,111 @@ class CandidateMaker:
     """
 
     def __init__(self, device: Device, kernels: Mapping[str, Kernel]) -> None:
-        self._device, self._kernels = device, kernels
-        self._decoder = NvDecoder(device)
-        self._results: DeviceBuffer | None = None
-        self._pinned: PinnedBuffer | None = None
-
-    def warm_up(self) -> None:
-        """Make the NVDEC session. Raises GpuError if the GPU cannot be used."""
-        self._decoder.warm_up()
+        self.decoder = ClipDecoder(device, kernels)
 
     def make(self, cut: Cut) -> Candidate | Refusal:
-        """Make a clip of a whole source that can be copied."""
-        part = temp_path(cut.target)
-        slices = part.with_suffix(".slices")
-        frames = unverified_path(cut.frames.path) if cut.frames else None
-        unfinished = Candidate(_NO_PROOF, part, frames, slices, _NO_STREAM)
-        try:
-            return self._make(cut, unfinished)
-        except UnsupportedH264Error as error:
-            refusal = Refusal(f"the parser does not know {error}")
-        except H264Error as error:
-            refusal = Refusal("bitstream", str(error))
-        except VideoError as error:
-            refusal = Refusal(error.reason)
-        except NvdecError as error:
-            refusal = Refusal(str(error))
-        except GpuError as error:
-            refusal = Refusal("not enough GPU memory" if error.out_of_memory else f"GPU: {error}"[:200])
-        except OSError as error:
-            refusal = Refusal(f"not writable: {error.strerror or error}")
-        except BaseException:
-            unfinished.discard()
-            raise
-        unfinished.discard()
-        return refusal
+        """Make the clip of a whole source."""
+        return refusing(lambda: self._make(cut))
 
-    def _make(self, cut: Cut, paths: Candidate) -> Candidate:
-        cut.target.parent.mkdir(parents=True, exist_ok=True)
-        expected = copy_video(cut.source, paths.part, audio=cut.audio)
-        packets = read_packets(paths.part)
-        stream = read_bitstream(packets.extradata, packets.data)
-        pictures = _wanted_pictures(cut, packets)
-        memory, offsets = self._decode(packets, stream, pictures)
-        decoded = _decoded_file(packets, pictures, memory, offsets)
-        proof = proof_of(decoded, paths.part, cut, expected, copied=True)
-        if cut.frames is not None and paths.frames is not None:
-            numbers, positions = np.unique(pictures.frames, return_inverse=True)
-            height, width = pictures.frame_size
-            small = memory[: len(numbers) * height * width * _CHANNELS].reshape(-1, height, width, _CHANNELS)
-            fps = cut.frames.spec.fps
-            first = packets.timeline.times[0]
-            times_s = [
-                float(packets.timeline.times[i] - first) if fps is None else k / fps
-                for k, i in enumerate(pictures.frames.tolist())
-            ]
-            write_frames(paths.frames, small[positions], times_s, cut.frames.origin)
-        paths.slices.write_bytes(stream.data)
-        return replace(paths, proof=proof, stream=replace(stream, data=b""))
-
-    def _decode(
-        self, packets: Packets, stream: Bitstream, pictures: _Pictures
-    ) -> tuple[npt.NDArray[np.uint8], dict[tuple[int, str], int]]:
-        """Decode, and make all results. Returns them, valid until the next call, and their byte offsets."""
-        offsets: dict[tuple[int, str], int] = {}
-        total = 0
-        for index, kind, nbytes in pictures.slots():
-            offsets.setdefault((index, kind), total)
-            total += nbytes
-        results, pinned = self._memory(total)
-        location = stream.sequences[0].chroma_location
-        sizes = {"frame": pictures.frame_size, "shown": pictures.shown_size}
-
-        def on_picture(picture: MappedPicture) -> None:
-            if packets.ranks[picture.decoded_as] != picture.index:
-                raise NvdecError("shows its pictures in another order than its time stamps say")
-            surface = Nv12Picture(
-                pointer=picture.pointer,
-                pitch=picture.pitch,
-                chroma_offset=picture.chroma_offset,
-                width=picture.width,
-                height=picture.height,
-            )
-            for kind, size in sizes.items():
-                offset = offsets.get((picture.index, kind))
-                if offset is not None:
-                    launch = rgb_arguments(
-                        surface,
-                        results.pointer + offset,
-                        size,
-                        matrix=packets.color_matrix,
-                        chroma_location=location,
-                    )
-                    self._kernels["rgb_resize"].launch(*launch, self._decoder.stream)
-            offset = offsets.get((picture.index, "grey"))
-            if offset is not None:
-                grey = grey_arguments(surface, results.pointer + offset, fingerprint.SIDE)
-                self._kernels["grey_cells"].launch(*grey, self._decoder.stream)
-
-        wanted = {index for index, _ in offsets}
-        clip = self._decoder.decode(
-            to_annex_b(packets.extradata, packets.data), "h264", on_picture, wanted=wanted.__contains__
-        )
-        if clip.bad_pictures:
-            raise NvdecError("has pictures that NVDEC reports as damaged")
-        if clip.num_pictures != len(packets.data):
-            raise NvdecError("gives another number of pictures than it has packets")
-        if (clip.width, clip.height) != (packets.info.width, packets.info.height):
-            raise NvdecError("has pictures of another size than its header says")
-        return results.download(self._decoder.stream, total, into=pinned.array), offsets
-
-    def _memory(self, nbytes: int) -> tuple[DeviceBuffer, PinnedBuffer]:
-        """Memory for the results on the device and on the host, kept from clip to clip."""
-        if self._results is None or self._pinned is None or self._results.nbytes < nbytes:
-            for buffer in (self._results, self._pinned):
-                if buffer is not None:
-                    buffer.free()
-            self._results = DeviceBuffer(self._device, nbytes + nbytes // 2)
-            self._pinned = PinnedBuffer(self._device, nbytes + nbytes // 2)
-        return self._results, self._pinned
+    def _make(self, cut: Cut) -> Candidate:
+        with ClipFiles(cut) as files:
+            expected = copy_video(cut.source, files.part, audio=cut.audio)
+            packets = read_packets(files.part)
+            stream = read_bitstream(packets.extradata, packets.data)
+            grid = FrameGrid.of(cut, packets)
+            wanted = [*grid.wanted(), *proof_pictures(packets)]
+            pictures = self.decoder.decode(Part(packets, 0, len(packets.data), stream), wanted)
+            proof = prove_decoded(files.part, cut, expected, packets, pictures, copied=True)
+            grid.write(files, cut, grid.collect(pictures), proof)
+            files.store(stream)
+            return files.keep(proof)
 
 
-def _wanted_pictures(cut: Cut, packets: Packets) -> _Pictures:
-    timeline, info = packets.timeline, packets.info
-    count = len(timeline.times)
-    frames, size = np.empty(0, np.int32), (0, 0)
-    if cut.frames is not None:
-        spec = cut.frames.spec
-        frames = frame_numbers(timeline.times, timeline.end, Fraction(0), None, spec.fps)
-        size = spec.size(info.width, info.height)
-    scale = thumbnails.SIDE / max(info.width, info.height)
-    return _Pictures(
-        frames=frames,
-        frame_size=size,
-        grey=fingerprint.frames_to_keep(count),
-        shown=thumbnails.frames_to_show(count),
-        shown_size=(max(1, round(info.height * scale)), max(1, round(info.width * scale))),
-    )
+def refusing(make: Callable[[], Made]) -> Made | Refusal:
+    """What ``make`` returns, or why the host has to make the clip."""
+    try:
+        return make()
+    except UnsupportedH264Error as error:
+        return Refusal(f"the parser does not know {error}")
+    except H264Error as error:
+        return Refusal("bitstream", str(error))
+    except VideoError as error:
+        return Refusal(error.reason)
+    except NvdecError as error:
+        return Refusal(str(error))
+    except GpuError as error:
+        return Refusal("not enough GPU memory" if error.out_of_memory else f"GPU: {error}"[:200])
+    except OSError as error:
+        return Refusal(f"not writable: {error.strerror or error}")
 
 
-def _decoded_file(
-    packets: Packets,
-    pictures: _Pictures,
-    memory: npt.NDArray[np.uint8],
-    offsets: Mapping[tuple[int, str], int],
-) -> DecodedFile:
-    """What decoding on the host gives as well."""
+@dataclass(frozen=True)
+class FrameGrid:
+    """The frames of a clip that are stored for training."""
 
-    def result(index: int, kind: str, shape: tuple[int, ...]) -> npt.NDArray[np.uint8]:
-        start = offsets[index, kind]
-        return memory[start : start + int(np.prod(shape))].reshape(shape)
+    numbers: npt.NDArray[np.int32]  # (T,) indices in the source, rising; some may be repeated
+    times_s: Sequence[float]  # (T,) from the clip's first frame
+    size: tuple[int, int]  # height, width
 
-    side = fingerprint.SIDE
-    return DecodedFile(
+    @classmethod
+    def of(cls, cut: Cut, packets: Packets) -> FrameGrid:
+        """Those of a clip of the video with these packets; none if ``cut.frames`` is None."""
+        if cut.frames is None:
+            return cls(np.empty(0, np.int32), (), (1, 1))
+        spec, timeline = cut.frames.spec, packets.timeline
+        numbers = frame_numbers(timeline.times, timeline.end, cut.start_s, cut.end_s, spec.fps)
+        if spec.fps is None and len(numbers):
+            first = timeline.times[numbers[0]]
+            times_s = [float(timeline.times[number] - first) for number in numbers]
+        else:
+            times_s = [index / (spec.fps or 1) for index in range(len(numbers))]
+        return cls(numbers, times_s, spec.size(packets.info.width, packets.info.height))
+
+    def wanted(self) -> list[Wanted]:
+        """The pictures that have to be made, each once."""
+        return [(number, self.size) for number in np.unique(self.numbers).tolist()]
+
+    def collect(self, pictures: Pictures) -> Frames | None:
+        """``(T, H, W, 3)``; None if there are none."""
+        frames = [pictures[number, self.size] for number in self.numbers.tolist()]
+        return np.stack(frames) if frames else None
+
+    def write(self, files: ClipFiles, cut: Cut, frames: Frames | None, proof: Proof) -> None:
+        """Write the frames under a temporary name.
+
+        Raises:
+            NvdecError: they are not as many as the proof asks for.
+            OSError: they cannot be written.
+        """
+        if cut.frames is None or frames is None or files.frames is None:
+            return
+        if len(frames) != cut.frames.spec.count(proof.duration_s, proof.num_frames):
+            raise NvdecError("has another number of frames than its clip")
+        write_frames(files.frames, frames, self.times_s, cut.frames.origin)
+
+
+def proof_pictures(packets: Packets) -> list[Wanted]:
+    """The pictures that the proof of a clip needs, by its packets."""
+    count = len(packets.timeline.times)
+    grey: list[Wanted] = [(index, None) for index in fingerprint.frames_to_keep(count)]
+    shown: list[Wanted] = [(i, _shown_size(packets)) for i in thumbnails.frames_to_show(count)]
+    return [*grey, *shown]
+
+
+def prove_decoded(
+    part: Path, cut: Cut, expected: Timeline, packets: Packets, pictures: Pictures, *, copied: bool
+) -> Proof:
+    """The proof of a clip that was decoded on the GPU, see :func:`asl.preprocess.clips.proof.proof_of`."""
+    count = len(packets.timeline.times)
+    decoded = DecodedFile(
         timeline=packets.timeline,
         info=packets.info,
-        thumbnails=np.stack([result(i, "grey", (side, side)) for i in pictures.grey]),
-        pictures=tuple(result(i, "shown", (*pictures.shown_size, _CHANNELS)) for i in pictures.shown),
+        thumbnails=np.stack([pictures[index, None] for index in fingerprint.frames_to_keep(count)]),
+        pictures=tuple(pictures[i, _shown_size(packets)] for i in thumbnails.frames_to_show(count)),
     )
+    return proof_of(decoded, part, cut, expected, copied=copied)
 
 
-_NO_PROOF: Any = None  # of a candidate that is not finished
-_NO_STREAM: Any = None
+def _shown_size(packets: Packets) -> tuple[int, int]:
+    scale = thumbnails.SIDE / max(packets.info.width, packets.info.height)
+    return max(1, round(packets.info.height * scale)), max(1, round(packets.info.width * scale))

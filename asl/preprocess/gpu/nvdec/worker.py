@@ -5,21 +5,20 @@ from __future__ import annotations
 import threading
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import replace
 from functools import lru_cache
-from pathlib import Path
+from itertools import islice
 
 from asl.preprocess.clips.plan import Cut
 from asl.preprocess.gpu.cuda import Device
-from asl.preprocess.gpu.h264.bitstream import Bitstream
 from asl.preprocess.gpu.h264.prover import GpuSliceParser, prove
 from asl.preprocess.gpu.h264.verdict import Verdict
-from asl.preprocess.gpu.nvdec.candidate import Candidate, CandidateMaker, Refusal
+from asl.preprocess.gpu.nvdec.candidate import Candidate, CandidateMaker, Refusal, StoredStream
 from asl.preprocess.gpu.nvdec.pictures import KERNELS, SOURCE
+from asl.preprocess.gpu.nvdec.segments import SegmentMaker
 
 #: Threads of a process that makes clips, each with an NVDEC session of its own. More processes with fewer
 #: threads wait less for Python's lock, but each needs a CUDA context (benchmarks/README.md).
-THREADS = 4
+THREADS = 5
 
 
 class _ClipThreads:
@@ -31,21 +30,24 @@ class _ClipThreads:
         self._own = threading.local()
         self._pool = ThreadPoolExecutor(THREADS)
 
-    def make(self, cuts: Sequence[Cut]) -> list[Candidate | Refusal]:
-        return list(self._pool.map(self._make, cuts))
+    def make(self, units: Sequence[tuple[Cut, ...]]) -> list[Candidate | Refusal]:
+        made = self._pool.map(self._make, units)
+        return [result for results in made for result in results]
 
     def warm_up(self) -> None:
         """Give each thread its NVDEC session before there is work."""
         ready = threading.Barrier(THREADS)  # so that each thread gets one of the calls
 
         def prepare(_: int) -> None:
-            self._maker().warm_up()
+            self._maker().decoder.warm_up()
             ready.wait()
 
         list(self._pool.map(prepare, range(THREADS)))
 
-    def _make(self, cut: Cut) -> Candidate | Refusal:
-        return self._maker().make(cut)
+    def _make(self, unit: tuple[Cut, ...]) -> list[Candidate | Refusal]:
+        if unit[0].is_whole:
+            return [self._maker().make(cut) for cut in unit]
+        return SegmentMaker(self._maker().decoder).make(unit)
 
     def _maker(self) -> CandidateMaker:
         if not hasattr(self._own, "maker"):
@@ -74,18 +76,19 @@ def warm_up_parser(gpu: int) -> None:
     _slice_parser(gpu)
 
 
-def make_candidates(task: tuple[int, tuple[Cut, ...]]) -> list[Candidate | Refusal]:
-    """Make clips on the GPU of that number."""
-    gpu, cuts = task
-    return _clip_threads(gpu).make(cuts)
+def make_candidates(task: tuple[int, tuple[tuple[Cut, ...], ...]]) -> list[Candidate | Refusal]:
+    """Make clips on the GPU of that number. A unit, of a whole clip or of segments, is made by one thread."""
+    gpu, units = task
+    return _clip_threads(gpu).make(units)
 
 
-def prove_candidates(task: tuple[int, tuple[tuple[Path, Bitstream], ...]]) -> list[Verdict]:
-    """Judge streams on the GPU of that number.
+def prove_candidates(task: tuple[int, tuple[tuple[StoredStream, ...], ...]]) -> list[Verdict]:
+    """Judge candidates on the GPU of that number: each by its streams, of which all must be sound."""
+    gpu, candidates = task
+    streams = [stream.load() for streams in candidates for stream in streams]
+    verdicts = iter(prove(streams, _slice_parser(gpu)))
+    return [_worst(list(islice(verdicts, len(streams)))) for streams in candidates]
 
-    Args:
-        task: the GPU, and for each stream the file with its data and the stream without them.
-    """
-    gpu, streams = task
-    with_data = [replace(stream, data=path.read_bytes()) for path, stream in streams]
-    return prove(with_data, _slice_parser(gpu))
+
+def _worst(verdicts: Sequence[Verdict]) -> Verdict:
+    return min(verdicts, key=lambda verdict: verdict.ok)  # the first that is not sound, if there is one
