@@ -22,8 +22,7 @@ from asl.preprocess import WORKER_MODULES
 from asl.preprocess.audit.audit_clips import audit_clips
 from asl.preprocess.audit.missing_clips import find_missing_clips
 from asl.preprocess.audit.statistics import compute_statistics
-from asl.preprocess.clips.accelerator import Accelerator, HostOnly
-from asl.preprocess.clips.backend import Choice, workers_for
+from asl.preprocess.clips.backend import workers_for
 from asl.preprocess.clips.cutting import cut_all
 from asl.preprocess.clips.decord_probe import DecordProbe
 from asl.preprocess.clips.folder_lock import locked_folders
@@ -32,10 +31,8 @@ from asl.preprocess.clips.manifest_rows import manifest_rows, stale_files
 from asl.preprocess.clips.plan import Cut, plan_cuts
 from asl.preprocess.clips.proof_log import ProofLog
 from asl.preprocess.config import PreprocessConfig
-from asl.preprocess.gpu.capabilities import Capabilities, count_gpus
-from asl.preprocess.gpu.choice import decide, encoder_for
-from asl.preprocess.gpu.frame_offload import HOST_NICENESS, dali_offload
-from asl.preprocess.gpu.nvdec.accelerator import nvdec_accelerator
+from asl.preprocess.gpu.backend import Backend, open_backend
+from asl.preprocess.gpu.choice import encoder_for
 from asl.preprocess.report.html.thumbnails import collect_shown_clips
 from asl.preprocess.report.terminal import print_summary
 from asl.preprocess.report.write import write_files
@@ -56,31 +53,23 @@ def preprocess(config: PreprocessConfig) -> None:
         SystemExit: with 1 if ``config.strict`` and a row was refused or a clip failed.
     """
     with ExitStack() as closing:
-        accelerator: Accelerator = HostOnly()
-        niceness = 0
-        if config.trim.name == "dali" and config.frames.enabled:  # starts while the machine is probed
-            accelerator = closing.enter_context(dali_offload(config.trim.timeout_s))
-            niceness = HOST_NICENESS
-        elif config.trim.name == "nvdec":
-            gpus = config.trim.gpus if config.trim.gpus is not None else range(count_gpus())
-            accelerator = closing.enter_context(nvdec_accelerator(gpus, timeout_s=config.trim.timeout_s))
-            niceness = HOST_NICENESS
-        choice, capabilities = decide(config.trim.name)
+        backend = closing.enter_context(open_backend(config.trim, makes_frames=config.frames.enabled))
         workers = closing.enter_context(
-            Workers(workers_for(choice.name, config.trim), nice=niceness, preload=WORKER_MODULES)
+            Workers(
+                workers_for(backend.choice.name, config.trim), nice=backend.niceness, preload=WORKER_MODULES
+            )
         )
-        _run(config, choice, capabilities, workers, accelerator, Console())
+        _run(config, backend, workers, Console())
 
 
 def _run(
     config: PreprocessConfig,
-    choice: Choice,
-    capabilities: Capabilities | None,
+    backend: Backend,
     workers: Workers,
-    accelerator: Accelerator,
     console: Console,
 ) -> None:
     paths, timeout_s = config.paths, config.trim.timeout_s
+    choice, capabilities = backend.choice, backend.capabilities
     started, clock = datetime.now().astimezone().isoformat(timespec="seconds"), _Clock()
     _print(console, f"trim: {choice}")
 
@@ -116,7 +105,7 @@ def _run(
                 workers,
                 progress,
                 frames_dir=Path(paths.frames_dir),
-                accelerator=accelerator,
+                accelerator=backend.accelerator,
                 overwrite=config.overwrite,
                 timeout_s=timeout_s,
             )

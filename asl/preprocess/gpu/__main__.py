@@ -4,16 +4,17 @@ from __future__ import annotations
 
 from rich.console import Console
 
+from asl.preprocess.clips.backend import TrimSettings
+from asl.preprocess.gpu.backend import open_backend
 from asl.preprocess.gpu.capabilities import find_capabilities, show
-from asl.preprocess.gpu.choice import choose
 
 
 def main() -> None:
     """Try everything, and print the table and the choice."""
     console = Console()
-    capabilities = find_capabilities()
-    show(capabilities, console)
-    console.print(f"trim=auto is {choose('auto', capabilities)}", soft_wrap=True, markup=False)
+    show(find_capabilities(), console)
+    with open_backend(TrimSettings(), makes_frames=True) as backend:
+        console.print(f"trim=auto is {backend.choice}", soft_wrap=True, markup=False)
 
 
 if __name__ == "__main__":

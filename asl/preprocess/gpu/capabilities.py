@@ -56,14 +56,22 @@ def find_capabilities(
             cannot.
         backends: those of :data:`BACKENDS` that are tried.
     """
-    gpu = _without_device() or _checked(["gpu"])["gpu"]
     names = [*backends, *codecs]
-    found = _checked(names) if gpu.works else {name: dataclasses.replace(gpu, name=name) for name in names}
+    missing = _without_device()
+    found = {"gpu": missing} if missing is not None else _checked(["gpu", *names])
+    gpu = found["gpu"]
+    if not gpu.works:
+        found |= {name: dataclasses.replace(gpu, name=name) for name in names}
     for name in BACKENDS:
         found.setdefault(name, Capability(name, False, "not tried"))
     return Capabilities(
         gpu, found["nvdec"], found["nvenc"], found["dali"], {codec: found[codec] for codec in codecs}
     )
+
+
+def has_device() -> bool:
+    """Whether there may be an NVIDIA GPU, from device files alone."""
+    return _without_device() is None
 
 
 def count_gpus() -> int:

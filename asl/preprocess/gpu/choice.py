@@ -7,7 +7,8 @@ from dataclasses import replace
 from asl.codecs.encoder import Encoder, x264
 from asl.errors import UserError
 from asl.preprocess.clips.backend import Choice, TrimSettings
-from asl.preprocess.gpu.capabilities import BACKENDS, Capabilities, find_capabilities
+from asl.preprocess.gpu.capabilities import Capabilities
+from asl.preprocess.gpu.nvdec.trial import Trial
 from asl.preprocess.gpu.nvenc import nvenc
 
 #: Driving DALI and storing frames on the host both take about 50 ms of a core for a clip
@@ -23,33 +24,17 @@ class TrimChoiceError(UserError):
     """The backend that was asked for does not work on this machine."""
 
 
-def decide(name: str) -> tuple[Choice, Capabilities | None]:
-    """Choose the backend for ``trim=name`` and probe the machine if the choice depends on it.
-
-    Returns:
-        The choice, and what the GPU can do; None if it was not probed, which is so for "cpu".
-
-    Raises:
-        TrimChoiceError: the backend does not work on this machine.
-    """
-    if name == "cpu":
-        return Choice("cpu", "as asked"), None
-    backends = {"nvdec": ("nvdec", "nvenc"), "nvenc": ("nvenc",)}.get(name, BACKENDS)
-    capabilities = find_capabilities(codecs=(), backends=backends)
-    return choose(name, capabilities), capabilities
-
-
-def choose(name: str, capabilities: Capabilities) -> Choice:
+def choose(name: str, capabilities: Capabilities | None = None) -> Choice:
     """Choose the backend for ``trim=name`` on a machine with these capabilities.
 
     Args:
-        name: auto, cpu, nvdec, nvenc or dali.
-        capabilities: of the machine.
+        name: auto, cpu, nvdec, nvenc or dali. For auto, :func:`with_trial` may then take nvdec.
+        capabilities: of the machine; "cpu" needs none.
 
     Raises:
         TrimChoiceError: the backend does not work there; with cause and remedy.
     """
-    if name == "cpu":
+    if name == "cpu" or capabilities is None:
         return Choice("cpu", "as asked")
     if name != "auto":
         capability = {
@@ -67,6 +52,20 @@ def choose(name: str, capabilities: Capabilities) -> Choice:
         return Choice("nvenc", capabilities.gpu.detail)
     dali = _DALI_IS_NO_FASTER if capabilities.dali.works else capabilities.dali.detail
     return Choice("cpu", f"nvenc: {capabilities.nvenc.detail}; dali: {dali}")
+
+
+def with_trial(choice: Choice, capabilities: Capabilities, trial: Trial | str | None) -> Choice:
+    """The choice for ``trim=auto`` once NVDEC was tried.
+
+    Args:
+        choice: without NVDEC.
+        capabilities: of the machine.
+        trial: its result, or why it failed; None: NVDEC does not work here.
+    """
+    if isinstance(trial, Trial) and trial.is_worth_it:
+        return Choice("nvdec", f"{trial}; {capabilities.gpu.detail}")
+    why = str(trial) if trial is not None else capabilities.nvdec.detail
+    return replace(choice, why=f"nvdec: {why}; {choice.why}")
 
 
 def encoder_for(backend: str, settings: TrimSettings, capabilities: Capabilities | None = None) -> Encoder:

@@ -31,10 +31,6 @@ BATCH = 2 * GROUP
 #: Processes that drive the GPU: while one reads and writes files, the other decodes.
 PROCESSES = 2
 
-#: ``os.nice`` of the host's workers. The processes that drive the GPU need a core only for short bursts, but
-#: the GPU idles until they get one.
-HOST_NICENESS = 5
-
 
 @contextmanager
 def dali_offload(timeout_s: float) -> Iterator[DaliOffload]:

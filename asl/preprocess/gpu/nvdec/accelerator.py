@@ -89,6 +89,24 @@ class NvdecAccelerator:
                 self._warm_up(gpu, gpu.makers, warm_up_clips, timeout_s)
             self._warm_up(gpu, gpu.prover, warm_up_parser, timeout_s)
 
+    @property
+    def count(self) -> int:
+        """Number of GPUs."""
+        return len(self._gpus)
+
+    def wait_until_ready(self) -> str | None:
+        """Wait until all processes are ready. Returns why a GPU does not work; None if all do."""
+        while self._running.count(_WARM_UP):
+            for _, ended in self._running.next():
+                self._warmed_up(ended)
+        return next((gpu.message for gpu in self._gpus if not gpu.works), None)
+
+    def forget(self) -> None:
+        """Count from zero again, as if no clip had been made."""
+        self._frames = 0
+        self._bitstream.clear()
+        self.left_to_host.clear()
+
     def start(self, cuts: Sequence[Cut]) -> None:
         """Nothing to start: frames are made with their clips."""
 
@@ -106,21 +124,21 @@ class NvdecAccelerator:
         """Make clips on the GPUs and on the host; yields each as it ends."""
         for_gpu, for_host = self._shared_out(cuts)
         queue, host = deque(in_order(for_gpu)), HostQueue(for_host, workers.count)
+        running = self._running
         try:
-            with self._running as running:
-                while True:
-                    self._feed(queue, host, workers, timeout_s)
-                    if not queue and len(running) == running.count(_WARM_UP):
-                        return
-                    for key, ended in running.next():
-                        if key == _HOST:
-                            yield from map(self._by_host, host.results(ended, timeout_s))
-                        elif key == _WARM_UP:
-                            self._warmed_up(ended)
-                        elif key[0] == _MAKE:
-                            self._made(key[1], ended, host)
-                        else:
-                            yield from self._judged(key[1], ended, host)
+            while True:
+                self._feed(queue, host, workers, timeout_s)
+                if not queue and len(running) == running.count(_WARM_UP):
+                    return
+                for key, ended in running.next():
+                    if key == _HOST:
+                        yield from map(self._by_host, host.results(ended, timeout_s))
+                    elif key == _WARM_UP:
+                        self._warmed_up(ended)
+                    elif key[0] == _MAKE:
+                        self._made(key[1], ended, host)
+                    else:
+                        yield from self._judged(key[1], ended, host)
         finally:
             for gpu in self._gpus:
                 for _, candidate in (*gpu.pending, *gpu.proving):

@@ -1,0 +1,108 @@
+"""A short trial: how many clips a second the GPUs and the cores of this machine make."""
+
+from __future__ import annotations
+
+import tempfile
+import time
+from dataclasses import dataclass
+from fractions import Fraction
+from pathlib import Path
+from typing import Any
+
+import av
+import numpy as np
+
+from asl.codecs.encoder import x264
+from asl.codecs.frame_collector import FramesRequest
+from asl.contract.frame_store import FrameSpec, frames_path, origin
+from asl.machine import available_cores
+from asl.preprocess.clips.cut import make_clip
+from asl.preprocess.clips.plan import Cut
+from asl.preprocess.clips.proof import Proof
+from asl.preprocess.gpu.nvdec.accelerator import PROCESSES, NvdecAccelerator
+from asl.preprocess.sources.raw_files import probe_raw
+from asl.workers import Workers
+
+_CLIPS_PER_PROCESS = 16
+_WIDTH, _HEIGHT, _FRAMES = 640, 480, 48
+_GRAIN = 3.5  # standard deviation of the noise in grey levels, for a bit rate as that of real clips
+
+
+@dataclass(frozen=True)
+class Trial:
+    """Clips a second, the whole way from a raw file to a proven clip with frames."""
+
+    gpu: float  # all GPUs together
+    cpu: float  # all cores together, from the time of one
+
+    @property
+    def is_worth_it(self) -> bool:
+        """Whether the GPU is faster."""
+        return self.gpu > self.cpu
+
+    def __str__(self) -> str:
+        return f"in a trial {self.gpu:.0f} clips/s, and {self.cpu:.0f} on {available_cores()} cores"
+
+
+def run_trial(accelerator: NvdecAccelerator, *, timeout_s: float) -> Trial | str:
+    """Make clips of a made-up video on the host and on the GPUs. Returns why that failed, if it did."""
+    failed = accelerator.wait_until_ready()
+    if failed:
+        return failed
+    with tempfile.TemporaryDirectory() as folder:
+        cuts = _cuts(Path(folder), PROCESSES * _CLIPS_PER_PROCESS * accelerator.count)
+        make_clip(cuts[0])
+        started = time.perf_counter()
+        make_clip(cuts[0])
+        cpu = available_cores() / (time.perf_counter() - started)
+        with Workers(1) as host:
+            started = time.perf_counter()
+            results = [result for _, result in accelerator.make_clips(cuts, host, timeout_s=timeout_s)]
+            gpu = len(cuts) / (time.perf_counter() - started)
+    left = dict(accelerator.left_to_host)
+    accelerator.forget()
+    if left or not all(isinstance(result, Proof) for result in results):
+        return f"the GPU left clips of a trial to the host ({', '.join(left) or 'not proven'})"
+    return Trial(gpu, cpu)
+
+
+def _cuts(folder: Path, count: int) -> list[Cut]:
+    source = folder / "trial.mp4"
+    _write_video(source)
+    raw, spec = probe_raw(source), FrameSpec()
+    return [
+        Cut(
+            video_id=f"{index}",
+            source=source,
+            target=folder / f"{index}.mp4",
+            thumbnails=folder / f"{index}.jpg",
+            start_s=Fraction(0),
+            end_s=None,
+            end_tolerance_s=Fraction(1, 25),
+            encoder=x264(crf=20, preset="ultrafast"),
+            audio=False,
+            frames=FramesRequest(
+                frames_path(folder, spec, f"{index}"), spec, origin(spec, source, 0.0, None)
+            ),
+            raw=raw,
+        )
+        for index in range(count)
+    ]
+
+
+def _write_video(path: Path) -> None:
+    """A bright disc that moves before a grainy wall."""
+    rng = np.random.default_rng(0)
+    y, x = np.mgrid[0:_HEIGHT, 0:_WIDTH]
+    wall = 110 + rng.normal(0, _GRAIN, (_HEIGHT, _WIDTH + _FRAMES))
+    with av.open(str(path), "w", format="mp4") as container:
+        stream: Any = container.add_stream("libx264", rate=25, options={"preset": "veryfast"})
+        stream.width, stream.height, stream.pix_fmt = _WIDTH, _HEIGHT, "yuv420p"
+        for index in range(_FRAMES):
+            distance = np.hypot(x - _WIDTH * (0.5 + 0.3 * np.sin(index / 6)), y - _HEIGHT / 2)
+            picture = wall[:, index : index + _WIDTH] + 80 * (distance < _HEIGHT / 6)
+            grey = np.clip(picture, 0, 255).astype(np.uint8)
+            container.mux(
+                stream.encode(av.VideoFrame.from_ndarray(grey, format="gray").reformat(format="yuv420p"))
+            )
+        container.mux(stream.encode(None))
