@@ -43,6 +43,7 @@ from rich.console import Console
 from rich.table import Table
 
 from asl.codecs.decoder import decode_file
+from asl.codecs.packets import read_packets
 from asl.codecs.video_file import VideoError, open_video, video_stream
 from asl.machine import available_cores
 from asl.preprocess.gpu.cuda import Device
@@ -142,8 +143,8 @@ def _by_parser(paths: Sequence[Path], build: str, library: Path | None) -> list[
     read = []
     for path in paths:
         try:
-            extradata, packets = _read_packets(path)
-            read.append(read_bitstream(extradata, packets))
+            packets = read_packets(path)
+            read.append(read_bitstream(packets.extradata, packets.data, packets.ranks))
             verdicts.append("")
         except UnsupportedH264Error as error:
             verdicts.append(f"{UNSUPPORTED}{error}")
@@ -155,16 +156,6 @@ def _by_parser(paths: Sequence[Path], build: str, library: Path | None) -> list[
             one = next(proven)
             verdicts[i] = "" if one.ok else (UNSUPPORTED if one.unsupported else "") + one.reason
     return verdicts
-
-
-def _read_packets(path: Path) -> tuple[bytes, list[bytes]]:
-    """Extradata and packets of a file. Raises VideoError if it has fewer packets than its index says."""
-    with open_video(path) as container:
-        stream = video_stream(container)
-        packets = [packet for packet in container.demux(stream) if packet.size]
-        if any(packet.is_corrupt for packet in packets) or len(packets) != stream.frames:
-            raise VideoError("is cut off")
-        return stream.codec_context.extradata or b"", [bytes(packet) for packet in packets]
 
 
 @cache

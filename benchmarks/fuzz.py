@@ -9,13 +9,15 @@ UndefinedBehaviorSanitizer, parses each of them with buffers of exactly its size
 zeros and in memory full of other values, which must give the same result. With ``--gpu``, a GPU parses them,
 too, and must give the same results as the program.
 
-The exit code is 1 if anything was found. The slice then lies in ``--work``, with the program that reads it:
+Damage follows from the seed and the slices' numbers, but another release of x264 makes other clips; the digest
+that is printed tells. The exit code is 1 if anything was found. The slice then lies in ``--work``, with the program that reads it:
 ``DIR/fuzz_sanitized < DIR/slice_12345``.
 """
 
 from __future__ import annotations
 
 import argparse
+import hashlib
 import io
 import json
 import os
@@ -70,6 +72,11 @@ class Setting(NamedTuple):
     frames: int = 6
     grain: float = 6  # standard deviation of the noise in grey levels
 
+    @property
+    def all_params(self) -> str:
+        """A constant QP and no weights if the setting names none: x264 then writes the same stream each time."""
+        return f"qp=22:weightp=0:{self.params}"
+
 
 SETTINGS = {
     "cabac": Setting(""),
@@ -90,8 +97,8 @@ SETTINGS = {
     "temporal direct": Setting("direct=temporal:bframes=4:b-adapt=0", frames=8),
     "temporal direct, cavlc": Setting("direct=temporal:bframes=4:b-adapt=0:cabac=0", frames=8),
     "spatial direct, cavlc": Setting("direct=spatial:bframes=4:b-adapt=0:cabac=0", frames=8),
-    "B partitions": Setting("partitions=all:bframes=3:b-adapt=0:subme=9:weightb=1:crf=15", frames=8),
-    "B partitions, cavlc": Setting("partitions=all:bframes=3:b-adapt=0:subme=9:crf=15:cabac=0", frames=8),
+    "B partitions": Setting("partitions=all:bframes=3:b-adapt=0:subme=9:weightb=1:qp=14", frames=8),
+    "B partitions, cavlc": Setting("partitions=all:bframes=3:b-adapt=0:subme=9:qp=14:cabac=0", frames=8),
     "weights": Setting("weightp=2:weightb=1:bframes=3", frames=8),
     "weights, cavlc": Setting("weightp=2:weightb=1:bframes=3:cabac=0", frames=8),
     "16 references": Setting("ref=16:bframes=0", frames=20),
@@ -108,6 +115,8 @@ SETTINGS = {
     "lossless, cavlc": Setting("qp=0:cabac=0", (64, 48), 3),
     "PCM": Setting("qp=1", (64, 48), 3, grain=150),
     "PCM, cavlc": Setting("qp=1:cabac=0", (64, 48), 3, grain=150),
+    "QP 35": Setting("qp=35"),
+    "QP 35, cavlc": Setting("qp=35:cabac=0"),
     "QP 51": Setting("qp=51"),
     "scaling lists": Setting("cqm=jvt"),
     "no deblocking": Setting("no-deblock=1"),
@@ -153,7 +162,7 @@ def _encode(setting: Setting) -> Bitstream:
     y, x = np.mgrid[0:height, 0:width].astype(np.float32)
     file = io.BytesIO()
     with av.open(file, "w", format="mp4") as container:
-        stream: Any = container.add_stream("libx264", rate=25, options={"x264-params": setting.params})
+        stream: Any = container.add_stream("libx264", rate=25, options={"x264-params": setting.all_params})
         stream.width, stream.height, stream.pix_fmt = width, height, "yuv420p"
         stream.codec_context.thread_count = 1  # more threads would cut pictures into slices
         for i in range(setting.frames):
@@ -168,8 +177,9 @@ def _encode(setting: Setting) -> Bitstream:
         container.mux(stream.encode(None))
     with av.open(io.BytesIO(file.getvalue())) as clip:
         video = clip.streams.video[0]
-        packets = [bytes(packet) for packet in clip.demux(video) if packet.size]
-        return read_bitstream(video.codec_context.extradata or b"", packets)
+        packets = [packet for packet in clip.demux(video) if packet.size]
+        times = [packet.pts or 0 for packet in packets]
+        return read_bitstream(video.codec_context.extradata or b"", list(map(bytes, packets)), times)
 
 
 # ---------------------------------------------------------------- damage
@@ -277,6 +287,17 @@ def _extend(unit: bytearray, rng: random.Random) -> None:
     unit += rng.choice((rng.randbytes(length), bytes(length - 1) + b"\x80", b"\xff" * length))
 
 
+def _insert_code(unit: bytearray, rng: random.Random) -> None:
+    """An Exp-Golomb code anywhere; many bits behind it then mean something else."""
+    size, length = 8 * len(unit), rng.choice((1, 3, 5, 9, 17, 33, 63))
+    at = rng.randrange(8, size + 1)
+    value, rest = int.from_bytes(unit, "big"), size - at
+    code = rng.randrange(1 << length // 2, 2 << length // 2)
+    value = (value >> rest << length | code) << rest | value & (1 << rest) - 1
+    size += length
+    unit[:] = (value << -size % 8).to_bytes(-(-size // 8), "big")
+
+
 def _splice(unit: bytearray, rng: random.Random, other: bytes) -> None:
     """The beginning of one slice and the end of another."""
     unit[rng.randrange(1, len(unit)) :] = other[rng.randrange(1, len(other)) :]
@@ -284,7 +305,7 @@ def _splice(unit: bytearray, rng: random.Random, other: bytes) -> None:
 
 _DAMAGES: tuple[Callable[[bytearray, random.Random], None], ...] = (
     *(_flip_bits, _flip_bits, _flip_header, _change_bytes, _change_bytes),
-    *(_fill, _fill, _cut, _cut_out, _extend),
+    *(_fill, _fill, _cut, _cut_out, _extend, _insert_code),
 )
 
 
@@ -640,7 +661,8 @@ def main() -> int:
     gpu = GpuSliceParser(Device(0), exact=True) if args.gpu else None
 
     bases = make_bases()
-    print(f"{len(bases):,} slices of {len(SETTINGS)} clips")
+    digest = hashlib.blake2b(b"".join(base.unit for base in bases), digest_size=4).hexdigest()
+    print(f"{len(bases):,} slices of {len(SETTINGS)} clips (digest {digest})")
     run = partial(run_batch, work=args.work, program=program, gpu=gpu)
     started = time.perf_counter()
     total = run(sound_batch(bases), sound=True)
@@ -654,6 +676,7 @@ def main() -> int:
     print_summary(total)
     result = {
         "slices": total.slices,
+        "bases": digest,
         "seed": args.seed,
         "sanitize": args.sanitize and program is not None,
         "gpu": args.gpu,

@@ -36,16 +36,15 @@ class Packets:
     ranks: tuple[int, ...]  # of each packet: index of its frame in display order
     timeline: Timeline
     info: VideoInfo  # without the orientation, which only decoding may tell
-    color_matrix: int  # of YUV to RGB, as in ITU-T H.273; 2: unspecified
 
 
 def read_packets(path: Path) -> Packets:
-    """Read all packets of a file without decoding them.
+    """Read all packets of a file without decoding any; so ``info.pix_fmt`` is empty.
 
     Raises:
         VideoError: the file cannot be read, or its packets alone do not determine the displayed frames.
     """
-    with open_video(path) as container:
+    with open_video(path, decodes_frame=False) as container:
         return _read(container, video_stream(container))[0]
 
 
@@ -138,6 +137,8 @@ def _read(container: InputContainer, stream: VideoStream) -> tuple[Packets, Sequ
         packets: list[Any] = [packet for packet in container.demux(stream) if packet.size]
     except av.FFmpegError as error:
         raise VideoError(f"cannot be read: {error_text(error)}") from None
+    if len(packets) < stream.frames:
+        raise VideoError(f"is cut off: {len(packets)} of {stream.frames} frames are there")
     timeline = packet_timeline(packets, stream)
     if any(later <= earlier for earlier, later in pairwise(timeline.times)):
         raise VideoError("has time stamps that do not rise")
@@ -161,6 +162,5 @@ def _read(container: InputContainer, stream: VideoStream) -> tuple[Packets, Sequ
         ranks=tuple(ranks),
         timeline=timeline,
         info=info,
-        color_matrix=int(context.colorspace),
     )
     return found, packets

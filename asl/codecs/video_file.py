@@ -26,20 +26,25 @@ class VideoError(Exception):
 
 
 @contextmanager
-def open_video(path: Path, *, hwaccel: str | None = None) -> Iterator[InputContainer]:
+def open_video(
+    path: Path, *, hwaccel: str | None = None, decodes_frame: bool = True
+) -> Iterator[InputContainer]:
     """Open a file for reading.
 
     Args:
         path: the file.
         hwaccel: FFmpeg's name of the device type that decodes (``ffmpeg -hwaccels`` lists them); codecs and
             pictures that it does not support are decoded in software. None: software decodes all.
+        decodes_frame: let FFmpeg decode a frame to fill in what the header lacks, as the pixel format. False
+            saves the time, and frames cannot be decoded later.
 
     Raises:
         VideoError: there is no such file, or FFmpeg cannot read it.
     """
     device = HWAccel(hwaccel, allow_software_fallback=True) if hwaccel else None
+    options = {} if decodes_frame else {"skip_frame": "all"}
     try:
-        with av.open(str(path), metadata_errors="ignore", hwaccel=device) as container:
+        with av.open(str(path), metadata_errors="ignore", hwaccel=device, options=options) as container:
             yield container
     except FileNotFoundError:
         raise VideoError("is gone", "unreadable file") from None

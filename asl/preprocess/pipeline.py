@@ -18,6 +18,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from asl.contract.frame_store import check_space
 from asl.contract.label_map import read_or_write_label_map
 from asl.errors import UserError
+from asl.files import remove_temp_files
 from asl.preprocess import WORKER_MODULES
 from asl.preprocess.audit.audit_clips import audit_clips
 from asl.preprocess.audit.missing_clips import find_missing_clips
@@ -86,6 +87,7 @@ def _run(
     clock.stop("matching")
 
     with locked_folders(Path(paths.videos_dir), Path(paths.frames_dir)):
+        remove_temp_files(Path(paths.metadata_dir))  # what a killed run left
         cuts = plan_cuts(
             metadata.instances,
             sources.matches,

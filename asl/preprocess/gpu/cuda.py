@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from asl.preprocess.gpu.cuda_calls import GpuError, call, compile_cubin, driver
+from asl.preprocess.gpu.cuda_calls import GpuError, cached_cubin, call, driver
 
 __all__ = ["Device", "DeviceBuffer", "GpuError", "Kernel", "PinnedBuffer", "Stream"]
 
@@ -93,6 +93,8 @@ class Device:
     def compile(self, source: str, kernels: Sequence[str], options: Sequence[str] = ()) -> dict[str, Kernel]:
         """Compile CUDA C++ for this device and load it. Returns the kernels by name.
 
+        The machine code is kept in the user's cache folder: the compiler takes seconds.
+
         Args:
             source: the code.
             kernels: names of the kernels to return, declared ``extern "C"``.
@@ -101,7 +103,7 @@ class Device:
         Raises:
             GpuError: NVRTC is not installed, or the code is wrong; the message holds the compiler's log.
         """
-        image = compile_cubin(source, [f"--gpu-architecture={self.architecture}", *options])
+        image = cached_cubin(source, [f"--gpu-architecture={self.architecture}", *options])
         cuda = driver()
         with self._current:
             module = call(cuda.cuModuleLoadData, image)
@@ -149,12 +151,42 @@ class Kernel:
             GpuError: it cannot be launched, or an earlier kernel failed.
             TypeError: an argument has no definite C type, such as an ``int`` of Python.
         """
-        values = [_c_value(argument) for argument in arguments]
-        pointers = (ctypes.c_void_p * len(values))(*map(ctypes.addressof, values))
-        sizes = *_three(grid), *_three(block)
-        where = shared_bytes, stream.handle
+        prepared = self.prepare(grid, block, arguments, shared_bytes=shared_bytes)
         with self._device.current():
-            call(self._launch, self._function, *sizes, *where, ctypes.addressof(pointers), 0)
+            prepared.launch(stream)
+
+    def prepare(
+        self, grid: Size, block: Size, arguments: Sequence[Any], *, shared_bytes: int = 0
+    ) -> PreparedKernel:
+        """The kernel with its arguments, to be launched many times, see :meth:`launch`."""
+        values = [_c_value(argument) for argument in arguments]
+        sizes = *_three(grid), *_three(block), shared_bytes
+        return PreparedKernel(self._launch, self._function, sizes, values)
+
+
+class PreparedKernel:
+    """A kernel and its arguments. Use :meth:`Kernel.prepare`.
+
+    Attributes:
+        values: the arguments as ctypes scalars, whose ``value`` may be changed between launches.
+    """
+
+    def __init__(self, launch: Any, function: Any, sizes: tuple[int, ...], values: Sequence[Any]) -> None:
+        self.values = values
+        self._pointers = (ctypes.c_void_p * len(values))(*map(ctypes.addressof, values))
+        self._launch, self._head, self._tail = (
+            launch,
+            (function, *sizes),
+            (ctypes.addressof(self._pointers), 0),
+        )
+
+    def launch(self, stream: Stream) -> None:
+        """Queue it on a stream. The device must be current.
+
+        Raises:
+            GpuError: it cannot be launched, or an earlier kernel failed.
+        """
+        call(self._launch, *self._head, stream.handle, *self._tail)
 
 
 class Stream:

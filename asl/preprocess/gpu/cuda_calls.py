@@ -6,9 +6,16 @@ comes with the package ``nvidia-cuda-nvrtc``; no CUDA toolkit is needed.
 
 from __future__ import annotations
 
+import hashlib
+import importlib.metadata
+import os
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from functools import lru_cache
+from pathlib import Path
 from typing import Any
+
+from asl.files import atomic_write
 
 OUT_OF_MEMORY = 2  # CUDA_ERROR_OUT_OF_MEMORY in cuda.h
 
@@ -61,6 +68,20 @@ def driver() -> Any:
     except RuntimeError as error:
         raise GpuError(f"NVIDIA's driver cannot be loaded: {error}") from None
     return module
+
+
+def cached_cubin(source: str, options: Sequence[str]) -> bytes:
+    """Like :func:`compile_cubin`; what it gives is kept in ``~/.cache/asl`` (``XDG_CACHE_HOME``)."""
+    key = "\0".join([source, *options, importlib.metadata.version("cuda-bindings")])
+    folder = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "asl" / "kernels"
+    path = folder / f"{hashlib.blake2b(key.encode(), digest_size=16).hexdigest()}.cubin"
+    try:
+        return path.read_bytes()
+    except OSError:  # not there yet
+        image = compile_cubin(source, options)
+    with suppress(OSError), atomic_write(path, sync=False) as file:  # a full disk: the next process compiles
+        file.write(image)
+    return image
 
 
 def compile_cubin(source: str, options: Sequence[str]) -> bytes:

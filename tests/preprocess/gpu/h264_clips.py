@@ -83,7 +83,14 @@ def demux(mp4: bytes) -> tuple[bytes, list[bytes]]:
 
 
 def bitstream(mp4: bytes) -> Bitstream:
-    return read_bitstream(*demux(mp4))
+    """The stream of an MP4, with the order of its time stamps."""
+    return read_bitstream(*demux(mp4), ranks_of(mp4))
+
+
+def ranks_of(mp4: bytes) -> list[int]:
+    """The time stamp of each packet of an MP4."""
+    with av.open(io.BytesIO(mp4)) as container:
+        return [packet.pts or 0 for packet in container.demux(container.streams.video[0]) if packet.size]
 
 
 def is_refused_by_ffmpeg(extradata: bytes, packets: Sequence[bytes]) -> bool:

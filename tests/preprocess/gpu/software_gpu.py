@@ -13,7 +13,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from threading import Lock
 from typing import Any, ClassVar
@@ -83,11 +83,25 @@ class Kernel:
     def __init__(self, function: Any) -> None:
         self._function = function
 
+    def prepare(self, grid: Any, block: Any, arguments: Sequence[Any]) -> Prepared:
+        return Prepared(self, grid, block, arguments)
+
     def launch(self, grid: Any, block: Any, arguments: Sequence[Any], _: object) -> None:
         if "grey_cells" in self._function.__name__:
             block = (1, 1)
         with _KERNELS_KEEP_THEIR_INDICES_IN_GLOBALS:
             self._function((ctypes.c_int * 4)(*grid, *block), *arguments)
+
+
+@dataclass(frozen=True)
+class Prepared:
+    kernel: Kernel
+    grid: Any
+    block: Any
+    values: Sequence[Any]
+
+    def launch(self, stream: object) -> None:
+        self.kernel.launch(self.grid, self.block, self.values, stream)
 
 
 class Memory:

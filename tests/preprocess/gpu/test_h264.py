@@ -6,7 +6,7 @@ from functools import lru_cache
 
 import numpy as np
 import pytest
-from h264_clips import HostSliceParser, bitstream, demux, encode, is_refused_by_ffmpeg
+from h264_clips import HostSliceParser, bitstream, demux, encode, is_refused_by_ffmpeg, ranks_of
 
 from asl.preprocess.gpu.h264.bitstream import read_bitstream, split_avcc, split_packet
 from asl.preprocess.gpu.h264.prover import SliceParser, prove
@@ -145,6 +145,27 @@ def test_a_slice_that_is_cut_swapped_or_missing_is_refused(name: str, host: Host
         assert "do not fill the picture" in verdict(extradata, twice, host).reason
 
 
+@pytest.mark.parametrize("name", ["cabac", "B pyramid", "open GOP", "cavlc"])
+def test_pictures_in_another_order_than_their_time_stamps_are_refused(
+    name: str, host: HostSliceParser
+) -> None:
+    data = clip(name)
+    extradata, packets = demux(data)
+    times = ranks_of(data)
+    assert prove([read_bitstream(extradata, packets, times)], host)[0].ok
+    times[3], times[4] = times[4], times[3]
+    assert "PicOrderCnt" in prove([read_bitstream(extradata, packets, times)], host)[0].reason
+
+
+def test_a_parameter_set_under_the_wrong_header_is_refused() -> None:
+    extradata, packets = demux(clip("cabac"))
+    _, units = split_avcc(extradata)
+    for kind, unit in units:
+        for header in (kind, 0x60 | (kind ^ 1), 0xE0 | kind):
+            with pytest.raises(H264Error, match="parameter set"):
+                read_bitstream(extradata.replace(unit, bytes([header]) + unit[1:]), packets)
+
+
 def test_a_reason_names_picture_slice_macroblock_and_bit(host: HostSliceParser) -> None:
     extradata, packets = demux(clip("slices"))
     packets[2] = packets[2][:-5] + bytes(5)
@@ -168,7 +189,7 @@ def test_damage_in_parameter_sets_and_messages_is_found() -> None:
     extradata, packets = demux(clip("cabac"))
     _, units = split_avcc(extradata)
     found = 0
-    for unit in units:
+    for _, unit in units:
         for bit in range(8, 8 * len(unit)):
             damaged = bytearray(unit)
             damaged[bit // 8] ^= 128 >> bit % 8

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -37,6 +37,7 @@ class Bitstream:
     pictures: npt.NDArray[np.intp]  # (S,) index of each slice's picture, in decoding order
     sequences: tuple[SequenceParameters, ...]  # (P,)
     messages: frozenset[int]  # payloadType of the supplemental enhancement information
+    ranks: tuple[int, ...] | None  # of each picture: its place in display order, by time stamps
 
     @property
     def num_pictures(self) -> int:
@@ -73,8 +74,12 @@ class _Sets:
         return self.index.setdefault((sequence, picture), len(self.index))
 
 
-def split_avcc(extradata: bytes) -> tuple[int, list[bytes]]:
-    """Length size in bytes, and the parameter sets of an AVCDecoderConfigurationRecord (ISO/IEC 14496-15).
+def split_avcc(extradata: bytes) -> tuple[int, list[tuple[int, bytes]]]:
+    """Read an AVCDecoderConfigurationRecord (ISO/IEC 14496-15).
+
+    Returns:
+        The size in bytes of a NAL unit's length, and parameter sets, each with the nal_unit_type that it must
+        have.
 
     Raises:
         H264Error: it is damaged.
@@ -84,15 +89,15 @@ def split_avcc(extradata: bytes) -> tuple[int, list[bytes]]:
         raise UnsupportedH264Error("extradata that are no AVCDecoderConfigurationRecord")
     position, units = 5, []
     try:
-        for mask in (31, 255):  # numbers of sequence and of picture parameter sets
+        for kind, mask in ((_SPS, 31), (_PPS, 255)):
             count, position = extradata[position] & mask, position + 1
             for _ in range(count):
                 length = int.from_bytes(extradata[position : position + 2], "big")
-                units.append(extradata[position + 2 : position + 2 + length])
+                units.append((kind, extradata[position + 2 : position + 2 + length]))
                 position += 2 + length
     except IndexError:
         raise H264Error("the decoder configuration record ends too early") from None
-    if position > len(extradata) or not all(units):
+    if position > len(extradata) or not all(unit for _, unit in units):
         raise H264Error("the decoder configuration record ends too early")
     return 1 + (extradata[4] & 3), units
 
@@ -127,16 +132,20 @@ def to_annex_b(extradata: bytes, packets: Iterable[bytes]) -> list[bytes]:
     length_size, units = split_avcc(extradata)
     parts = [[_START_CODE + unit for unit in split_packet(packet, length_size)] for packet in packets]
     if parts:
-        parts[0][:0] = [_START_CODE + unit for unit in units]
+        parts[0][:0] = [_START_CODE + unit for _, unit in units]
     return [b"".join(part) for part in parts]
 
 
-def read_bitstream(extradata: bytes, packets: Iterable[bytes]) -> Bitstream:
+def read_bitstream(
+    extradata: bytes, packets: Sequence[bytes], ranks: Sequence[int] | None = None
+) -> Bitstream:
     """Split a stream into slices.
 
     Args:
         extradata: an AVCDecoderConfigurationRecord.
         packets: access units in decoding order, NAL units with their lengths before them.
+        ranks: of each packet, anything that rises with the time at which its picture is displayed. None: the
+            times are not known, and the order of pictures is not checked.
 
     Raises:
         H264Error: a parameter set or NAL unit is damaged; the message says in which picture.
@@ -144,7 +153,10 @@ def read_bitstream(extradata: bytes, packets: Iterable[bytes]) -> Bitstream:
     """
     length_size, units = split_avcc(extradata)
     sets = _Sets()
-    for parameter_set in units:
+    for kind, parameter_set in units:
+        header = parameter_set[0]
+        if header & 31 != kind or header & 128 or not header & 96:
+            raise H264Error("a parameter set of the header is none")
         sets.add(unescape(parameter_set))
     slices: list[tuple[int, ...]] = []
     pictures: list[int] = []
@@ -180,6 +192,7 @@ def read_bitstream(extradata: bytes, packets: Iterable[bytes]) -> Bitstream:
         pictures=np.array(pictures),
         sequences=tuple(sequence for sequence, _ in pairs),
         messages=frozenset(sets.messages),
+        ranks=None if ranks is None else tuple(ranks),
     )
 
 

@@ -16,6 +16,15 @@ _MAX_MACROBLOCKS = 139_264  # MaxFS of level 6.2, Table A-1
 
 
 @dataclass(frozen=True)
+class ColorDescription:
+    """How samples become colours (E.2.1)."""
+
+    full_range: bool = False  # video_full_range_flag
+    matrix_coefficients: int = 2  # as in ITU-T H.273; 2: unspecified
+    chroma_location: int = 0  # chroma_sample_loc_type
+
+
+@dataclass(frozen=True)
 class SequenceParameters:
     """Of a sequence parameter set, what slices and checks need."""
 
@@ -31,7 +40,7 @@ class SequenceParameters:
     max_num_ref_frames: int
     gaps_in_frame_num: bool
     direct_8x8_inference: bool
-    chroma_location: int  # chroma_sample_loc_type
+    color: ColorDescription
 
 
 @dataclass(frozen=True)
@@ -98,7 +107,7 @@ def read_sequence_parameters(nal_unit: bytes) -> SequenceParameters:
         left, right, top, bottom = (bits.ue(1 << 13, "frame_crop_offset") for _ in range(4))
     width, height = 16 * mb_width - 2 * (left + right), 16 * mb_height - 2 * (top + bottom)
     bits.require(width > 0 and height > 0, "frame_crop_offset")
-    chroma_location = _read_vui(bits, max_num_ref_frames) if bits.u(1) else 0
+    color = _read_vui(bits, max_num_ref_frames) if bits.u(1) else ColorDescription()
     bits.end()
     return SequenceParameters(
         id=set_id,
@@ -113,7 +122,7 @@ def read_sequence_parameters(nal_unit: bytes) -> SequenceParameters:
         max_num_ref_frames=max_num_ref_frames,
         gaps_in_frame_num=gaps,
         direct_8x8_inference=direct_8x8_inference,
-        chroma_location=chroma_location,
+        color=color,
     )
 
 
@@ -188,17 +197,19 @@ def _skip_scaling_lists(bits: BitReader, count: int) -> None:
             last = following or last
 
 
-def _read_vui(bits: BitReader, max_num_ref_frames: int) -> int:
-    """vui_parameters() (E.1.1). Returns chroma_sample_loc_type."""
-    chroma_location = 0
+def _read_vui(bits: BitReader, max_num_ref_frames: int) -> ColorDescription:
+    """vui_parameters() (E.1.1)."""
+    full_range, matrix, chroma_location = False, 2, 0
     if bits.u(1) and bits.u(8) == _EXTENDED_SAR:
         bits.u(32)
     if bits.u(1):
         bits.u(1)  # overscan_appropriate_flag
     if bits.u(1):  # video_signal_type_present_flag
-        bits.u(4)
+        bits.u(3)
+        full_range = bool(bits.u(1))
         if bits.u(1):
-            bits.u(24)
+            bits.u(16)
+            matrix = bits.u(8)
     if bits.u(1):  # chroma_loc_info_present_flag
         chroma_location = bits.ue(5, "chroma_sample_loc_type")
         bits.ue(5, "chroma_sample_loc_type")
@@ -218,7 +229,7 @@ def _read_vui(bits: BitReader, max_num_ref_frames: int) -> int:
             bits.ue(16, name)
         num_reorder, buffering = bits.ue(16, "max_num_reorder_frames"), bits.ue(16, "max_dec_frame_buffering")
         bits.require(num_reorder <= buffering >= max_num_ref_frames, "max_dec_frame_buffering")
-    return chroma_location
+    return ColorDescription(full_range, matrix, chroma_location)
 
 
 def _read_hrd(bits: BitReader) -> bool:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+_START_CODES = (b"\0\0\1", b"\0\0\2")  # the latter is reserved (7.4.1)
+
 
 class H264Error(Exception):
     """What is wrong with a stream, and where."""
@@ -19,7 +21,9 @@ def unescape(nal_unit: bytes) -> bytes:
     """
     if b"\0\0" in nal_unit:
         unit = nal_unit.rstrip(b"\0")  # trailing_zero_8bits, which some files keep
-        if b"\0\0\0" in unit or b"\0\0\1" in unit or b"\0\0\2" in unit:
+        # In most units each pair of zero bytes is followed by 3, which is soon counted.
+        pairs, escapes = unit.count(b"\0\0"), unit.count(b"\0\0\3")
+        if b"\0\0\0" in unit or (pairs != escapes and any(code in unit for code in _START_CODES)):
             raise H264Error("a start code within a NAL unit")
         nal_unit = unit.replace(b"\0\0\3", b"\0\0")
     nal_unit = nal_unit.rstrip(b"\0")  # cabac_zero_words

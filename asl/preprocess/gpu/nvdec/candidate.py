@@ -121,11 +121,11 @@ class CandidateMaker:
         with ClipFiles(cut) as files:
             expected = copy_video(cut.source, files.part, audio=cut.audio)
             packets = read_packets(files.part)
-            stream = read_bitstream(packets.extradata, packets.data)
+            stream = read_bitstream(packets.extradata, packets.data, packets.ranks)
             grid = FrameGrid.of(cut, packets)
             wanted = [*grid.wanted(), *proof_pictures(packets)]
             pictures = self.decoder.decode(Part(packets, 0, len(packets.data), stream), wanted)
-            proof = prove_decoded(files.part, cut, expected, packets, pictures, copied=True)
+            proof = prove_decoded(files.part, cut, expected, packets, stream, pictures, copied=True)
             grid.write(files, cut, grid.collect(pictures), proof)
             files.store(stream)
             return files.keep(proof)
@@ -203,13 +203,22 @@ def proof_pictures(packets: Packets) -> list[Wanted]:
 
 
 def prove_decoded(
-    part: Path, cut: Cut, expected: Timeline, packets: Packets, pictures: Pictures, *, copied: bool
+    part: Path,
+    cut: Cut,
+    expected: Timeline,
+    packets: Packets,
+    stream: Bitstream,
+    pictures: Pictures,
+    *,
+    copied: bool,
 ) -> Proof:
     """The proof of a clip that was decoded on the GPU, see :func:`asl.preprocess.clips.proof.proof_of`."""
     count = len(packets.timeline.times)
+    if stream.sequences[0].color.full_range:
+        raise NvdecError("has full-range colours")
     decoded = DecodedFile(
         timeline=packets.timeline,
-        info=packets.info,
+        info=replace(packets.info, pix_fmt="yuv420p"),  # read_bitstream takes nothing else
         thumbnails=np.stack([pictures[index, None] for index in fingerprint.frames_to_keep(count)]),
         pictures=tuple(pictures[i, _shown_size(packets)] for i in thumbnails.frames_to_show(count)),
     )

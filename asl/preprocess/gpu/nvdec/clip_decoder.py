@@ -10,10 +10,10 @@ import numpy.typing as npt
 
 from asl.codecs.packets import Packets, Planes
 from asl.preprocess.clips import fingerprint
-from asl.preprocess.gpu.cuda import Device, DeviceBuffer, Kernel, PinnedBuffer
+from asl.preprocess.gpu.cuda import Device, DeviceBuffer, Kernel, PinnedBuffer, PreparedKernel
 from asl.preprocess.gpu.h264.bitstream import Bitstream, to_annex_b
 from asl.preprocess.gpu.nvdec.decoder import MappedPicture, NvDecoder
-from asl.preprocess.gpu.nvdec.pictures import Nv12Picture, grey_arguments, rgb_arguments
+from asl.preprocess.gpu.nvdec.pictures import Launch, Nv12Picture, grey_arguments, rgb_arguments, set_picture
 from asl.preprocess.gpu.nvdec.stream_format import NvdecError
 
 #: (frame, size): a picture that is wanted of the frame at that index in display order. The size is height and
@@ -88,12 +88,20 @@ class ClipDecoder:
             by_frame.setdefault(one[0], []).append(one)
         frames, packets = part.frames(), part.packets
 
+        kernels: dict[tuple[int, int] | None, tuple[Launch, PreparedKernel]] = {}  # by size of the result
+
         def on_picture(picture: MappedPicture) -> None:
             frame = frames[picture.index]
             if packets.ranks[part.first + picture.decoded_as] != frame:
                 raise NvdecError("shows its pictures in another order than its time stamps say")
             for one in by_frame.get(frame, ()):
-                self._make(picture, one, results.pointer + offsets[one], part)
+                _, size = one
+                if size not in kernels:
+                    kernels[size] = self._prepare(picture, size, part)
+                launch, kernel = kernels[size]
+                out = results.pointer + offsets[one]
+                set_picture(launch, kernel.values, picture.pointer, picture.pitch, out)
+                kernel.launch(self._decoder.stream)
             if on_whole is not None and frame in whole:
                 on_whole(frame, self._download(picture))
 
@@ -114,8 +122,10 @@ class ClipDecoder:
             for one, offset in offsets.items()
         }
 
-    def _make(self, picture: MappedPicture, wanted: Wanted, out: int, part: Part) -> None:
-        """Queue the kernel that makes a small picture."""
+    def _prepare(
+        self, picture: MappedPicture, size: tuple[int, int] | None, part: Part
+    ) -> tuple[Launch, PreparedKernel]:
+        """The kernel that makes a picture of a size, for all frames of a part."""
         surface = Nv12Picture(
             pointer=picture.pointer,
             pitch=picture.pitch,
@@ -123,19 +133,19 @@ class ClipDecoder:
             width=picture.width,
             height=picture.height,
         )
-        _, size = wanted
+        color = part.stream.sequences[0].color
         if size is None:
-            grey = grey_arguments(surface, out, fingerprint.SIDE)
-            self._kernels["grey_cells"].launch(*grey, self._decoder.stream)
-        else:
-            rgb = rgb_arguments(
-                surface,
-                out,
-                size,
-                matrix=part.packets.color_matrix,
-                chroma_location=part.stream.sequences[0].chroma_location,
-            )
-            self._kernels["rgb_resize"].launch(*rgb, self._decoder.stream)
+            grey = grey_arguments(surface, 0, fingerprint.SIDE, full_range=color.full_range)
+            return grey, self._kernels["grey_cells"].prepare(*grey)
+        rgb = rgb_arguments(
+            surface,
+            0,
+            size,
+            matrix=color.matrix_coefficients,
+            full_range=color.full_range,
+            chroma_location=color.chroma_location,
+        )
+        return rgb, self._kernels["rgb_resize"].prepare(*rgb)
 
     def _download(self, picture: MappedPicture) -> Planes:
         """The planes of a picture, on the host."""

@@ -130,9 +130,9 @@ class SegmentMaker:
             raise segment.encoded
         check_end(cut, segment.encoded)
         packets = read_packets(files.part)
-        stream = read_bitstream(packets.extradata, packets.data)
+        stream = read_bitstream(packets.extradata, packets.data, packets.ranks)
         pictures = self._decoder.decode(Part(packets, 0, len(packets.data), stream), proof_pictures(packets))
-        proof = prove_decoded(files.part, cut, segment.encoded, packets, pictures, copied=False)
+        proof = prove_decoded(files.part, cut, segment.encoded, packets, stream, pictures, copied=False)
         segment.grid.write(files, cut, segment.small, proof)
         files.store(segment.stream)
         files.store(stream)
@@ -237,7 +237,7 @@ def _prepare(cut: Cut, source: PacketSource, idr_packets: Sequence[int]) -> _Seg
     if not starts:
         raise NvdecError("has no IDR picture before the segment")
     first, stop = starts[-1], needed[-1] + 1
-    stream = read_bitstream(packets.extradata, packets.data[first:stop])
+    stream = read_bitstream(packets.extradata, packets.data[first:stop], packets.ranks[first:stop])
     if _CLOSED_CAPTIONS in stream.messages:
         raise NvdecError("closed captions")
     return _Segment(
