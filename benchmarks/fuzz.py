@@ -9,8 +9,8 @@ UndefinedBehaviorSanitizer, parses each of them with buffers of exactly its size
 zeros and in memory full of other values, which must give the same result. With ``--gpu``, a GPU parses them,
 too, and must give the same results as the program.
 
-Damage follows from the seed and the slices' numbers, but another release of x264 makes other clips; the digest
-that is printed tells. The exit code is 1 if anything was found. The slice then lies in ``--work``, with the program that reads it:
+The same seed gives the same slices, if x264 makes the same clips, which their digest tells. The exit code is
+1 if anything was found. The slice then lies in ``--work``, with the program that reads it:
 ``DIR/fuzz_sanitized < DIR/slice_12345``.
 """
 
@@ -74,7 +74,7 @@ class Setting(NamedTuple):
 
     @property
     def all_params(self) -> str:
-        """A constant QP and no weights if the setting names none: x264 then writes the same stream each time."""
+        """A constant QP and no weights unless named: x264 then nearly always writes the same stream."""
         return f"qp=22:weightp=0:{self.params}"
 
 
@@ -141,12 +141,21 @@ class Base:
     params: npt.NDArray[np.void]  # () PARAMS
 
 
-def make_bases(names: Iterable[str] = SETTINGS) -> list[Base]:
+Bases = Sequence[Sequence[Base]]  # by clip
+
+
+def make_bases(names: Iterable[str] = SETTINGS) -> Bases:
     """The slices of clips in the named settings."""
-    return [base for name in names for base in _bases_of(_encode(SETTINGS[name]))]
+    return [_slices_of(_encode(SETTINGS[name])) for name in names]
 
 
-def _bases_of(stream: Bitstream) -> list[Base]:
+def digest_of(bases: Bases) -> str:
+    """Says whether the clips are those of another run."""
+    units = b"".join(base.unit for clip in bases for base in clip)
+    return hashlib.blake2b(units, digest_size=4).hexdigest()
+
+
+def _slices_of(stream: Bitstream) -> list[Base]:
     bases = []
     for record in stream.slices:
         start = 4 * int(record["first_word"])
@@ -203,12 +212,13 @@ class Batch:
         )
 
 
-def sound_batch(bases: Sequence[Base]) -> Batch:
+def sound_batch(bases: Bases) -> Batch:
     """The slices as they are."""
-    return _batch(0, [(base.unit, base.record.copy(), base.params.copy()) for base in bases])
+    slices = [(base.unit, base.record.copy(), base.params.copy()) for clip in bases for base in clip]
+    return _batch(0, slices)
 
 
-def damaged_batch(bases: Sequence[Base], seed: int, number: int, count: int) -> Batch:
+def damaged_batch(bases: Bases, seed: int, number: int, count: int) -> Batch:
     """Slices ``number`` to ``number + count - 1`` of a seed."""
     return _batch(number, [_damage(bases, random.Random(f"{seed} {number + i}")) for i in range(count)])
 
@@ -225,9 +235,13 @@ def _batch(number: int, slices: Sequence[tuple[bytes, Any, Any]]) -> Batch:
     return Batch(number, parts, np.array(records, SLICE), np.array(params, PARAMS))
 
 
-def _damage(bases: Sequence[Base], rng: random.Random) -> tuple[bytes, Any, Any]:
+def _pick(bases: Bases, rng: random.Random) -> Base:
+    return rng.choice(rng.choice(bases))
+
+
+def _damage(bases: Bases, rng: random.Random) -> tuple[bytes, Any, Any]:
     """A damaged slice: its NAL unit, its SLICE and its PARAMS."""
-    base = rng.choice(bases)
+    base = _pick(bases, rng)
     params, record = _damaged_params(bases, base, rng), base.record.copy()
     unit = bytearray(base.unit)
     if rng.random() < 0.1:
@@ -235,7 +249,7 @@ def _damage(bases: Sequence[Base], rng: random.Random) -> tuple[bytes, Any, Any]
     for _ in range(rng.choice((1, 1, 1, 2, 3))):
         rng.choice(_DAMAGES)(unit, rng)
     if rng.random() < 0.05:
-        _splice(unit, rng, rng.choice(bases).unit)
+        _splice(unit, rng, _pick(bases, rng).unit)
     if rng.random() < 0.1:
         record["nal_unit_type"], record["nal_ref_idc"] = rng.choice(((1, 0), (1, 1), (5, 3)))
     # As read_bitstream() does, so that the last byte is not 0
@@ -283,7 +297,7 @@ def _cut_out(unit: bytearray, rng: random.Random) -> None:
 
 
 def _extend(unit: bytearray, rng: random.Random) -> None:
-    length = 4 * rng.choice((1, 2, 8, 64, 512))
+    length = 4 * rng.choice((1, 1, 2, 2, 8, 8, 64, 64, 512, 4096))
     unit += rng.choice((rng.randbytes(length), bytes(length - 1) + b"\x80", b"\xff" * length))
 
 
@@ -325,13 +339,13 @@ def _change_first_mb(unit: bytearray, rng: random.Random, total: int) -> None:
     unit[:] = (value << -size % 8).to_bytes(-(-size // 8), "big")
 
 
-def _damaged_params(bases: Sequence[Base], base: Base, rng: random.Random) -> Any:
+def _damaged_params(bases: Bases, base: Base, rng: random.Random) -> Any:
     """The slice's own parameters, those of another slice, or values that parameter_sets.py lets through."""
     kind = rng.random()
     if kind < 0.55:
         return base.params.copy()
     if kind < 0.75:
-        return rng.choice(bases).params.copy()
+        return _pick(bases, rng).params.copy()
     params = base.params.copy()
     names = list(_LEGAL) if kind > 0.9 else rng.sample(list(_LEGAL), rng.choice((1, 2, 4)))
     for name in names:
@@ -602,7 +616,7 @@ def _save(work: Path, batch: Batch, index: int | None, error: str) -> str:
 
 
 def run_damaged(
-    bases: Sequence[Base], slices: int, seed: int, run: Callable[[Batch], Summary], threads: int
+    bases: Bases, slices: int, seed: int, run: Callable[[Batch], Summary], threads: int
 ) -> Iterable[Summary]:
     """Run damaged slices in batches, and give the summary of each batch as it comes."""
 
@@ -661,8 +675,8 @@ def main() -> int:
     gpu = GpuSliceParser(Device(0), exact=True) if args.gpu else None
 
     bases = make_bases()
-    digest = hashlib.blake2b(b"".join(base.unit for base in bases), digest_size=4).hexdigest()
-    print(f"{len(bases):,} slices of {len(SETTINGS)} clips (digest {digest})")
+    digest = digest_of(bases)
+    print(f"{sum(map(len, bases)):,} slices of {len(bases)} clips, digest {digest}")
     run = partial(run_batch, work=args.work, program=program, gpu=gpu)
     started = time.perf_counter()
     total = run(sound_batch(bases), sound=True)

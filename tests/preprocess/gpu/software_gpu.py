@@ -73,6 +73,9 @@ class Device:
     def download(self, pointer: int, _: object, *, into: np.ndarray) -> None:
         ctypes.memmove(into.ctypes.data, pointer, into.nbytes)
 
+    def download(self, pointer: int, _: object, *, into: np.ndarray) -> None:
+        ctypes.memmove(into.ctypes.data, pointer, into.nbytes)
+
     def compile(self, _: str, kernels: Sequence[str]) -> dict[str, Kernel]:
         return {name: Kernel(self._library[f"run_{name}"]) for name in kernels}
 

@@ -37,12 +37,15 @@ from asl.demo.frame_number import read_frame_number
 from asl.files import PART, remove_temp_files
 from asl.preprocess import pipeline
 from asl.preprocess.clips import proof as proof_module
-from asl.preprocess.clips.backend import Choice, TrimSettings
+from asl.preprocess.clips.backend import TrimSettings
 from asl.preprocess.clips.cut import CutError
 from asl.preprocess.clips.host_queue import cut_on_host
 from asl.preprocess.clips.plan import Cut
 from asl.preprocess.clips.proof import Proof
 from asl.preprocess.config import PreprocessConfig
+from asl.preprocess.gpu import backend
+from asl.preprocess.gpu.capabilities import Capabilities
+from asl.preprocess.gpu.checks import Capability
 from asl.preprocess.gpu.cuda import GpuError
 from asl.preprocess.gpu.nvdec import accelerator, candidate, clip_decoder, worker
 from asl.preprocess.gpu.nvdec.accelerator import NvdecAccelerator, nvdec_accelerator
@@ -54,11 +57,25 @@ from asl.preprocess.sources.raw_files import probe_raw
 
 ROOT = Path(__file__).resolve().parents[3]
 
-#: x264-params of sound clips.
-SOUND = {
+#: x264-params of sound clips of 12 frames.
+WHOLE = {
     "v0": "", "v1": "cabac=0", "v2": "slices=3", "v3": "bframes=3:b-pyramid=normal", "v4": "keyint=1",
     "v5": "open-gop=1:keyint=5", "v6": "weightp=2", "v7": "qp=40",
 }  # fmt: skip
+
+#: Segments of these: the first and the last frame, from 0.
+SEGMENTS = {"s0": ("v0", 2, 5), "s1": ("v0", 6, 11), "s2": ("v3", 0, 8), "s3": ("v4", 4, 7)}
+
+#: What the GPU can make.
+SOUND = (*WHOLE, *SEGMENTS)
+
+CAPABILITIES = Capabilities(
+    gpu=Capability("gpu", True, "a GPU of software"),
+    nvdec=Capability("nvdec", True, "did it"),
+    nvenc=Capability("nvenc", False, "not made for it"),
+    dali=Capability("dali", False, "not made for it"),
+    decoders={},
+)
 
 
 @pytest.fixture(scope="module")
@@ -73,7 +90,8 @@ def gpu(software: SoftwareGpu, monkeypatch: pytest.MonkeyPatch) -> Iterator[Soft
     """A GPU whose processes work in this one."""
     software.install(monkeypatch.setattr)
     monkeypatch.setattr(accelerator, "Workers", Pool)
-    monkeypatch.setattr(pipeline, "decide", lambda name, *_: (Choice(name, "as tested"), None))
+    monkeypatch.setattr(backend, "has_device", lambda: True)
+    monkeypatch.setattr(backend, "find_capabilities", lambda **_: CAPABILITIES)
     monkeypatch.setattr(Pool, "fault", staticmethod(lambda *_: None), raising=False)
     monkeypatch.setattr(Pool, "calls", [], raising=False)
     yield software
@@ -84,8 +102,8 @@ def gpu(software: SoftwareGpu, monkeypatch: pytest.MonkeyPatch) -> Iterator[Soft
 def raw(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Raw files: sound ones, and each kind that the GPU's parser or decoder does not take."""
     folder = tmp_path_factory.mktemp("raw")
-    for name, x264 in SOUND.items():
-        (folder / f"{name}.mp4").write_bytes(encode(x264, size=(96, 64)))
+    for name, parameters in WHOLE.items():
+        (folder / f"{name}.mp4").write_bytes(encode(parameters, size=(96, 64)))
     (folder / "interlaced.mp4").write_bytes(encode("interlaced=1", size=(96, 64)))
 
     def write(name: str, change: Callable[[int, bytes], bytes]) -> None:
@@ -103,16 +121,18 @@ def raw(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def cuts_of(raw: Path, folder: Path, names: Sequence[str]) -> list[Cut]:
     cuts = []
     for name in names:
-        source, spec = raw / f"{name}.mp4", FrameSpec()
-        made_from = origin(spec, source, 0, None)
+        of, first, last = SEGMENTS.get(name, (name, 0, None))
+        source, spec = raw / f"{of}.mp4", FrameSpec()
+        start_s, end_s = Fraction(first, 25), None if last is None else Fraction(last + 1, 25)
+        made_from = origin(spec, source, float(start_s), None if end_s is None else float(end_s))
         cuts.append(
             Cut(
                 video_id=name,
                 source=source,
                 target=folder / "videos" / "train" / "book" / f"{name}.mp4",
                 thumbnails=folder / "strips" / f"{name}.jpg",
-                start_s=Fraction(0),
-                end_s=None,
+                start_s=start_s,
+                end_s=end_s,
                 end_tolerance_s=Fraction(1, 25),
                 encoder=x264(crf=20, preset="ultrafast"),
                 audio=False,
@@ -148,7 +168,7 @@ class Made:
 def make(
     raw: Path,
     folder: Path,
-    names: Sequence[str] = tuple(SOUND),
+    names: Sequence[str] = SOUND,
     *,
     gpus: Sequence[int] = (0,),
     timeout_s: float = 60,
@@ -160,7 +180,7 @@ def make(
     return Made(folder, results, outcome.published, dict(outcome.reasons))
 
 
-def make_on_host(raw: Path, folder: Path, names: Sequence[str] = tuple(SOUND)) -> Made:
+def make_on_host(raw: Path, folder: Path, names: Sequence[str] = SOUND) -> Made:
     cuts = cuts_of(raw, folder, names)
     return Made(folder, dict_of(cut_on_host(cuts, Pool(2), timeout_s=60)), 0, {})
 
@@ -387,7 +407,7 @@ def test_a_gpu_that_fails_in_clip_after_clip_is_given_no_more(
 
 def in_small_steps(monkeypatch: pytest.MonkeyPatch) -> None:
     """One process, which gets one clip at a time; two clips are parsed together."""
-    monkeypatch.setattr(accelerator, "PROCESSES", 1)
+    monkeypatch.setattr(accelerator, "_MOST_PROCESSES", 1)
     monkeypatch.setattr(accelerator, "_CHUNK", 1)
     monkeypatch.setattr(accelerator, "_LEAST_BATCH", 2)
     monkeypatch.setattr(accelerator, "_MOST_BATCH", 2)
@@ -435,7 +455,7 @@ def test_a_process_that_dies_or_hangs_costs_no_clip(
     """With real processes."""
     monkeypatch.setattr(Pool, "fault", staticmethod(lambda *_: None), raising=False)
     monkeypatch.setattr(Pool, "calls", [], raising=False)
-    monkeypatch.setattr(accelerator, "PROCESSES", 1)
+    monkeypatch.setattr(accelerator, "_MOST_PROCESSES", 1)
     (tmp_path / "faults").mkdir()
     for one in (MAKE, PROVE, *WARM_UP):
         replacement = InProcess(one, software, fault if one == name else "", tmp_path / "faults", most)
@@ -462,8 +482,8 @@ def test_threads_of_a_process_do_not_wait_for_one_that_failed(
     monkeypatch.setattr(clip_decoder, "NvDecoder", FailsOnce)
     forget()
     with pytest.raises(GpuError, match="no session"):
-        worker.warm_up_clips(0)
-    worker.warm_up_clips(0)
+        worker.warm_up_clips(worker.Where(0, 2))
+    worker.warm_up_clips(worker.Where(0, 2))
 
 
 # ---------------------------------------------------------------- a full disk, and Ctrl-C
@@ -546,7 +566,7 @@ def test_clips_that_nobody_waits_for_leave_no_file(
 ) -> None:
     monkeypatch.setattr(accelerator, "_LEAST_BATCH", batch)
     monkeypatch.setattr(accelerator, "_MOST_BATCH", batch)
-    cuts = cuts_of(raw, tmp_path, tuple(SOUND))
+    cuts = cuts_of(raw, tmp_path, SOUND)
     with nvdec_accelerator((0,), timeout_s=60) as device:
         results = device.make_clips(cuts, Pool(2), timeout_s=60)
         ended = [cut for cut, _ in itertools.islice(results, taken)]
@@ -578,10 +598,11 @@ class Run:
         if not data_dir.exists():
             (data_dir / "metadata").mkdir(parents=True)
             (data_dir / "raw").symlink_to(self.raw)
+            spans = {path.stem: (path.stem, 0, -2) for path in sorted(self.raw.iterdir())} | SEGMENTS
             rows = [
-                {"gloss": "book", "split": "train", "video_id": path.stem, "fps": 25, "frame_start": 1}
-                | {"url": f"http://x.example/{path.name}", "frame_end": -1}
-                for path in sorted(self.raw.iterdir())
+                {"gloss": "book", "split": "train", "video_id": video_id, "fps": 25}
+                | {"url": f"http://x.example/{of}.mp4", "frame_start": first + 1, "frame_end": last + 1}
+                for video_id, (of, first, last) in spans.items()
             ]
             (data_dir / "metadata" / "small.json").write_text(json.dumps(rows))
         config = settings_for(data_dir, "small", name)

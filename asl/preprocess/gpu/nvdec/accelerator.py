@@ -10,10 +10,11 @@ from __future__ import annotations
 
 import dataclasses
 from collections import Counter, deque
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
+from asl.machine import available_cores
 from asl.preprocess.clips.accelerator import FramesByDevice
 from asl.preprocess.clips.cut import CutError, make_clips
 from asl.preprocess.clips.host_queue import HostQueue
@@ -23,6 +24,7 @@ from asl.preprocess.gpu.frame_jobs import unsupported_reason
 from asl.preprocess.gpu.h264.verdict import Verdict
 from asl.preprocess.gpu.nvdec.candidate import Candidate, Refusal
 from asl.preprocess.gpu.nvdec.worker import (
+    Where,
     make_candidates,
     prove_candidates,
     warm_up_clips,
@@ -31,8 +33,10 @@ from asl.preprocess.gpu.nvdec.worker import (
 from asl.preprocess.sources.raw_files import USUAL
 from asl.workers import Done, Failed, RunningTasks, Workers
 
-#: Processes that make clips on one GPU.
-PROCESSES = 4
+#: Processes that make clips on one GPU, at most, and NVDEC sessions in all of them together. Python's lock
+#: lets a process make 20 to 25 clips a second whatever its threads; each needs a CUDA context of 0.5 GB.
+_MOST_PROCESSES, _SESSIONS = 12, 16
+_CORES_SHARE = 0.75  # the other cores encode segments, parse slices and serve the host's workers
 
 #: Modules that these processes import once, see ``preload`` of :class:`asl.workers.Workers`.
 MODULES = ("asl.preprocess.gpu.nvdec.worker", "PIL.JpegImagePlugin", "safetensors.numpy")
@@ -61,6 +65,7 @@ class _Gpu:
 
     def __init__(self, number: int, makers: Workers, prover: Workers) -> None:
         self.number, self.makers, self.prover = number, makers, prover
+        self.where = Where(number, max(2, -(-_SESSIONS // makers.count)))
         self.pending: deque[tuple[Cut, Candidate]] = deque()  # made, and not parsed yet
         self.proving: tuple[tuple[Cut, Candidate], ...] = ()  # being parsed
         self.faults = 0
@@ -85,9 +90,10 @@ class NvdecAccelerator:
         self.left_to_host: Counter[str] = Counter()
         self._running = RunningTasks()
         for gpu in gpus:
+            key = _WARM_UP, gpu
             for _ in range(gpu.makers.count):
-                self._warm_up(gpu, gpu.makers, warm_up_clips, timeout_s)
-            self._warm_up(gpu, gpu.prover, warm_up_parser, timeout_s)
+                self._running.start(gpu.makers, warm_up_clips, gpu.where, key=key, timeout_s=timeout_s)
+            self._running.start(gpu.prover, warm_up_parser, gpu.number, key=key, timeout_s=timeout_s)
 
     @property
     def count(self) -> int:
@@ -96,9 +102,9 @@ class NvdecAccelerator:
 
     def wait_until_ready(self) -> str | None:
         """Wait until all processes are ready. Returns why a GPU does not work; None if all do."""
-        while self._running.count(_WARM_UP):
-            for _, ended in self._running.next():
-                self._warmed_up(ended)
+        while self._num_warming_up():
+            for (_, gpu), ended in self._running.next():
+                self._warmed_up(gpu, ended)
         return next((gpu.message for gpu in self._gpus if not gpu.works), None)
 
     def forget(self) -> None:
@@ -124,22 +130,25 @@ class NvdecAccelerator:
         """Make clips on the GPUs and on the host; yields each as it ends."""
         for_gpu, for_host = self._shared_out(cuts)
         queue, host = deque(in_order(for_gpu)), HostQueue(for_host, workers.count)
-        running = self._running
+        running, if_given_up = self._running, ExitStack()
+        if_given_up.push(running)
         try:
             while True:
                 self._feed(queue, host, workers, timeout_s)
-                if not queue and len(running) == running.count(_WARM_UP):
+                if not queue and len(running) == self._num_warming_up():
+                    if_given_up.pop_all()
                     return
-                for key, ended in running.next():
-                    if key == _HOST:
+                for (kind, gpu), ended in running.next():
+                    if kind == _HOST:
                         yield from map(self._by_host, host.results(ended, timeout_s))
-                    elif key == _WARM_UP:
-                        self._warmed_up(ended)
-                    elif key[0] == _MAKE:
-                        self._made(key[1], ended, host)
+                    elif kind == _WARM_UP:
+                        self._warmed_up(gpu, ended)
+                    elif kind == _MAKE:
+                        self._made(gpu, ended, host)
                     else:
-                        yield from self._judged(key[1], ended, host)
+                        yield from self._judged(gpu, ended, host)
         finally:
+            if_given_up.close()
             for gpu in self._gpus:
                 for _, candidate in (*gpu.pending, *gpu.proving):
                     candidate.discard()
@@ -156,16 +165,14 @@ class NvdecAccelerator:
                 self.left_to_host[reason] += 1
         return for_gpu, for_host
 
-    def _warm_up(
-        self, gpu: _Gpu, workers: Workers, function: Callable[[int], None], timeout_s: float
-    ) -> None:
-        self._running.start(workers, function, gpu.number, key=_WARM_UP, timeout_s=timeout_s)
-
-    def _warmed_up(self, ended: Done[int, None] | Failed[int]) -> None:
+    def _warmed_up(self, gpu: _Gpu, ended: Done[object, None] | Failed[object]) -> None:
         if isinstance(ended, Failed):
-            (gpu,) = (gpu for gpu in self._gpus if gpu.number == ended.task)
             gpu.faults = _MOST_FAULTS
             gpu.message = ended.message
+
+    def _num_warming_up(self) -> int:
+        """How many processes are not ready yet."""
+        return sum(self._running.count((_WARM_UP, gpu)) for gpu in self._gpus)
 
     def _feed(self, queue: deque[Unit], host: HostQueue, workers: Workers, timeout_s: float) -> None:
         """Start what can be started."""
@@ -179,7 +186,7 @@ class NvdecAccelerator:
                 # Fewer at the end, so that all processes end at about the same time.
                 size = min(_CHUNK, max(4, len(queue) // (2 * gpu.makers.count * len(self._gpus))))
                 units = tuple(queue.popleft() for _ in range(min(size, len(queue))))
-                task = gpu.number, units
+                task = gpu.where, units
                 running.start(gpu.makers, make_candidates, task, key=(_MAKE, gpu), timeout_s=timeout_s)
             least = _LEAST_BATCH if queue else _LAST_BATCH if running.count((_MAKE, gpu)) else 1
             if not gpu.proving and len(gpu.pending) >= least:
@@ -192,14 +199,14 @@ class NvdecAccelerator:
                     key=(_PROVE, gpu),
                     timeout_s=timeout_s,
                 )
-        while host and running.count(_HOST) < 2 * workers.count:
-            running.start(workers, make_clips, host.pop(), key=_HOST, timeout_s=timeout_s)
+        while host and running.count((_HOST, None)) < 2 * workers.count:
+            running.start(workers, make_clips, host.pop(), key=(_HOST, None), timeout_s=timeout_s)
 
     def _made(
         self,
         gpu: _Gpu,
-        ended: Done[tuple[int, tuple[Unit, ...]], list[Candidate | Refusal]]
-        | Failed[tuple[int, tuple[Unit, ...]]],
+        ended: Done[tuple[Where, tuple[Unit, ...]], list[Candidate | Refusal]]
+        | Failed[tuple[Where, tuple[Unit, ...]]],
         host: HostQueue,
     ) -> None:
         """Take over what a process has made."""
@@ -209,6 +216,9 @@ class NvdecAccelerator:
             for cut in cuts:
                 self._leave(cut, gpu.message, host)
             return
+        refusals = [result for result in ended.result if isinstance(result, Refusal)]
+        if len(refusals) == len(cuts) and all(refusal.gpu_failed for refusal in refusals):
+            self._fault(gpu, refusals[0].reason)  # it would take all clips, for nothing
         for cut, result in zip(cuts, ended.result, strict=True):
             if isinstance(result, Candidate):
                 gpu.pending.append((cut, result))
@@ -224,33 +234,37 @@ class NvdecAccelerator:
         host: HostQueue,
     ) -> Iterator[tuple[Cut, Proof | CutError]]:
         """Publish the clips in which the parser found nothing; the others go to the host."""
-        batch, gpu.proving = gpu.proving, ()
         if isinstance(ended, Failed):
             self._fault(gpu, ended.message)
-            for cut, candidate in batch:
+            for cut, candidate in gpu.proving:
                 candidate.discard()
                 self._leave(cut, gpu.message, host)
+            gpu.proving = ()
             return
-        for (cut, candidate), verdict in zip(batch, ended.result, strict=True):
+        for (cut, candidate), verdict in zip(gpu.proving, ended.result, strict=True):
             if verdict.ok:
-                yield cut, self._publish(cut, candidate)
+                try:
+                    self._publish(cut, candidate)
+                except OSError as error:  # the host tries again, and says which file it is
+                    self._leave(cut, f"not writable: {error.strerror or error}", host)
+                else:
+                    yield cut, candidate.proof
                 continue
             candidate.discard()
             if not verdict.unsupported:
                 self._bitstream[cut.video_id] = verdict.reason
             self._leave(cut, "unknown to the parser" if verdict.unsupported else "bitstream", host)
+        gpu.proving = ()  # until here, so that all are discarded if the caller gives up
 
-    def _publish(self, cut: Cut, candidate: Candidate) -> Proof | CutError:
+    def _publish(self, cut: Cut, candidate: Candidate) -> None:
+        """Give the files their names. Raises OSError."""
         try:
             if candidate.frames is not None and cut.frames is not None:
                 candidate.frames.replace(cut.frames.path)
-                self._frames += 1
             candidate.part.replace(cut.target)
-        except OSError as error:
-            return CutError(f"{cut.target}: {error.strerror or error}", "not writable")
         finally:
             candidate.discard()
-        return candidate.proof
+        self._frames += cut.frames is not None
 
     def _leave(self, cut: Cut, reason: str, host: HostQueue) -> None:
         self.left_to_host[reason] += 1
@@ -277,11 +291,13 @@ def nvdec_accelerator(gpus: Sequence[int], *, timeout_s: float) -> Iterator[Nvde
         gpus: their numbers, as CUDA counts.
         timeout_s: time limit of a task, which usually takes a second.
     """
+    cores = _CORES_SHARE * available_cores() / max(1, len(gpus))
+    processes = max(1, min(_MOST_PROCESSES, round(cores)))
     with ExitStack() as closing:
         pools = [
             _Gpu(
                 number,
-                closing.enter_context(Workers(PROCESSES, preload=MODULES)),
+                closing.enter_context(Workers(processes, preload=MODULES)),
                 closing.enter_context(Workers(1, preload=MODULES)),
             )
             for number in gpus

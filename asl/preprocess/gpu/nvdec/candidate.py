@@ -65,6 +65,7 @@ class Refusal:
 
     reason: str  # short, the same for all clips that it concerns
     bitstream: str = ""  # what the headers of the stream break; "": nothing
+    gpu_failed: bool = False  # CUDA failed, and not for lack of memory
 
 
 class ClipFiles:
@@ -144,9 +145,13 @@ def refusing(make: Callable[[], Made]) -> Made | Refusal:
     except NvdecError as error:
         return Refusal(str(error))
     except GpuError as error:
-        return Refusal("not enough GPU memory" if error.out_of_memory else f"GPU: {error}"[:200])
+        if error.out_of_memory:
+            return Refusal("not enough GPU memory")
+        return Refusal(f"GPU: {error}"[:200], gpu_failed=True)
     except OSError as error:
         return Refusal(f"not writable: {error.strerror or error}")
+    except Exception as error:  # a bug must not cost the clips that are made together with this one
+        return Refusal(f"{type(error).__name__}: {error}"[:200])
 
 
 @dataclass(frozen=True)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 from functools import lru_cache
 from itertools import islice
 
@@ -16,19 +17,23 @@ from asl.preprocess.gpu.nvdec.candidate import Candidate, CandidateMaker, Refusa
 from asl.preprocess.gpu.nvdec.pictures import KERNELS, SOURCE
 from asl.preprocess.gpu.nvdec.segments import SegmentMaker
 
-#: Threads of a process that makes clips, each with an NVDEC session of its own. More processes with fewer
-#: threads wait less for Python's lock, but each needs a CUDA context (benchmarks/README.md).
-THREADS = 5
+
+@dataclass(frozen=True)
+class Where:
+    """Where a process makes clips."""
+
+    gpu: int  # number, as CUDA counts
+    threads: int  # each with an NVDEC session of its own
 
 
 class _ClipThreads:
     """The threads of a process that makes clips."""
 
-    def __init__(self, gpu: int) -> None:
-        self._device = Device(gpu)
+    def __init__(self, where: Where) -> None:
+        self._device, self._threads = Device(where.gpu), where.threads
         self._kernels = self._device.compile(SOURCE, KERNELS)
         self._own = threading.local()
-        self._pool = ThreadPoolExecutor(THREADS)
+        self._pool = ThreadPoolExecutor(where.threads)
 
     def make(self, units: Sequence[tuple[Cut, ...]]) -> list[Candidate | Refusal]:
         made = self._pool.map(self._make, units)
@@ -36,13 +41,13 @@ class _ClipThreads:
 
     def warm_up(self) -> None:
         """Give each thread its NVDEC session before there is work."""
-        ready = threading.Barrier(THREADS)  # so that each thread gets one of the calls
+        ready = threading.Barrier(self._threads)  # so that each thread gets one of the calls
 
         def prepare(_: int) -> None:
+            ready.wait()  # before anything that can fail: the others would wait for ever
             self._maker().decoder.warm_up()
-            ready.wait()
 
-        list(self._pool.map(prepare, range(THREADS)))
+        list(self._pool.map(prepare, range(self._threads)))
 
     def _make(self, unit: tuple[Cut, ...]) -> list[Candidate | Refusal]:
         if unit[0].is_whole:
@@ -57,8 +62,8 @@ class _ClipThreads:
 
 
 @lru_cache(maxsize=1)
-def _clip_threads(gpu: int) -> _ClipThreads:
-    return _ClipThreads(gpu)
+def _clip_threads(where: Where) -> _ClipThreads:
+    return _ClipThreads(where)
 
 
 @lru_cache(maxsize=1)
@@ -66,9 +71,9 @@ def _slice_parser(gpu: int) -> GpuSliceParser:
     return GpuSliceParser(Device(gpu))
 
 
-def warm_up_clips(gpu: int) -> None:
+def warm_up_clips(where: Where) -> None:
     """Prepare a process that makes clips. Raises GpuError if the GPU cannot be used."""
-    _clip_threads(gpu).warm_up()
+    _clip_threads(where).warm_up()
 
 
 def warm_up_parser(gpu: int) -> None:
@@ -76,10 +81,10 @@ def warm_up_parser(gpu: int) -> None:
     _slice_parser(gpu)
 
 
-def make_candidates(task: tuple[int, tuple[tuple[Cut, ...], ...]]) -> list[Candidate | Refusal]:
-    """Make clips on the GPU of that number. A unit, of a whole clip or of segments, is made by one thread."""
-    gpu, units = task
-    return _clip_threads(gpu).make(units)
+def make_candidates(task: tuple[Where, tuple[tuple[Cut, ...], ...]]) -> list[Candidate | Refusal]:
+    """Make clips. A unit, of a whole clip or of segments of one source, is made by one thread."""
+    where, units = task
+    return _clip_threads(where).make(units)
 
 
 def prove_candidates(task: tuple[int, tuple[tuple[StoredStream, ...], ...]]) -> list[Verdict]:
