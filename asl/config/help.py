@@ -72,7 +72,7 @@ def rows(cfg: DictConfig, prefix: str = "") -> Iterator[tuple[str, str, str]]:
 
 def _shown(node: Any) -> str:
     """A value as it is written on the command line. Interpolations are not resolved."""
-    value = node._value() if not OmegaConf.is_list(node) else list(node)
+    value = list(node) if OmegaConf.is_list(node) and not node._is_none() else node._value()
     if value is None:
         return "null"
     if isinstance(value, list):
