@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, as_completed, wait
 from concurrent.futures import TimeoutError as FutureTimeoutError
 from dataclasses import dataclass
+from threading import Thread
 from typing import Any, Generic, TypeVar
 
 from pebble import ProcessExpired, ProcessPool
@@ -51,6 +52,7 @@ class Workers:
 
     def __init__(self, count: int | None = None, *, nice: int = 0, preload: Sequence[str] = ()) -> None:
         self.count = count or available_cores()
+        self._ending: Thread | None = None
         self._pool = ProcessPool(
             max_workers=self.count,
             context=worker_context(preload),
@@ -63,8 +65,16 @@ class Workers:
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._pool.stop()
-        self._pool.join()
+        self.stop()
+        if self._ending is not None:
+            self._ending.join()
+
+    def stop(self) -> None:
+        """Begin to end the processes, which may take a second. No task can be started any more."""
+        if self._ending is None:
+            self._pool.stop()
+            self._ending = Thread(target=self._pool.join)
+            self._ending.start()
 
     def run_each(
         self, function: Callable[[Task], Result], tasks: Sequence[Task], *, timeout_s: float | None = None

@@ -32,7 +32,7 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from fractions import Fraction
 from functools import partial
 from pathlib import Path
@@ -202,6 +202,7 @@ class Batch:
     parts: list[bytes]  # one a slice, of whole words
     slices: npt.NDArray[np.void]  # (S,) SLICE
     params: npt.NDArray[np.void]  # (S,) PARAMS
+    kind: str = "slice"  # begins the names of saved files
 
     def part(self, start: int, end: int) -> bytes:
         """Slices as the program reads them: record, parameters and words of one after the other."""
@@ -215,7 +216,7 @@ class Batch:
 def sound_batch(bases: Bases) -> Batch:
     """The slices as they are."""
     slices = [(base.unit, base.record.copy(), base.params.copy()) for clip in bases for base in clip]
-    return _batch(0, slices)
+    return replace(_batch(0, slices), kind="sound_slice")
 
 
 def damaged_batch(bases: Bases, seed: int, number: int, count: int) -> Batch:
@@ -608,7 +609,7 @@ def run_batch(
 
 def _save(work: Path, batch: Batch, index: int | None, error: str) -> str:
     """Write a slice, or all of a batch, for the program to read. Returns the error with the file's name."""
-    name = f"batch_{batch.number}" if index is None else f"slice_{batch.number + index}"
+    name = f"{batch.kind}s_from_{batch.number}" if index is None else f"{batch.kind}_{batch.number + index}"
     start, end = (0, len(batch.parts)) if index is None else (index, index + 1)
     (work / name).write_bytes(batch.part(start, end))
     (work / f"{name}.txt").write_text(f"{error}\n", encoding="utf-8")
@@ -707,7 +708,11 @@ def main() -> int:
         print(error, file=sys.stderr)
     if not total.errors and total.slices != args.slices:
         total.errors.append(f"{total.slices} slices were parsed, not {args.slices}")
-    found = f"{len(total.errors)} errors, the first one: {total.errors[0]}" if total.errors else ""
+    found = (
+        f"{len(total.errors)} errors, the first one: {total.errors[0].splitlines()[0]}"
+        if total.errors
+        else ""
+    )
     seen = verdict(sanitize=args.sanitize, program=program is not None, gpu=args.gpu)
     print(f"{total.slices:,} slices in {seconds:.0f} s: {found or seen}")
     return 1 if found else 0

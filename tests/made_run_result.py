@@ -43,6 +43,8 @@ def make_run_result(
     *,
     missing: Sequence[str] = (),
     doubts: dict[str, str] | None = None,
+    bitstream: dict[str, str] | None = None,
+    left_to_cpu: dict[str, int] | None = None,
     pairs: Sequence[tuple[Kind, str, str]] = (),
     dropped: dict[str, list[str]] | None = None,
     seconds_of: dict[str, float] | None = None,
@@ -55,12 +57,15 @@ def make_run_result(
         instances: all of them; each has a clip unless it is missing or dropped.
         missing: video_ids without a source.
         doubts: evidence against a match, by video_id.
+        bitstream: what only the GPU's parser of H.264 found, by video_id.
+        left_to_cpu: number of clips that the GPU left to the CPU, by reason.
         pairs: (kind, video_id, video_id) that the audit found.
         dropped: clips that the audit dropped, by video_id, and their copies in val and test.
         seconds_of: durations by video_id; 2 s for the others.
         more: other fields of :class:`RunResult`.
     """
     doubts, dropped, seconds_of = doubts or {}, dropped or {}, seconds_of or {}
+    bitstream = bitstream or {}
     by_id = {one.video_id: one for one in instances}
     glosses = tuple(dict.fromkeys(one.gloss for one in instances))
     label_of = {gloss: label for label, gloss in enumerate(glosses)}
@@ -71,7 +76,11 @@ def make_run_result(
         else Match(f"{one.video_id}.mp4", "video_id", doubts.get(one.video_id))
         for one in instances
     }
-    proofs = {one.video_id: _proof() for one in instances if one.video_id not in missing}
+    proofs = {
+        one.video_id: _proof(bitstream.get(one.video_id, ""))
+        for one in instances
+        if one.video_id not in missing
+    }
     clips = [
         _clip(one, label_of[one.gloss], seconds_of.get(one.video_id, 2.0))
         for one in instances
@@ -89,7 +98,9 @@ def make_run_result(
             "raw_files": sorted(raw),
             "raw_videos": raw,
             "matches": matches,
-            "cut_results": CutResults(proofs, {}, 0, FramesOutcome(host=len(proofs))),
+            "cut_results": CutResults(
+                proofs, {}, 0, FramesOutcome(host=len(proofs), refused_by_gpu=left_to_cpu or {})
+            ),
             "clips": clips,
             "missing": missing_clips,
             "audit": audit(instances, clips, found, min_per_class=5, dropped=dropped),
@@ -122,7 +133,7 @@ def _config(folder: Path) -> PreprocessConfig:
     return PreprocessConfig(paths=Paths.below(folder), dataset=dataset, trim=TrimSettings(workers=1))
 
 
-def _proof() -> Proof:
+def _proof(bitstream: str) -> Proof:
     return Proof(
         num_frames=NUM_FRAMES,
         fps=25.0,
@@ -135,6 +146,7 @@ def _proof() -> Proof:
         size=1,
         digest="",
         fingerprint="",
+        bitstream=bitstream,
     )
 
 

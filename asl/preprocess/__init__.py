@@ -2,3 +2,6 @@
 
 #: What worker processes of preprocessing import, see ``preload`` of :class:`asl.workers.Workers`.
 WORKER_MODULES = ("asl.preprocess.clips.cut", "PIL.JpegImagePlugin", "safetensors.numpy")
+
+#: The same where a GPU may be used.
+GPU_WORKER_MODULES = (*WORKER_MODULES, "asl.preprocess.gpu.nvdec.worker")

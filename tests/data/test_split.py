@@ -83,11 +83,11 @@ def test_flags_describe_the_new_splits() -> None:
     test = next(clip for clip in clips if split_of[clip.video_id] == "test" and clip.gloss == train.gloss)
     copies = {train.video_id: test.video_id, test.video_id: train.video_id}
     flagged = [
-        dataclasses.replace(clip, copies=copies[clip.video_id], flags="suspect duplicate")
+        dataclasses.replace(clip, copies=copies[clip.video_id], flags="suspect bitstream duplicate")
         if clip.video_id in copies
         else clip
         for clip in clips
     ]
     assigned = {clip.video_id: clip.flags for clip in split_clips(flagged, SplitSettings(split="signer"))}
     assert {video_id for video_id, flags in assigned.items() if flags} == set(copies)
-    assert all(assigned[video_id] == "suspect leakage" for video_id in copies)
+    assert all(assigned[video_id] == "suspect bitstream leakage" for video_id in copies)

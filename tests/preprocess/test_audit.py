@@ -1,3 +1,4 @@
+from dataclasses import replace
 from pathlib import Path
 
 import av
@@ -11,10 +12,14 @@ from asl.codecs.decoder import decode_file
 from asl.datasets.instance import Instance
 from asl.datasets.wlasl import segment_span
 from asl.preprocess.audit.audit import audit, missing_glosses, signer_overlap, small_classes
+from asl.preprocess.audit.audit_clips import audit_clips
 from asl.preprocess.audit.manifest_columns import leaking_train_clips, with_flags_and_copies
 from asl.preprocess.audit.pairs import find_pairs, make_pair, shared_segments
 from asl.preprocess.audit.same_content import same_content
+from asl.preprocess.audit.settings import AuditSettings
 from asl.preprocess.clips import fingerprint
+from asl.preprocess.clips.proof import Proof
+from asl.preprocess.sources.matching import Match
 
 GLOSSES = ("book", "drink", "go", "help")
 URL = "http://a.example/x.mp4"
@@ -119,7 +124,7 @@ def test_only_pairs_of_two_clips_are_flagged_and_only_train_copies_leak():
         make_pair("same content", of["val004"], of["test002"]),
     ]
     assert leaking_train_clips(pairs, clips) == {"train001": ["test002"]}
-    flags = {clip.video_id: clip.flags for clip in with_flags_and_copies(clips, pairs, ["train003"])}
+    flags = {clip.video_id: clip.flags for clip in with_flags_and_copies(clips, pairs, ["train003"], [])}
     assert flags == {"train001": "leakage", "test002": "leakage", "train003": "suspect", "val004": "leakage"}
 
 
@@ -136,13 +141,56 @@ def test_copies_are_the_other_clips_of_all_pairs_in_the_manifest():
         make_pair("overlapping segments", of["train001"], of["test003"]),
         make_pair("same content", of["train002"], instance("absent", split="test")),
     ]
-    copies = {clip.video_id: clip.copies for clip in with_flags_and_copies(clips, pairs, ["val004"])}
+    copies = {clip.video_id: clip.copies for clip in with_flags_and_copies(clips, pairs, ["val004"], [])}
     assert copies == {
         "train001": "test003 train002",
         "train002": "train001",
         "test003": "train001",
         "val004": "",
     }
+
+
+def proof_with(bitstream, content):
+    """A proof of noise, which no other number ``content`` gives."""
+    side = fingerprint.SIDE
+    noise = np.random.default_rng(content).integers(0, 256, (fingerprint.FRAMES, side, side), np.uint8)
+    numbers = {"num_frames": 8, "fps": 25.0, "duration_s": 0.32, "width": 64, "height": 48}
+    rest = {"start_s": 0.0, "end_s": 0.32, "copied": True, "size": 1, "digest": ""}
+    return Proof(**numbers, **rest, fingerprint=fingerprint.to_text(noise), bitstream=bitstream)
+
+
+@pytest.mark.parametrize("leakage", ["report", "drop_train"])
+def test_what_only_the_gpus_parser_refuses_is_a_flag_and_changes_nothing_else(leakage):
+    clips = [
+        make_clip("train", 0, 1),
+        make_clip("test", 0, 2),
+        make_clip("train", 0, 3),
+        make_clip("val", 0, 4),
+    ]
+    instances = [  # the first two are the same segment
+        instance(clip.video_id, frame_start=start, frame_end=start + 9, split=clip.split)
+        for clip, start in zip(clips, [1, 1, 20, 40], strict=True)
+    ]
+    matches = {"train003": Match("x.mp4", "url_name", "is too long"), "val004": Match("x.mp4", "url_name")}
+
+    def audited(found):
+        proofs = {
+            clip.video_id: proof_with(found.get(clip.video_id, ""), number)
+            for number, clip in enumerate(clips)
+        }
+        return audit_clips(clips, instances, matches, proofs, AuditSettings(leakage=leakage))
+
+    text = "picture 12, slice 0, macroblock 300, bit 4182: the slice goes on after its data end"
+    rows, found, dropped = audited(dict.fromkeys(["train001", "test002", "train003"], text))
+    plain_rows, plain_found, plain_dropped = audited({})
+    assert {row.video_id: row.flags for row in rows} == {
+        **({"train001": "bitstream leakage"} if leakage == "report" else {}),
+        "test002": "bitstream leakage" if leakage == "report" else "bitstream",
+        "train003": "suspect bitstream",
+        "val004": "",
+    }
+    assert (found.as_dict(), dropped) == (plain_found.as_dict(), plain_dropped)
+    assert [replace(row, flags="") for row in rows] == [replace(row, flags="") for row in plain_rows]
 
 
 # ---------------------------------------------------------------- content

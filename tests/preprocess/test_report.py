@@ -158,6 +158,52 @@ def test_durations_of_an_empty_split_are_unknown(tmp_path):
     ]
 
 
+def test_clips_that_only_the_gpus_parser_refuses_are_shown_with_what_was_found(tmp_path):
+    found = {
+        "00011": "picture 12, slice 0, macroblock 300, bit 4182: the slice goes on after its data end",
+        "00003": "picture 3: nal_ref_idc of a NAL unit of type 6 is not 0",
+        "00001": "picture 0: no slice",
+    }
+    instances = [*trio("book", 1), *trio("drink", 11)]
+    result = make_run_result(tmp_path, instances, dropped={"00001": ["00003"]}, bitstream=found)
+    assert rows(result, "bitstream") == [
+        ["00003", "book", "test", "00003.mp4", found["00003"]],
+        ["00011", "drink", "train", "00011.mp4", found["00011"]],
+    ]  # not the one that the audit dropped: it is not in the manifest
+    keys = ("video_id", "gloss", "split", "source", "found")
+    assert summarize(result)["bitstream"] == [
+        dict(zip(keys, row, strict=True)) for row in rows(result, "bitstream")
+    ]
+    printed = printed_by(result)
+    assert "2 clips have the flag bitstream" in printed
+    assert f"00003: {found['00003']}" in printed
+    page = page_of(result)
+    assert "2 clips that trim=nvdec left to the host" in page.text
+    assert {"href": "#bitstream"} in page.all("a")
+    assert "bitstream" in page.data["tables"]
+
+
+def test_without_such_clips_nothing_is_said_of_bitstreams(tmp_path):
+    result = make_run_result(tmp_path, trio("book", 1))
+    assert summarize(result)["bitstream"] == []
+    assert "bitstream" not in printed_by(result)
+    page = page_of(result)
+    assert "bitstream" not in page.text.lower()
+    assert {"href": "#bitstream"} not in page.all("a")
+
+
+def test_clips_that_a_gpu_left_to_the_cpu_are_counted_by_reason(tmp_path):
+    reasons = {"codec vp9": 2, "has pictures that NVDEC reports as damaged": 1}
+    result = make_run_result(tmp_path, trio("book", 1), left_to_cpu=reasons)
+    lines = "2: codec vp9 1: has pictures that NVDEC reports as damaged"
+    assert f"clips that the GPU left to the CPU: {lines}" in printed_by(result)
+    assert rows(result, "left_to_cpu") == [list(item) for item in reasons.items()]
+    assert summarize(result)["frames"]["refused_by_gpu"] == reasons
+    without = make_run_result(tmp_path, trio("book", 1))
+    assert "left to the CPU" not in printed_by(without)
+    assert rows(without, "left_to_cpu") == []
+
+
 def test_every_instance_without_a_clip_is_listed_with_its_reason(tmp_path):
     result = make_run_result(tmp_path, trio("book", 1), missing=["00002"], dropped={"00001": ["00003"]})
     assert rows(result, "missing") == [
@@ -346,6 +392,8 @@ def hostile(tmp_path):
         instances,
         missing=["00003"],
         doubts={"00001": HOSTILE},
+        bitstream={"00001": HOSTILE},
+        left_to_cpu={HOSTILE: 1},
         pairs=[("same content", "00001", bad), ("same segment", "00001", "00003")],
         stale=[HOSTILE],
         raw_files=["00001.mp4", HOSTILE],

@@ -69,6 +69,11 @@ def report(tmp_path_factory):
         instances,
         missing=[f"{i:05}" for i in range(40)],
         doubts={"00060": HOSTILE, "00061": "is " + "long" * 60},
+        bitstream={
+            "00070": "picture 12, slice 0, macroblock 300, bit 4182: the slice goes on after its data end",
+            "00083": HOSTILE,
+        },
+        left_to_cpu={"codec vp9": 12, "bitstream": 2, HOSTILE: 1},
         pairs=[("same segment", "00001", "00014"), *pairs],
         seconds_of={f"{i:05}": 1 + i / 40 for i in range(120)},
         stale=[HOSTILE],
@@ -229,6 +234,17 @@ def test_charts_describe_the_bar_that_pointer_or_keyboard_selects(open_report):
     assert bars.get_attribute("aria-valuetext") == readout.inner_text()
     bars.press("End")
     assert bars.get_attribute("aria-valuenow") == "12"
+
+
+def test_what_the_gpus_parser_found_is_a_table(open_report):
+    page = open_report().page
+    page.get_by_role("link", name="Bitstream").click()
+    assert page.locator("#bitstream h2").inner_text() == "Bitstream"
+    assert column(page, "bitstream", "Clip") == ["00070", "00083"]
+    assert column(page, "bitstream", "Source") == ["00070.mp4", "00083.mp4"]
+    assert "macroblock 300" in column(page, "bitstream", "Found")[0]
+    assert column(page, "bitstream", "Found")[1] == HOSTILE
+    assert column(page, "left_to_cpu", "Clips") == ["12", "2", "1"]
 
 
 @pytest.mark.parametrize("width", [320, 375, 768])

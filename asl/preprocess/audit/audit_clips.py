@@ -39,4 +39,5 @@ def audit_clips(
     kept = [clip for clip in clips if clip.video_id not in dropped]
     found = audit(instances, kept, pairs, min_per_class=settings.min_per_class, dropped=dropped)
     suspects = [video_id for video_id, one in matches.items() if isinstance(one, Match) and one.objection]
-    return with_flags_and_copies(kept, pairs, suspects), found, dropped
+    bitstream = [video_id for video_id, proof in proofs.items() if proof.bitstream]
+    return with_flags_and_copies(kept, pairs, suspects, bitstream), found, dropped

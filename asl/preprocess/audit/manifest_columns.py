@@ -11,7 +11,7 @@ from asl.preprocess.audit.pairs import Pair
 
 
 def with_flags_and_copies(
-    clips: Iterable[Clip], pairs: Iterable[Pair], suspects: Iterable[str]
+    clips: Iterable[Clip], pairs: Iterable[Pair], suspects: Iterable[str], bitstream: Iterable[str]
 ) -> list[Clip]:
     """The clips with their columns ``flags`` and ``copies`` filled in.
 
@@ -19,13 +19,15 @@ def with_flags_and_copies(
         clips: the rows of the manifest.
         pairs: of instances; only those of which both are among ``clips`` count.
         suspects: video_ids whose source's length or picture size speaks against the match.
+        bitstream: video_ids of clips that the host's decoder takes and the GPU's parser refuses.
     """
     clips = list(clips)
     in_manifest = {clip.video_id for clip in clips}
     flags: dict[str, set[str]] = defaultdict(set)
     copies: dict[str, set[str]] = defaultdict(set)
-    for video_id in suspects:
-        flags[video_id].add("suspect")
+    for flag, video_ids in (("suspect", suspects), ("bitstream", bitstream)):
+        for video_id in video_ids:
+            flags[video_id].add(flag)
     for pair in pairs:
         if pair.first in in_manifest and pair.second in in_manifest:
             for video_id in (pair.first, pair.second):

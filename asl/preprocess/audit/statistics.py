@@ -66,6 +66,17 @@ class ClassSizes:
 
 
 @dataclass(frozen=True, kw_only=True)
+class BitstreamFinding:
+    """A clip of the manifest that the GPU's parser of H.264 refuses, and the host's strict decoder takes."""
+
+    video_id: str
+    gloss: str
+    split: str
+    source: str  # raw file, relative to paths.raw_dir
+    found: str  # what, and where: picture in decoding order, slice, macroblock, bit
+
+
+@dataclass(frozen=True, kw_only=True)
 class Statistics:
     """The numbers of a run. All mappings are in the order in which they are shown."""
 
@@ -79,6 +90,7 @@ class Statistics:
     failures: int  # refused rows and failed cuts
     matched_by: Mapping[str, int]  # rules that matched an instance, in the order of RULES
     suspects: Mapping[str, str]  # by video_id, what speaks against the match
+    bitstream: Sequence[BitstreamFinding]  # sorted by video_id
     durations: Durations | None  # of all clips; None if there are none
     durations_in: Mapping[str, Durations | None]  # by split
     copied: int  # proven clips whose source was copied
@@ -135,6 +147,7 @@ def compute_statistics(
             for video_id, found in sorted(matched.items())
             if found.objection
         },
+        bitstream=bitstream_findings(clips, proofs),
         durations=durations([clip.duration_s for clip in clips]),
         durations_in={
             split: durations([clip.duration_s for clip in clips if clip.split == split]) for split in SPLITS
@@ -145,6 +158,22 @@ def compute_statistics(
         raw_sizes=by_frequency(f"{raw.width}×{raw.height}" for raw in raw_videos.values()),
         raw_codecs=by_frequency(_codec(file, raw) for file, raw in raw_videos.items()),
     )
+
+
+def bitstream_findings(clips: Iterable[Clip], proofs: Mapping[str, Proof]) -> list[BitstreamFinding]:
+    """The clips that only the GPU's parser refuses, sorted by video_id.
+
+    Args:
+        clips: the manifest's rows.
+        proofs: of these clips at least, by video_id.
+    """
+    return [
+        BitstreamFinding(
+            video_id=clip.video_id, gloss=clip.gloss, split=clip.split, source=clip.source, found=found
+        )
+        for clip in sorted(clips, key=lambda clip: clip.video_id)
+        if (found := proofs[clip.video_id].bitstream)
+    ]
 
 
 def coverage_by(

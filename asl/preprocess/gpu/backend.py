@@ -3,12 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 
 from asl.preprocess.clips.accelerator import Accelerator, HostOnly
 from asl.preprocess.clips.backend import Choice, TrimSettings
-from asl.preprocess.gpu.capabilities import BACKENDS, Capabilities, count_gpus, find_capabilities, has_device
+from asl.preprocess.gpu.capabilities import (
+    NVDEC_LIBRARIES,
+    Capabilities,
+    count_gpus,
+    find_capabilities,
+    has_device,
+)
 from asl.preprocess.gpu.choice import choose, with_trial
 from asl.preprocess.gpu.frame_offload import dali_offload
 from asl.preprocess.gpu.nvdec.accelerator import NvdecAccelerator, nvdec_accelerator
@@ -18,8 +25,13 @@ from asl.preprocess.gpu.nvdec.trial import run_trial
 #: bursts, but the GPU idles until they get one.
 HOST_NICENESS = 5
 
-#: What a backend needs. Those that are missing here are tried all.
-_NEEDED = {"nvdec": ("nvdec", "nvenc"), "nvenc": ("nvenc",), "dali": ("nvenc", "dali")}
+#: What is tried for each backend.
+_NEEDED = {
+    "auto": (NVDEC_LIBRARIES, "nvenc", "dali"),
+    "nvdec": (NVDEC_LIBRARIES, "nvenc"),
+    "nvenc": ("nvenc",),
+    "dali": ("nvenc", "dali"),
+}
 
 
 @dataclass(frozen=True)
@@ -46,7 +58,9 @@ def open_backend(settings: TrimSettings, *, makes_frames: bool) -> Iterator[Back
     if settings.name == "cpu":
         yield Backend(choose("cpu"), None, HostOnly())
         return
-    with ExitStack() as closing:
+    with ThreadPoolExecutor(1) as thread, ExitStack() as closing:
+        # First, so that its processes get the GPU before those of the accelerator, which take longer.
+        probing = thread.submit(find_capabilities, codecs=(), backends=_NEEDED[settings.name])
         nvdec: NvdecAccelerator | None = None
         accelerator: Accelerator = HostOnly()
         if settings.name in ("auto", "nvdec") and has_device():
@@ -57,7 +71,7 @@ def open_backend(settings: TrimSettings, *, makes_frames: bool) -> Iterator[Back
             )
         elif settings.name == "dali" and makes_frames and has_device():
             accelerator = closing.enter_context(dali_offload(settings.timeout_s))
-        capabilities = find_capabilities(codecs=(), backends=_NEEDED.get(settings.name, BACKENDS))
+        capabilities = probing.result()
         choice = choose(settings.name, capabilities)
         if nvdec is not None and settings.name == "auto":
             trial = run_trial(nvdec, timeout_s=settings.timeout_s) if capabilities.nvdec.works else None

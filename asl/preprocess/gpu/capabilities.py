@@ -13,7 +13,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from asl.preprocess import WORKER_MODULES
+from asl.preprocess import GPU_WORKER_MODULES
 from asl.preprocess.gpu.checks import CODECS, Capability, check
 from asl.workers import Done, run_each
 
@@ -29,6 +29,9 @@ _TITLES = {
 
 #: What a backend may need.
 BACKENDS = ("nvdec", "nvenc", "dali")
+
+#: A quick check in place of "nvdec", for runs that find out the rest when they start NVDEC.
+NVDEC_LIBRARIES = "nvdec libraries"
 
 
 @dataclass(frozen=True)
@@ -54,7 +57,7 @@ def find_capabilities(
     Args:
         codecs: codecs to try to decode with FFmpeg. A run tries none, because the host decodes what the GPU
             cannot.
-        backends: those of :data:`BACKENDS` that are tried.
+        backends: those of :data:`BACKENDS` that are tried; :data:`NVDEC_LIBRARIES` stands for "nvdec".
     """
     names = [*backends, *codecs]
     missing = _without_device()
@@ -62,6 +65,8 @@ def find_capabilities(
     gpu = found["gpu"]
     if not gpu.works:
         found |= {name: dataclasses.replace(gpu, name=name) for name in names}
+    if NVDEC_LIBRARIES in found:
+        found["nvdec"] = dataclasses.replace(found[NVDEC_LIBRARIES], name="nvdec")
     for name in BACKENDS:
         found.setdefault(name, Capability(name, False, "not tried"))
     return Capabilities(
@@ -97,7 +102,7 @@ def _without_device() -> Capability | None:
 
 def _checked(names: Iterable[str]) -> dict[str, Capability]:
     found = {}
-    for ended in run_each(check, list(names), timeout_s=_TIME_LIMIT_S, preload=WORKER_MODULES):
+    for ended in run_each(check, list(names), timeout_s=_TIME_LIMIT_S, preload=GPU_WORKER_MODULES):
         if isinstance(ended, Done):
             found[ended.task] = ended.result
         else:

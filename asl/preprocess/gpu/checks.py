@@ -62,6 +62,7 @@ def check(name: str) -> Capability:
     checks: dict[str, Callable[[], Capability]] = {
         "gpu": _gpu,
         "nvdec": _nvdec,
+        "nvdec libraries": _nvdec_libraries,
         "nvenc": _nvenc,
         "dali": _dali,
     }
@@ -122,6 +123,20 @@ def _nvdec() -> Capability:
     if clip.num_pictures != _FRAMES or clip.bad_pictures:
         return Capability("nvdec", False, f"gave {clip.num_pictures} pictures instead of {_FRAMES}", _USE_CPU)
     return Capability("nvdec", True, f"NVDEC decoded {_FRAMES} pictures of H.264")
+
+
+def _nvdec_libraries() -> Capability:
+    """Whether all libraries that ``trim=nvdec`` needs can be loaded. Uses no GPU, so it is quick."""
+    from asl.preprocess.gpu.cuda_calls import GpuError, load_libraries
+    from asl.preprocess.gpu.nvdec import cuvid
+
+    try:
+        load_libraries()
+        cuvid.library()
+    except GpuError as error:
+        said = " ".join(str(error).split())[:300]
+        return Capability("nvdec", False, said, GET_NVDEC if "cuda-bindings" in said else _USE_CPU)
+    return Capability("nvdec", True, "NVDEC's and CUDA's libraries are there")
 
 
 def _nvenc() -> Capability:

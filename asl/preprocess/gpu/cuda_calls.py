@@ -70,6 +70,21 @@ def driver() -> Any:
     return module
 
 
+def load_libraries() -> None:
+    """Load the driver and NVRTC.
+
+    Raises:
+        GpuError: one of them, or the package ``cuda-bindings``, is not there.
+    """
+    driver()
+    try:
+        from cuda.bindings import nvrtc  # type: ignore[import-untyped, import-not-found]
+
+        call(nvrtc.nvrtcVersion)
+    except (ImportError, RuntimeError) as error:
+        raise GpuError(f"NVRTC cannot be loaded ({error}): pip install cuda-bindings[all]") from None
+
+
 def cached_cubin(source: str, options: Sequence[str]) -> bytes:
     """Like :func:`compile_cubin`; what it gives is kept in ``~/.cache/asl`` (``XDG_CACHE_HOME``)."""
     key = "\0".join([source, *options, importlib.metadata.version("cuda-bindings")])

@@ -36,6 +36,7 @@ def summarize(result: RunResult) -> dict[str, Any]:
         },
         "matched_by": dict(numbers.matched_by),
         "suspects": dict(numbers.suspects),
+        "bitstream": [dataclasses.asdict(finding) for finding in numbers.bitstream],
         "url_name_rule": dataclasses.asdict(result.url_name_errors),
         "audit": {
             **audit.counts(),

@@ -26,6 +26,7 @@ def print_summary(result: RunResult, console: Console) -> None:
     _print_matching(numbers, result.url_name_errors, console)
     _print_classes(numbers, console)
     _print_audit(result.audit, result.config.audit.min_per_class, console)
+    _print_bitstream(numbers, console)
     _print_sizes(numbers, console)
     seconds = sum(result.seconds.values())
     console.print(
@@ -117,6 +118,16 @@ def _print_audit(audit: Audit, min_per_class: int, console: Console) -> None:
         )
 
 
+def _print_bitstream(numbers: Statistics, console: Console) -> None:
+    if numbers.bitstream:
+        first = numbers.bitstream[0]
+        console.print(
+            f"[yellow]{len(numbers.bitstream)} clips have the flag bitstream: the GPU's parser of H.264 "
+            f"refuses what the host's strict decoder takes. {escape(first.video_id)}: {escape(first.found)}",
+            soft_wrap=True,
+        )
+
+
 def _print_sizes(numbers: Statistics, console: Console) -> None:
     if numbers.class_sizes:
         sizes = numbers.class_sizes
@@ -134,8 +145,10 @@ def _print_frames(frames: FramesOutcome, console: Console) -> None:
     if any(made.values()):
         counts = ", ".join(f"{count} {where}" for where, count in made.items() if count)
         console.print(f"clips with decoded frames for training: {counts}")
+    if frames.refused_by_gpu:
+        console.print("clips that the GPU left to the CPU:")
     for reason, count in frames.refused_by_gpu.items():
-        console.print(f"  {count} not decoded on the GPU: {escape(reason)}", soft_wrap=True)
+        console.print(f"  {count}: {escape(reason)}", soft_wrap=True)
     if frames.failed:
         video_id, error = next(iter(frames.failed.items()))
         console.print(

@@ -73,9 +73,6 @@ class Device:
     def download(self, pointer: int, _: object, *, into: np.ndarray) -> None:
         ctypes.memmove(into.ctypes.data, pointer, into.nbytes)
 
-    def download(self, pointer: int, _: object, *, into: np.ndarray) -> None:
-        ctypes.memmove(into.ctypes.data, pointer, into.nbytes)
-
     def compile(self, _: str, kernels: Sequence[str]) -> dict[str, Kernel]:
         return {name: Kernel(self._library[f"run_{name}"]) for name in kernels}
 
@@ -195,6 +192,8 @@ class Pool(Workers):
 
     def __init__(self, count: int = 2, **_: object) -> None:
         self.count = count
+
+    def stop(self) -> None: ...
 
     def __enter__(self) -> Pool:
         return self

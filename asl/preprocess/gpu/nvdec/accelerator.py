@@ -15,6 +15,7 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 from asl.machine import available_cores
+from asl.preprocess import GPU_WORKER_MODULES
 from asl.preprocess.clips.accelerator import FramesByDevice
 from asl.preprocess.clips.cut import CutError, make_clips
 from asl.preprocess.clips.host_queue import HostQueue
@@ -35,19 +36,16 @@ from asl.workers import Done, Failed, RunningTasks, Workers
 
 #: Processes that make clips on one GPU, at most, and NVDEC sessions in all of them together. Python's lock
 #: lets a process make 20 to 25 clips a second whatever its threads; each needs a CUDA context of 0.5 GB.
-_MOST_PROCESSES, _SESSIONS = 12, 16
+_MOST_PROCESSES, _SESSIONS = 10, 16
 _CORES_SHARE = 0.75  # the other cores encode segments, parse slices and serve the host's workers
-
-#: Modules that these processes import once, see ``preload`` of :class:`asl.workers.Workers`.
-MODULES = ("asl.preprocess.gpu.nvdec.worker", "PIL.JpegImagePlugin", "safetensors.numpy")
 
 #: Segments of one source that a thread makes in one pass, see :mod:`asl.preprocess.gpu.nvdec.segments`.
 _SEGMENTS = 4
 
 #: Clips that a process is given at once, and that are parsed together. A slice is a sequential job, so only
 #: those of many clips keep a GPU busy.
-_CHUNK = 16
-_LEAST_BATCH, _MOST_BATCH = 128, 256
+_CHUNK = 4
+_LEAST_BATCH, _MOST_BATCH = 64, 256
 _LAST_BATCH = 32  # once all clips are being made: the last batch would come late otherwise
 
 #: Tasks of one GPU that may fail before it is given no more.
@@ -121,7 +119,10 @@ class NvdecAccelerator:
         return True
 
     def finish(self, proofs: Mapping[str, Proof], workers: Workers) -> FramesByDevice:
-        """How many clips' frames were made on GPUs. All are stored already."""
+        """How many clips' frames were made on GPUs; all are stored already. Ends the processes."""
+        for gpu in self._gpus:
+            for pool in (gpu.makers, gpu.prover):
+                pool.stop()
         return FramesByDevice(self._frames, (), dict(self.left_to_host.most_common()))
 
     def make_clips(
@@ -167,8 +168,8 @@ class NvdecAccelerator:
 
     def _warmed_up(self, gpu: _Gpu, ended: Done[object, None] | Failed[object]) -> None:
         if isinstance(ended, Failed):
+            self._fault(gpu, ended.message)
             gpu.faults = _MOST_FAULTS
-            gpu.message = ended.message
 
     def _num_warming_up(self) -> int:
         """How many processes are not ready yet."""
@@ -182,10 +183,8 @@ class NvdecAccelerator:
                 for cut in queue.popleft():
                     self._leave(cut, self._gpus[0].message, host)
         for gpu in self._gpus:
-            while gpu.works and queue and running.count((_MAKE, gpu)) <= gpu.makers.count:
-                # Fewer at the end, so that all processes end at about the same time.
-                size = min(_CHUNK, max(4, len(queue) // (2 * gpu.makers.count * len(self._gpus))))
-                units = tuple(queue.popleft() for _ in range(min(size, len(queue))))
+            while gpu.works and queue and running.count((_MAKE, gpu)) < 2 * gpu.makers.count:
+                units = tuple(queue.popleft() for _ in range(min(_CHUNK, len(queue))))
                 task = gpu.where, units
                 running.start(gpu.makers, make_candidates, task, key=(_MAKE, gpu), timeout_s=timeout_s)
             least = _LEAST_BATCH if queue else _LAST_BATCH if running.count((_MAKE, gpu)) else 1
@@ -297,8 +296,8 @@ def nvdec_accelerator(gpus: Sequence[int], *, timeout_s: float) -> Iterator[Nvde
         pools = [
             _Gpu(
                 number,
-                closing.enter_context(Workers(processes, preload=MODULES)),
-                closing.enter_context(Workers(1, preload=MODULES)),
+                closing.enter_context(Workers(processes, preload=GPU_WORKER_MODULES)),
+                closing.enter_context(Workers(1, preload=GPU_WORKER_MODULES)),
             )
             for number in gpus
         ]

@@ -1,4 +1,4 @@
-"""The page's tables that list what was found: missing clips, pairs, suspects, settings."""
+"""The page's tables that list what was found: missing clips, pairs, suspects, bitstreams, settings."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from typing import Any
 from asl.datasets.instance import Instance
 from asl.preprocess.audit.missing_clips import MissingClip
 from asl.preprocess.audit.pairs import Pair
+from asl.preprocess.audit.statistics import BitstreamFinding
 from asl.preprocess.report.html.table import Cell, Column, Table
 from asl.preprocess.run_result import RunResult
 from asl.preprocess.sources.matching import Match, Unmatched
@@ -26,6 +27,8 @@ def list_tables(result: RunResult) -> dict[str, Table]:
         "missing": _missing(result.missing),
         "pairs": _pairs(result.audit.pairs, in_manifest),
         "suspects": _suspects(result.metadata.instances, result.matches, result.statistics.suspects),
+        "bitstream": _bitstream(result.statistics.bitstream),
+        "left_to_cpu": _left_to_cpu(result.cut_results.frames.refused_by_gpu),
         "steps": _steps(result.seconds),
         "settings": _settings(result.config),
         "stale": _stale(result.stale),
@@ -106,6 +109,32 @@ def _suspects(
             Column(name="URL", kind="url"),
         ),
         rows=rows,
+    )
+
+
+def _bitstream(findings: Iterable[BitstreamFinding]) -> Table:
+    return Table(
+        caption="Bitstream",
+        columns=(
+            Column(name="Clip", kind="code"),
+            Column(name="Gloss"),
+            _SPLIT,
+            Column(name="Source", kind="code"),
+            Column(
+                name="Found",
+                kind="words",
+                tooltip="and where: picture in decoding order, slice, macroblock, bit",
+            ),
+        ),
+        rows=[[one.video_id, one.gloss, one.split, one.source, one.found] for one in findings],
+    )
+
+
+def _left_to_cpu(reasons: Mapping[str, int]) -> Table:
+    return Table(
+        caption="Clips that the GPU left to the CPU",
+        columns=(Column(name="Reason", kind="words"), Column(name="Clips", kind="bar")),
+        rows=[[reason, count] for reason, count in reasons.items()],
     )
 
 
