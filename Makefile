@@ -1,13 +1,14 @@
 # make check   lint, types and the quick tests: within a minute
 # make test    lint, types and the whole test suite
 # make demo    the built-in data set: make, preprocess, train, test
-# make install the environment alone, in .venv (gpu=1: with DALI)
+# make install the environment alone, in .venv (gpu=1: for trim=nvdec, dali=1: for trim=dali)
 # Both install what they need first. PYTHON=... chooses the interpreter.
 
 VENV := .venv
 BIN := $(VENV)/bin
 comma := ,
-EXTRAS := dev$(if $(gpu),$(comma)gpu)
+EXTRAS := dev$(if $(gpu),$(comma)gpu)$(if $(dali),$(comma)dali)
+INSTALLED := $(VENV)/installed$(if $(gpu),-gpu)$(if $(dali),-dali)
 
 # The first interpreter between 3.10 and 3.13 that really runs.
 FIND_PYTHON = for p in $(PYTHON) python3 python3.12 python3.13 python3.11 python3.10; do \
@@ -16,9 +17,9 @@ FIND_PYTHON = for p in $(PYTHON) python3 python3.12 python3.13 python3.11 python
 
 .PHONY: install check test lint types browser demo benchmark clean-demo
 
-install: $(VENV)/installed
+install: $(INSTALLED)
 
-$(VENV)/installed: pyproject.toml
+$(INSTALLED): pyproject.toml
 	@python=$$($(FIND_PYTHON)); \
 	test -n "$$python" || { echo "asl needs Python 3.10 to 3.13; name one: make PYTHON=/path/to/python3.12"; exit 1; }; \
 	test -x $(BIN)/python || $$python -m venv $(VENV)

@@ -24,6 +24,7 @@ SLOW_MODULES = {
     "test_encode",
     "test_lightning_trainer",
     "test_missing_frames",
+    "test_nvdec_accelerator",
     "test_pipeline",
     "test_preprocess_program",
     "test_report_browser",

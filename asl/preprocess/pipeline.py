@@ -56,9 +56,7 @@ def preprocess(config: PreprocessConfig) -> None:
     with ExitStack() as closing:
         backend = closing.enter_context(open_backend(config.trim, makes_frames=config.frames.enabled))
         workers = closing.enter_context(
-            Workers(
-                workers_for(backend.choice.name, config.trim), nice=backend.niceness, preload=WORKER_MODULES
-            )
+            Workers(workers_for(backend.name, config.trim), nice=backend.niceness, preload=WORKER_MODULES)
         )
         _run(config, backend, workers, Console())
 
@@ -70,10 +68,7 @@ def _run(
     console: Console,
 ) -> None:
     paths, timeout_s = config.paths, config.trim.timeout_s
-    choice, capabilities = backend.choice, backend.capabilities
     started, clock = datetime.now().astimezone().isoformat(timespec="seconds"), _Clock()
-    _print(console, f"trim: {choice}")
-
     metadata = config.dataset.load()
     label_of = read_or_write_label_map(paths.label_map(config.dataset.name), metadata.glosses)
     if not metadata.published_frames:
@@ -84,6 +79,8 @@ def _run(
         )
     with _progress(console) as progress:
         sources = find_sources(metadata, paths, config.matching, workers, progress, timeout_s=timeout_s)
+    choice, capabilities = backend.decide()
+    _print(console, f"trim: {choice}")
     clock.stop("matching")
 
     with locked_folders(Path(paths.videos_dir), Path(paths.frames_dir)):

@@ -65,6 +65,18 @@ def test_all_problems_are_in_one_error():
     assert [line.split("=")[0] for line in lines] == ["trim.workers", "trim.timeout_s", "trim.crf", "trim.cq"]
 
 
+def test_gpus_are_a_list_of_numbers_of_any_length_or_null_for_all():
+    assert composed("preprocess", "trim=nvdec").trim.gpus is None
+    for text, gpus in (("[0]", [0]), ("[0,3,1]", [0, 3, 1]), ("null", None)):
+        trim = composed("preprocess", "trim=nvdec", f"trim.gpus={text}").trim
+        assert (trim.name, trim.gpus) == ("nvdec", gpus)
+    with pytest.raises(ConfigError, match=r"trim\.gpus=\[0, -1\]: must be at least 0"):
+        composed("preprocess", "trim.gpus=[0,-1]")
+    with pytest.raises(HydraException) as raised:
+        composed("preprocess", "trim.gpus=0")
+    assert "as [0,1]" in explain(raised.value)
+
+
 def test_lists_are_checked_item_by_item_and_by_length():
     with pytest.raises(ConfigError, match=r"augment\.scale=\[0\.0, 1\.0\]: must be greater than 0"):
         composed("train", "augment.scale=[0.0,1.0]")

@@ -7,6 +7,8 @@ from pathlib import Path
 import pytest
 import yaml
 
+from asl.preprocess.gpu.checks import GET_DALI, GET_NVDEC
+
 ROOT = Path(__file__).resolve().parents[2]
 
 
@@ -42,9 +44,20 @@ def test_the_makefile_looks_for_the_same_pythons(pyproject):
     assert f">={low.replace(', ', '.')},<{high.replace(', ', '.')}" == pyproject["requires-python"]
 
 
-def test_the_gpu_extra_holds_dali_and_nothing_else_needs_it(pyproject):
-    assert [name.split("-cuda")[0] for name in pyproject["optional-dependencies"]["gpu"]] == ["nvidia-dali"]
-    assert not [name for name in pyproject["dependencies"] if "dali" in name]
+def test_what_only_gpus_need_is_in_the_extras_alone(pyproject):
+    extras = pyproject["optional-dependencies"]
+    names = {extra: [re.split("[<>=]", package)[0] for package in extras[extra]] for extra in extras}
+    assert names["gpu"] == ["cuda-bindings", "nvidia-cuda-nvrtc"]
+    assert [name.split("-cuda")[0] for name in names["dali"]] == ["nvidia-dali"]
+    assert not [name for name in pyproject["dependencies"] if "dali" in name or "cuda" in name]
+
+
+def test_each_extra_for_gpus_has_a_switch_of_the_makefile_that_messages_name(pyproject):
+    makefile = (ROOT / "Makefile").read_text()
+    for extra, remedy in (("gpu", GET_NVDEC), ("dali", GET_DALI)):
+        assert extra in pyproject["optional-dependencies"]
+        assert f"$(if $({extra}),$(comma){extra})" in makefile
+        assert remedy == f"make install {extra}=1, or pip install 'asl[{extra}]'"
 
 
 def test_the_version_is_said_once_more_in_the_package(pyproject):

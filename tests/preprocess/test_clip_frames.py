@@ -6,6 +6,7 @@ import importlib.util
 import json
 import os
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
@@ -28,10 +29,11 @@ from asl.contract.manifest import read_manifest
 from asl.contract.time_grid import frames_on_display, grid_length
 from asl.data.frames.missing import find_missing, make_frames
 from asl.demo.frame_number import read_frame_number
-from asl.preprocess.clips.backend import Choice
 from asl.preprocess.clips.frames import FramesOutcome
 from asl.preprocess.clips.plan import Cut
-from asl.preprocess.gpu import dali_decoder, dali_frames, frame_offload
+from asl.preprocess.gpu import backend, dali_decoder, dali_frames, frame_offload
+from asl.preprocess.gpu.capabilities import Capabilities
+from asl.preprocess.gpu.checks import Capability
 from asl.preprocess.gpu.dali_decoder import from_bt601
 from asl.preprocess.gpu.dali_frames import make_batch
 from asl.preprocess.gpu.frame_jobs import FrameJob, frame_numbers, unsupported_reason
@@ -372,6 +374,14 @@ def test_the_matrix_of_bt601_and_of_files_that_do_not_say_changes_nothing() -> N
         assert np.array_equal(from_bt601(matrix), np.eye(3))
 
 
+def with_dali(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A machine on which DALI works, by its capabilities."""
+    works = Capability("dali", True, "as tested")
+    found = Capabilities(works, works, replace(works, works=False), works, {})
+    monkeypatch.setattr(backend, "has_device", lambda: True)
+    monkeypatch.setattr(backend, "find_capabilities", lambda **_: found)
+
+
 class Pool:
     """Stands for the processes that drive the GPU: works in this one."""
 
@@ -430,7 +440,7 @@ def test_gpu_and_host_together_give_what_the_host_gives_alone(
     monkeypatch.setattr(DaliOffload, "start", start)
     config = config_for(tmp_path)
     config.trim.name = "dali"
-    monkeypatch.setattr("asl.preprocess.pipeline.decide", lambda _: (Choice("dali", "as tested"), None))
+    with_dali(monkeypatch)
     preprocess(config)
     for name in ("demo_manifest.csv", "preprocess_errors.csv"):
         assert (tmp_path / "metadata" / name).read_bytes() == (done / "metadata" / name).read_bytes()
@@ -456,7 +466,7 @@ def test_where_no_gpu_process_starts_the_host_makes_all_frames(
 
     monkeypatch.setattr(frame_offload, "Workers", Pool)
     monkeypatch.setattr(Pool, "run_each", broken)
-    monkeypatch.setattr("asl.preprocess.pipeline.decide", lambda _: (Choice("dali", "as tested"), None))
+    with_dali(monkeypatch)
     config = one_file(tmp_path)
     config.trim.name = "dali"
     preprocess(config)

@@ -14,7 +14,8 @@ def main() -> None:
     console = Console()
     show(find_capabilities(), console)
     with open_backend(TrimSettings(), makes_frames=True) as backend:
-        console.print(f"trim=auto is {backend.choice}", soft_wrap=True, markup=False)
+        choice, _ = backend.decide()
+        console.print(f"trim=auto is {choice}", soft_wrap=True, markup=False)
 
 
 if __name__ == "__main__":

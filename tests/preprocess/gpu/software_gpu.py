@@ -187,8 +187,8 @@ class Pool(Workers):
         calls: names of the functions and tasks.
     """
 
-    fault: ClassVar[Callable[[str, Any], BaseException | Future[Any] | None]]
-    calls: ClassVar[list[tuple[str, Any]]]
+    fault: ClassVar[Callable[[str, Any], BaseException | Future[Any] | None]] = staticmethod(lambda *_: None)
+    calls: ClassVar[list[tuple[str, Any]]] = []
 
     def __init__(self, count: int = 2, **_: object) -> None:
         self.count = count

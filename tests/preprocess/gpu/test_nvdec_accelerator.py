@@ -93,9 +93,10 @@ def gpu(software: SoftwareGpu, monkeypatch: pytest.MonkeyPatch) -> Iterator[Soft
     monkeypatch.setattr(accelerator, "Workers", Pool)
     monkeypatch.setattr(backend, "has_device", lambda: True)
     monkeypatch.setattr(backend, "find_capabilities", lambda **_: CAPABILITIES)
-    monkeypatch.setattr(Pool, "fault", staticmethod(lambda *_: None), raising=False)
-    monkeypatch.setattr(Pool, "calls", [], raising=False)
+    monkeypatch.setattr(Pool, "calls", [])
+    interval = sys.getswitchinterval()  # a process of a GPU sets another one
     yield software
+    sys.setswitchinterval(interval)
     forget()
 
 
@@ -191,6 +192,12 @@ def make_on_host(raw: Path, folder: Path, names: Sequence[str] = SOUND) -> Made:
     return Made(folder, dict_of(cut_on_host(cuts, Pool(2), timeout_s=60)), 0, {})
 
 
+@pytest.fixture(scope="module")
+def on_host(raw: Path, tmp_path_factory: pytest.TempPathFactory) -> Made:
+    """What the host makes of all that the GPU can make."""
+    return make_on_host(raw, tmp_path_factory.mktemp("host"))
+
+
 def dict_of(results: Iterator[tuple[Cut, Proof | CutError]]) -> dict[str, Proof | CutError]:
     found = {}
     for cut, result in results:
@@ -220,10 +227,10 @@ def assert_same_frames(a: Path, b: Path) -> None:
 
 
 @pytest.mark.usefixtures("gpu")
-def test_sound_clips_are_made_by_the_gpu_alone(raw: Path, tmp_path: Path) -> None:
+def test_sound_clips_are_made_by_the_gpu_alone(raw: Path, on_host: Made, tmp_path: Path) -> None:
     made = make(raw, tmp_path / "gpu")
     assert (made.by_gpu, made.left) == (len(SOUND), {})
-    assert_same(made, make_on_host(raw, tmp_path / "host"))
+    assert_same(made, on_host)
 
 
 # ---------------------------------------------------------------- what NVDEC reports
@@ -307,7 +314,7 @@ def test_a_damaged_clip_gets_the_hosts_error_whether_nvdec_tells_or_not(
     assert made.left == {reason: 1}
     error = made.results["broken"]
     assert isinstance(error, CutError)
-    assert str(error).startswith("broken.mp4 cannot be decoded after 0.120 s")
+    assert str(error).startswith("broken.mp4 cannot be decoded after 0.")
     expected = make_on_host(raw, tmp_path / "host", ("v0", "broken"))
     assert made.told() == expected.told()
     assert left_over(made.folder) == []
@@ -375,6 +382,7 @@ def fault_in(
 @pytest.mark.parametrize("names", [(MAKE,), (PROVE,), (MAKE, PROVE, *WARM_UP)], ids=["make", "prove", "all"])
 def test_a_gpu_that_fails_costs_no_clip(
     raw: Path,
+    on_host: Made,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
     names: tuple[str, ...],
@@ -384,37 +392,37 @@ def test_a_gpu_that_fails_costs_no_clip(
     fault_in(monkeypatch, names, error)
     made = make(raw, tmp_path / "gpu")
     assert (made.by_gpu, made.left) == (0, {message: len(SOUND)})
-    assert_same(made, make_on_host(raw, tmp_path / "host"))
+    assert_same(made, on_host)
 
 
 @pytest.mark.usefixtures("gpu")
 @pytest.mark.parametrize("name", [MAKE, PROVE])
 def test_after_one_fault_the_gpu_goes_on(
-    raw: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
+    raw: Path, on_host: Made, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
 ) -> None:
     in_small_steps(monkeypatch)
     fault_in(monkeypatch, (name,), ProcessExpired("", code=3), times=1)
     made = make(raw, tmp_path / "gpu")
     assert 0 < made.by_gpu < len(SOUND)
     assert made.left == {"GPU 0: crashed the decoder (exit code 3)": len(SOUND) - made.by_gpu}
-    assert_same(made, make_on_host(raw, tmp_path / "host"))
+    assert_same(made, on_host)
 
 
 @pytest.mark.usefixtures("gpu")
 def test_after_three_faults_the_gpu_is_given_no_more(
-    raw: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    raw: Path, on_host: Made, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     in_small_steps(monkeypatch)
     fault_in(monkeypatch, (MAKE,), GpuError("broken"), times=4)
     made = make(raw, tmp_path / "gpu")
     assert given_to(0).count(MAKE) == 4  # two wait for their turn at any time
     assert made.left == {"GPU 0: GpuError: broken": len(SOUND)}
-    assert_same(made, make_on_host(raw, tmp_path / "host"))
+    assert_same(made, on_host)
 
 
 @pytest.mark.usefixtures("gpu")
 def test_a_gpu_that_fails_in_clip_after_clip_is_given_no_more(
-    raw: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    raw: Path, on_host: Made, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """After some errors, whatever a process asks of CUDA fails. It would take all clips, for nothing."""
 
@@ -427,7 +435,7 @@ def test_a_gpu_that_fails_in_clip_after_clip_is_given_no_more(
     made = make(raw, tmp_path / "gpu")
     assert given_to(0).count(MAKE) == 4
     assert made.by_gpu == 0
-    assert_same(made, make_on_host(raw, tmp_path / "host"))
+    assert_same(made, on_host)
 
 
 def in_small_steps(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -439,21 +447,28 @@ def in_small_steps(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.usefixtures("gpu")
-def test_two_gpus_share_the_clips(raw: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_two_gpus_share_the_clips(
+    raw: Path, on_host: Made, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     in_small_steps(monkeypatch)
     made = make(raw, tmp_path / "gpu", gpus=(0, 1))
     for number in (0, 1):
         assert given_to(number).count(MAKE) > 1
         assert set(given_to(number)) == {MAKE, PROVE, *WARM_UP}
     assert (made.by_gpu, made.left) == (len(SOUND), {})
-    assert_same(made, make_on_host(raw, tmp_path / "host"))
+    assert_same(made, on_host)
 
 
 @pytest.mark.usefixtures("gpu")
 @pytest.mark.parametrize("names", [(MAKE,), (PROVE,), (MAKE, PROVE, *WARM_UP)], ids=["make", "prove", "all"])
 @pytest.mark.parametrize("broken", [0, 1])
 def test_a_gpu_goes_on_without_the_other(
-    raw: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, broken: int, names: tuple[str, ...]
+    raw: Path,
+    on_host: Made,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    broken: int,
+    names: tuple[str, ...],
 ) -> None:
     in_small_steps(monkeypatch)
     fault_in(monkeypatch, names, GpuError("broken"), gpu=broken)
@@ -461,7 +476,7 @@ def test_a_gpu_goes_on_without_the_other(
     assert given_to(1 - broken).count(MAKE) > 2
     assert made.by_gpu > 2
     assert made.left == {f"GPU {broken}: GpuError: broken": len(SOUND) - made.by_gpu}
-    assert_same(made, make_on_host(raw, tmp_path / "host"))
+    assert_same(made, on_host)
 
 
 @pytest.mark.parametrize(
@@ -471,6 +486,7 @@ def test_a_gpu_goes_on_without_the_other(
 def test_a_process_that_dies_or_hangs_costs_no_clip(
     software: SoftwareGpu,
     raw: Path,
+    on_host: Made,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
     name: str,
@@ -478,8 +494,6 @@ def test_a_process_that_dies_or_hangs_costs_no_clip(
     most: int,
 ) -> None:
     """With real processes."""
-    monkeypatch.setattr(Pool, "fault", staticmethod(lambda *_: None), raising=False)
-    monkeypatch.setattr(Pool, "calls", [], raising=False)
     in_small_steps(monkeypatch)
     (tmp_path / "faults").mkdir()
     for one in (MAKE, PROVE, *WARM_UP):
@@ -490,7 +504,7 @@ def test_a_process_that_dies_or_hangs_costs_no_clip(
     assert 0 < sum(made.left.values()) == len(SOUND) - made.by_gpu
     assert made.by_gpu > 0 or name in WARM_UP
     remove_temp_files(made.folder)  # as at the end of a run: the process could not
-    assert_same(made, make_on_host(raw, tmp_path / "host"))
+    assert_same(made, on_host)
 
 
 def test_threads_of_a_process_do_not_wait_for_one_that_failed(
@@ -571,12 +585,12 @@ def test_a_full_disk_gives_the_hosts_error_and_leaves_no_temporary_file(
 
 @pytest.mark.usefixtures("gpu")
 def test_where_only_the_slices_find_no_space_the_host_makes_the_clip(
-    raw: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    raw: Path, on_host: Made, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     fill_disk(monkeypatch, "slices")
     made = make(raw, tmp_path / "gpu")
     assert made.left == {"not writable: No space left on device": len(SOUND)}
-    assert_same(made, make_on_host(raw, tmp_path / "host"))
+    assert_same(made, on_host)
 
 
 def left_over(folder: Path) -> list[Path]:
@@ -759,12 +773,10 @@ def test_the_demo_comes_out_as_with_the_cpu(demo_dir: Path, tmp_path: Path) -> N
         numbers = [[read_frame_number(frame) for frame in open_frames(path)[0]] for path in (by_gpu, by_host)]
         assert numbers[0] == numbers[1]
     told = summary(tmp_path / "nvdec")["frames"]
-    print(told, summary(tmp_path / "nvdec")["seconds"], summary(tmp_path / "cpu")["seconds"])
-    assert told["gpu"] > 10000
+    assert told["gpu"] > told["host"] > 0
     assert told["gpu"] + told["host"] == len(clips)
     assert told["failed"] == {}
-    assert told["refused_by_gpu"]["turned picture"] >= 1
-    assert not any("bitstream" in reason for reason in told["refused_by_gpu"] if reason != "bitstream")
+    assert {"turned picture", "codec mpeg4", "codec vp9", "unreadable header"} < set(told["refused_by_gpu"])
     assert left_over(tmp_path / "nvdec") == []
 
 

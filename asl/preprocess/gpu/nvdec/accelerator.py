@@ -9,6 +9,7 @@ strict decoder, whose verdict decides; so the clips are those of ``trim=cpu``.
 from __future__ import annotations
 
 import dataclasses
+import random
 from collections import Counter, deque
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
@@ -36,7 +37,7 @@ from asl.workers import Done, Failed, RunningTasks, Workers
 
 #: Processes that make clips on one GPU, at most, and NVDEC sessions in all of them together. Python's lock
 #: lets a process make 20 to 25 clips a second whatever its threads; each needs a CUDA context of 0.5 GB.
-_MOST_PROCESSES, _SESSIONS = 10, 16
+_MOST_PROCESSES, _SESSIONS = 6, 18
 _CORES_SHARE = 0.75  # the other cores encode segments, parse slices and serve the host's workers
 
 #: Segments of one source that a thread makes in one pass, see :mod:`asl.preprocess.gpu.nvdec.segments`.
@@ -316,23 +317,26 @@ def _unsupported(cut: Cut) -> str | None:
 def in_order(cuts: Sequence[Cut]) -> list[Unit]:
     """What one thread makes at a time, in the order in which to begin.
 
-    Whole clips come by their work, the largest first, so that no process has a long one at the end. The
-    segments, which keep the cores busy more than the GPU, are spread among the first of them.
+    Large pictures keep NVDEC busy, small ones the cores, and segments the encoder: all kinds are mixed, so
+    that none waits for another. The clips with the least work come last, so that all processes end together.
     """
-    whole: list[Unit] = [(cut,) for cut in sorted(cuts, key=_by_work) if cut.is_whole]
     of_source: dict[Path, list[Cut]] = {}
     for cut in cuts:
         if not cut.is_whole:
             of_source.setdefault(cut.source, []).append(cut)
-    segments: list[Unit] = []
+    units: list[Unit] = [(cut,) for cut in cuts if cut.is_whole]
     for members in of_source.values():
         members.sort(key=lambda cut: (cut.start_s, cut.video_id))
-        segments += [tuple(members[i : i + _SEGMENTS]) for i in range(0, len(members), _SEGMENTS)]
-    places = [(0.75 * (i + 0.5) / len(segments), unit) for i, unit in enumerate(segments)]
-    places += [((i + 0.5) / len(whole), unit) for i, unit in enumerate(whole)]
-    return [unit for _, unit in sorted(places, key=lambda one: one[0])]
+        units += [tuple(members[i : i + _SEGMENTS]) for i in range(0, len(members), _SEGMENTS)]
+    units.sort(key=lambda unit: (_work(unit), unit[0].video_id))
+    last = len(units) // 10
+    mixed = units[last:]
+    random.Random(0).shuffle(mixed)
+    return mixed + units[:last][::-1]
 
 
-def _by_work(cut: Cut) -> tuple[float, str]:
-    raw = cut.raw or USUAL
-    return -raw.width * raw.height * cut.estimated_length()[1], cut.video_id
+def _work(unit: Unit) -> float:
+    """Pixels to decode, and those to encode, which take longer."""
+    raw = unit[0].raw or USUAL
+    frames = sum(cut.estimated_length()[1] for cut in unit)
+    return raw.width * raw.height * frames * (1 if unit[0].is_whole else 4)

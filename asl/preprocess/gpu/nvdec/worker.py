@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import threading
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -17,6 +18,10 @@ from asl.preprocess.gpu.nvdec.candidate import Candidate, CandidateMaker, Refusa
 from asl.preprocess.gpu.nvdec.pictures import KERNELS, SOURCE
 from asl.preprocess.gpu.nvdec.segments import SegmentMaker
 
+#: How long a thread may keep Python's lock while others wait. NVDEC's callbacks need the lock some 150 times
+#: a clip, and would wait up to 5 ms each time by default.
+_SWITCH_S = 0.0002
+
 
 @dataclass(frozen=True)
 class Where:
@@ -30,6 +35,7 @@ class _ClipThreads:
     """The threads of a process that makes clips."""
 
     def __init__(self, where: Where) -> None:
+        sys.setswitchinterval(_SWITCH_S)
         self._device, self._threads = Device(where.gpu), where.threads
         self._kernels = self._device.compile(SOURCE, KERNELS)
         self._own = threading.local()
