@@ -107,7 +107,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as temporary:
         work = (args.work or Path(temporary)).resolve()
         work.mkdir(parents=True, exist_ok=True)
-        rows = videos(work, args.clips, GRAIN)
+        rows = videos(work, args.clips, args.clips, GRAIN)
         quiet, killed = work / "quiet", work / "killed"
         for folder in (quiet, killed):
             shutil.rmtree(folder, ignore_errors=True)

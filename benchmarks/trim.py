@@ -174,7 +174,7 @@ class Progress:
 
     at_s: float
     clips: int
-    pixels: int  # of the frames of these clips: a measure of the work, as clips come largest first
+    pixels: int  # of the frames of these clips: a measure of the work, as clips differ in size
 
 
 def rate(progress: Sequence[Progress], begin: float, end: float) -> float | None:
@@ -346,9 +346,12 @@ def manifest(path: Path) -> list[list[str]]:
 # ---------------------------------------------------------------- the program
 
 
-def videos(work: Path, clips: int, grain: float) -> list[dict[str, Any]]:
-    """The rows of the videos in ``work/raw``, which are made unless an earlier run has made the same."""
-    kind = [clips, grain]
+def videos(work: Path, clips: int, distinct: int, grain: float) -> list[dict[str, Any]]:
+    """The rows of the videos in ``work/raw``, which are made unless an earlier run has made the same.
+
+    ``distinct`` clips are drawn; the others are the same files under other names.
+    """
+    kind = [clips, distinct, grain]
     try:
         *made, rows = json.loads((work / "rows.json").read_text())
     except (OSError, ValueError):
@@ -356,10 +359,24 @@ def videos(work: Path, clips: int, grain: float) -> list[dict[str, Any]]:
     if made != kind:
         (work / "rows.json").unlink(missing_ok=True)
         shutil.rmtree(work / "raw", ignore_errors=True)
-        rows = make_set(work / "raw", clips, grain=grain)
+        rows = repeated(work / "raw", make_set(work / "raw", min(clips, distinct), grain=grain), clips)
         (work / "rows.json").write_text(json.dumps([*kind, rows]))
         os.sync()
     return rows
+
+
+def repeated(raw: Path, rows: Sequence[dict[str, Any]], count: int) -> list[dict[str, Any]]:
+    """``count`` rows, of these and of their files under other names."""
+    found = list(rows)
+    while len(found) < count:
+        number, row = divmod(len(found), len(rows))
+        name = rows[row]["url"].rsplit("/", 1)[1]
+        copy = raw / f"again{number}_{name}"
+        if not copy.exists():
+            os.link(raw / name, copy)
+        url = rows[row]["url"].replace(name, copy.name)
+        found.append({**rows[row], "video_id": f"{rows[row]['video_id']}_{number}", "url": url})
+    return found
 
 
 def main() -> None:
@@ -367,6 +384,14 @@ def main() -> None:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--clips", type=int, default=2000)
+    parser.add_argument(
+        "--distinct",
+        type=int,
+        default=500,
+        metavar="N",
+        help="clips that are drawn; others are the same files",
+    )
+    parser.add_argument("--part", type=int, default=1, metavar="N", help="every Nth clip only")
     parser.add_argument("--whole", action="store_true", help="leave the segments out, a tenth of the clips")
     parser.add_argument("--grain", type=float, default=GRAIN, help="of the videos: what makes their bit rate")
     parser.add_argument("--only", default=",".join(WAYS), help="the ways to measure, separated by commas")
@@ -384,8 +409,8 @@ def main() -> None:
     ways = [way for way in args.only.split(",") if way]
     if set(ways) - set(WAYS):
         parser.error(f"--only={args.only}: there are {', '.join(WAYS)}")
-    if args.loop_every < 1 or (args.cores is not None and args.cores < 1):
-        parser.error("--loop-every and --cores take numbers from 1")
+    if min(args.loop_every, args.part, args.distinct) < 1 or (args.cores is not None and args.cores < 1):
+        parser.error("--loop-every, --part, --distinct and --cores take numbers from 1")
     if "dali" in ways and (args.no_dali or not _installed("nvidia.dali")):
         ways.remove("dali")
     if "loop" in ways and not args.ffmpeg:
@@ -401,14 +426,15 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as temporary:
         work = (args.work or Path(temporary)).resolve()
         started = time.perf_counter()
-        rows = videos(work, args.clips, args.grain)
+        rows = videos(work, args.clips, args.distinct, args.grain)[:: args.part]
         console.print(f"videos: {time.perf_counter() - started:.0f} s")
         if args.whole:
             rows = [row for row in rows if row["frame_end"] == -1]
         results["clips"] = len(rows)
         for name in ("warm", "plain", *WAYS):
             shutil.rmtree(work / name, ignore_errors=True)
-        run_asl(work / "raw", work / "warm", rows[:2], "cpu")  # what is read for the first time is slow
+        if "cpu" in ways:  # what is read for the first time is slow
+            run_asl(work / "raw", work / "warm", rows[:2], "cpu")
         for way in ways:
             with pinned(args.cores):
                 if way == "loop":

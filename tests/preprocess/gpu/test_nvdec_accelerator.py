@@ -615,6 +615,22 @@ def test_clips_that_nobody_waits_for_leave_no_file(
     assert made == {cut.video_id for cut in ended}
 
 
+@pytest.mark.usefixtures("gpu")
+def test_tasks_that_nobody_waits_for_are_cancelled(
+    raw: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    waiting: Future[Any] = Future()
+    monkeypatch.setattr(
+        Pool, "fault", staticmethod(lambda name, _: waiting if name == "make_clips" else None)
+    )
+    cuts = cuts_of(raw, tmp_path, ("v0", "interlaced"))  # the second is the host's
+    with nvdec_accelerator((0,), timeout_s=60) as device:
+        results = device.make_clips(cuts, Pool(2), timeout_s=60)
+        assert next(results)[0].video_id == "v0"
+        results.close()  # type: ignore[attr-defined]
+    assert waiting.cancelled()
+
+
 # ---------------------------------------------------------------- whole runs
 
 
