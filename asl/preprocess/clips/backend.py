@@ -17,7 +17,7 @@ class TrimSettings:
 
     name: str = setting(
         "auto",
-        "auto: the fastest that works here; cpu: libx264; nvdec: GPUs decode and prove whole clips; nvenc: a "
+        "auto: the fastest that works here; cpu: libx264; nvdec: GPUs decode and prove clips of H.264; nvenc: a "
         "GPU's decoder and encoder; dali: a GPU's decoder through NVIDIA DALI",
         choices=["auto", "cpu", "nvdec", "nvenc", "dali"],
     )
