@@ -65,6 +65,10 @@ class Workers:
         return self
 
     def __exit__(self, *_: object) -> None:
+        self.end()
+
+    def end(self) -> None:
+        """End the processes, and wait until they have ended."""
         self.stop()
         if self._ending is not None:
             self._ending.join()

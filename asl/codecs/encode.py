@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import replace
 from fractions import Fraction
@@ -121,7 +122,7 @@ def _encode_frames(
     *,
     on_frame: FrameCallback | None,
 ) -> Timeline:
-    to_clip_format: ClipFormatFilter | None = None
+    to_clip_format: Callable[[VideoFrame], VideoFrame] | None = None
     target: VideoStream | None = None
     packets: list[Packet] = []
     displayed: list[int] = []  # ticks of the source from the first frame of the segment
@@ -129,7 +130,9 @@ def _encode_frames(
     for frame in segment:
         assert frame.pts is not None
         if to_clip_format is None:
-            to_clip_format = ClipFormatFilter(frame)
+            # Supplied frames are what a clip must be; NV12 is what encoders use inside.
+            is_supplied = isinstance(segment, SuppliedSegment)
+            to_clip_format = _unchanged if is_supplied else ClipFormatFilter(frame)
             first_pts, tick = frame.pts, Fraction(frame.time_base or 0)
         pts = frame.pts - first_pts
         if displayed and pts <= displayed[-1]:
@@ -160,6 +163,10 @@ def _encode_frames(
     return Timeline(tuple(start_s + pts * tick for pts in displayed), start_s + end * tick)
 
 
+def _unchanged(frame: VideoFrame) -> VideoFrame:
+    return frame
+
+
 def _no_frame_error(segment: Segment | SuppliedSegment) -> VideoError:
     start = f"{float(segment.start_s):.3f} s"
     if segment.source_ended:
@@ -176,7 +183,7 @@ def _add_video_stream(
     fps = rate if rate and 1 <= rate <= 240 else 25
     stream = cast(VideoStream, output.add_stream(encoder.name, rate=fps))
     context = stream.codec_context
-    context.width, context.height, context.pix_fmt = picture.width, picture.height, "yuv420p"
+    context.width, context.height, context.pix_fmt = picture.width, picture.height, picture.format.name
     context.time_base = Fraction(picture.time_base or 0)
     context.thread_count = 1
     context.options = dict(encoder.options)

@@ -23,8 +23,8 @@ from asl.codecs.probe import VideoInfo
 from asl.codecs.timeline import Timeline, packet_timeline
 from asl.codecs.video_file import VideoError, error_text, open_video, video_stream
 
-#: A picture in yuv420p: planes of luma (H, W), Cb and Cr (H / 2, W / 2), uint8.
-Planes = tuple[npt.NDArray[np.uint8], npt.NDArray[np.uint8], npt.NDArray[np.uint8]]
+#: A picture in NV12: planes of luma (H, W), and of Cb and Cr in turn (H / 2, W), uint8.
+Planes = tuple[npt.NDArray[np.uint8], npt.NDArray[np.uint8]]
 
 
 @dataclass(frozen=True)
@@ -76,16 +76,16 @@ class PacketSource:
         return range(inside[0], inside[-1] + 1) if inside else range(0)
 
     def segment(
-        self, start_s: Fraction, end_s: Fraction | None, pictures: Iterator[Planes]
+        self, start_s: Fraction, end_s: Fraction | None, frames: Iterator[VideoFrame]
     ) -> SuppliedSegment:
-        """The segment ``[start_s, end_s)``, with its pictures in display order."""
-        return SuppliedSegment(self, start_s, end_s, pictures)
+        """The segment ``[start_s, end_s)``, with its frames in display order, see :meth:`frame`."""
+        return SuppliedSegment(self, start_s, end_s, frames)
 
     def frame(self, index: int, planes: Planes) -> VideoFrame:
-        """The frame at an index in display order, as FFmpeg's decoder gives it."""
+        """The frame at an index in display order, as FFmpeg's decoder gives it but for NV12."""
         context = self.stream.codec_context
         height, width = planes[0].shape
-        frame = VideoFrame(width, height, "yuv420p")
+        frame = VideoFrame(width, height, "nv12")
         for plane, values in zip(frame.planes, planes, strict=True):
             rows = np.frombuffer(memoryview(plane), np.uint8).reshape(-1, plane.line_size)
             rows[: values.shape[0], : values.shape[1]] = values
@@ -104,10 +104,10 @@ class SuppliedSegment:
     """Like :class:`asl.codecs.segments.Segment`, an iterable of the frames of ``[start_s, end_s)``."""
 
     def __init__(
-        self, source: PacketSource, start_s: Fraction, end_s: Fraction | None, pictures: Iterator[Planes]
+        self, source: PacketSource, start_s: Fraction, end_s: Fraction | None, frames: Iterator[VideoFrame]
     ) -> None:
         self.stream, self.start_s, self.end_s = source.stream, start_s, end_s
-        self._source, self._pictures = source, pictures
+        self._frames = frames
         self._indices = source.frames_in(start_s, end_s)
         timeline = source.packets.timeline
         tick = Fraction(source.stream.time_base or 0)
@@ -117,8 +117,8 @@ class SuppliedSegment:
         self.decoded_end_s = timeline.end
 
     def __iter__(self) -> Iterator[VideoFrame]:
-        for index, planes in zip(self._indices, self._pictures, strict=True):
-            yield self._source.frame(index, planes)
+        for _, frame in zip(self._indices, self._frames, strict=True):
+            yield frame
 
 
 @contextmanager

@@ -140,15 +140,16 @@ def test_nvdec_uses_all_gpus_or_those_that_are_named(monkeypatch, gpus, used):
 
 
 @pytest.mark.parametrize("name", ["auto", "nvdec"])
-@pytest.mark.parametrize("gpus", [[2], [0, 2], []])
-def test_a_gpu_that_is_not_there_is_an_error_that_names_the_others(monkeypatch, name, gpus):
+@pytest.mark.parametrize("gpus", [[2], [0, 2], [], [1, 1]])
+def test_a_gpu_that_is_not_there_or_named_twice_is_an_error_that_names_the_others(monkeypatch, name, gpus):
     Machine(monkeypatch, made("nvdec"))
     with (
         pytest.raises(UserError) as raised,
         open_backend(TrimSettings(name=name, gpus=gpus), makes_frames=True),
     ):
         pytest.fail("opened")
-    assert str(raised.value) == f"trim.gpus={gpus}: the GPUs of this machine have the numbers 0 to 1"
+    ways_out = "name each GPU once; this machine's have the numbers 0 to 1"
+    assert str(raised.value) == f"trim.gpus={gpus}: {ways_out}"
 
 
 def test_nvdec_that_does_not_work_is_an_error_and_its_processes_end(monkeypatch):

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from asl.contract.manifest import read_manifest
-from asl.preprocess.clips.cutting import GROUP
+from asl.preprocess.clips.host_queue import GROUP
 
 ROOT = Path(__file__).resolve().parents[2]
 

@@ -13,7 +13,6 @@ from dataclasses import dataclass, field
 
 import pytest
 from made_run_result import instance, make_run_result, shown_clips_of, write_clips
-from playwright.sync_api import sync_playwright
 
 from asl.contract.manifest import SPLITS
 from asl.preprocess.report.html.page import write_page
@@ -39,6 +38,8 @@ def browser():
         if os.environ.get("CI") == "true" or os.environ.get("ASL_NEED_BROWSER") == "1":
             pytest.fail(message)
         pytest.skip(message)
+    from playwright.sync_api import sync_playwright  # here, so that other tests can be collected without it
+
     with sync_playwright() as playwright:
         started = playwright.chromium.launch(executable_path=path, args=list(ARGUMENTS))
         yield started

@@ -17,8 +17,8 @@ class TrimSettings:
 
     name: str = setting(
         "auto",
-        "auto: the fastest that works here; cpu: libx264; nvdec: GPUs decode and prove clips of H.264; nvenc: a "
-        "GPU's decoder and encoder; dali: a GPU's decoder through NVIDIA DALI",
+        "auto: the fastest that works here; cpu: libx264; nvdec: GPUs decode and prove clips of H.264; "
+        "nvenc: a GPU's decoder and encoder; dali: a GPU's decoder through NVIDIA DALI",
         choices=["auto", "cpu", "nvdec", "nvenc", "dali"],
     )
     workers: int | None = setting(None, "processes; null: one a core, with nvenc at most 8", ge=1)

@@ -98,9 +98,9 @@ def _backend(name: str, accelerator: Accelerator, decide: Callable[[], Decision]
 def _nvdec(settings: TrimSettings) -> AbstractContextManager[NvdecAccelerator]:
     count = count_gpus()
     gpus = settings.gpus if settings.gpus is not None else range(count)
-    if any(gpu >= count for gpu in gpus) or not gpus:
+    if any(gpu >= count for gpu in gpus) or not gpus or len(set(gpus)) != len(gpus):
         raise TrimChoiceError(
-            f"trim.gpus={list(gpus)}: the GPUs of this machine have the numbers 0 to {count - 1}"
+            f"trim.gpus={list(gpus)}: name each GPU once; this machine's have the numbers 0 to {count - 1}"
         )
     return nvdec_accelerator(gpus, timeout_s=settings.timeout_s)
 

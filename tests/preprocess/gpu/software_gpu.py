@@ -195,6 +195,8 @@ class Pool(Workers):
 
     def stop(self) -> None: ...
 
+    def end(self) -> None: ...
+
     def __enter__(self) -> Pool:
         return self
 

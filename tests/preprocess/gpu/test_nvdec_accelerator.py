@@ -441,7 +441,8 @@ def test_a_gpu_that_fails_in_clip_after_clip_is_given_no_more(
 def in_small_steps(monkeypatch: pytest.MonkeyPatch) -> None:
     """One process, which gets one clip at a time; two clips are parsed together."""
     monkeypatch.setattr(accelerator, "_MOST_PROCESSES", 1)
-    monkeypatch.setattr(accelerator, "_CHUNK", 1)
+    monkeypatch.setattr(accelerator, "_LEAST_UNITS", 1)
+    monkeypatch.setattr(accelerator, "_MOST_UNITS", 1)
     for name in ("_LEAST_BATCH", "_MOST_BATCH", "_LAST_BATCH"):
         monkeypatch.setattr(accelerator, name, 2)
 

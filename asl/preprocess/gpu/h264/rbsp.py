@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-_START_CODES = (b"\0\0\1", b"\0\0\2")  # the latter is reserved (7.4.1)
+import numpy as np
 
 
 class H264Error(Exception):
@@ -19,17 +19,16 @@ def unescape(nal_unit: bytes) -> bytes:
     Raises:
         H264Error: it is empty, or holds bytes that no NAL unit may hold (7.4.1).
     """
-    if b"\0\0" in nal_unit:
-        unit = nal_unit.rstrip(b"\0")  # trailing_zero_8bits, which some files keep
-        # In most units each pair of zero bytes is followed by 3, which is soon counted.
-        pairs, escapes = unit.count(b"\0\0"), unit.count(b"\0\0\3")
-        if b"\0\0\0" in unit or (pairs != escapes and any(code in unit for code in _START_CODES)):
+    unit = nal_unit.rstrip(b"\0")  # trailing_zero_8bits, which some files keep
+    data = np.frombuffer(unit, np.uint8)
+    pairs = np.flatnonzero((data[:-1] | data[1:]) == 0)  # of zero bytes; the last byte is not zero
+    if len(pairs):
+        if data[pairs + 2].min() < 3:
             raise H264Error("a start code within a NAL unit")
-        nal_unit = unit.replace(b"\0\0\3", b"\0\0")
-    nal_unit = nal_unit.rstrip(b"\0")  # cabac_zero_words
-    if len(nal_unit) < 2:
+        unit = unit.replace(b"\0\0\3", b"\0\0").rstrip(b"\0")  # cabac_zero_words
+    if len(unit) < 2:
         raise H264Error("an empty NAL unit")
-    return nal_unit
+    return unit
 
 
 class BitReader:

@@ -36,16 +36,17 @@ from asl.preprocess.sources.raw_files import USUAL
 from asl.workers import Done, Failed, RunningTasks, Workers
 
 #: Processes that make clips on one GPU, at most, and NVDEC sessions in all of them together. Python's lock
-#: lets a process make 20 to 25 clips a second whatever its threads; each needs a CUDA context of 0.5 GB.
-_MOST_PROCESSES, _SESSIONS = 6, 18
+#: lets a process make about 20 clips a second whatever its threads; each needs a CUDA context of 0.5 GB.
+_MOST_PROCESSES, _SESSIONS = 10, 20
 _CORES_SHARE = 0.75  # the other cores encode segments, parse slices and serve the host's workers
 
 #: Segments of one source that a thread makes in one pass, see :mod:`asl.preprocess.gpu.nvdec.segments`.
 _SEGMENTS = 4
 
-#: Clips that a process is given at once, and that are parsed together. A slice is a sequential job, so only
-#: those of many clips keep a GPU busy.
-_CHUNK = 4
+#: Units that a process is given at once. One with segments keeps a thread busy as long as 10 to 15 others.
+_LEAST_UNITS, _MOST_UNITS = 2, 16
+
+#: Clips that are parsed together. A slice is a sequential job, so only those of many clips keep a GPU busy.
 _LEAST_BATCH, _MOST_BATCH = 64, 256
 _LAST_BATCH = 32  # once all clips are being made: the last batch would come late otherwise
 
@@ -132,13 +133,12 @@ class NvdecAccelerator:
         """Make clips on the GPUs and on the host; yields each as it ends."""
         for_gpu, for_host = self._shared_out(cuts)
         queue, host = deque(in_order(for_gpu)), HostQueue(for_host, workers.count)
-        running, if_given_up = self._running, ExitStack()
-        if_given_up.push(running)
+        running, has_ended = self._running, False
         try:
             while True:
                 self._feed(queue, host, workers, timeout_s)
                 if not queue and len(running) == self._num_warming_up():
-                    if_given_up.pop_all()
+                    has_ended = True
                     return
                 for (kind, gpu), ended in running.next():
                     if kind == _HOST:
@@ -150,10 +150,18 @@ class NvdecAccelerator:
                     else:
                         yield from self._judged(gpu, ended, host)
         finally:
-            if_given_up.close()
-            for gpu in self._gpus:
-                for _, candidate in (*gpu.pending, *gpu.proving):
-                    candidate.discard()
+            if not has_ended:
+                self._give_up()
+
+    def _give_up(self) -> None:
+        """End the processes, then remove what they have made and nobody takes any more."""
+        with self._running:  # cancels what has not begun
+            pass
+        for gpu in self._gpus:
+            gpu.makers.end()
+            gpu.prover.end()
+            for _, candidate in (*gpu.pending, *gpu.proving):
+                candidate.discard()
 
     def _shared_out(self, cuts: Sequence[Cut]) -> tuple[list[Cut], list[Cut]]:
         """The clips for the GPUs, and those for the host."""
@@ -184,9 +192,14 @@ class NvdecAccelerator:
                 for cut in queue.popleft():
                     self._leave(cut, self._gpus[0].message, host)
         for gpu in self._gpus:
-            while gpu.works and queue and running.count((_MAKE, gpu)) < 2 * gpu.makers.count:
-                units = tuple(queue.popleft() for _ in range(min(_CHUNK, len(queue))))
-                task = gpu.where, units
+            while gpu.works and queue and running.count((_MAKE, gpu)) <= gpu.makers.count:
+                # Fewer at the end, so that all processes end together; the longest first, likewise.
+                size = max(
+                    _LEAST_UNITS, min(_MOST_UNITS, len(queue) // (2 * gpu.makers.count * len(self._gpus)))
+                )
+                units = [queue.popleft() for _ in range(min(size, len(queue)))]
+                units.sort(key=_work, reverse=True)
+                task = gpu.where, tuple(units)
                 running.start(gpu.makers, make_candidates, task, key=(_MAKE, gpu), timeout_s=timeout_s)
             least = _LEAST_BATCH if queue else _LAST_BATCH if running.count((_MAKE, gpu)) else 1
             if not gpu.proving and len(gpu.pending) >= least:

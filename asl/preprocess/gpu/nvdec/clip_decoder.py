@@ -72,7 +72,8 @@ class ClipDecoder:
             part: what to decode.
             wanted: the pictures; frames by their index in the whole video.
             whole: frames that are copied to the host in full.
-            on_whole: called with each of these and its planes, in display order.
+            on_whole: called with each of these and its planes, in display order. The planes are valid until
+                the next call.
 
         Returns:
             The pictures. They are valid until the next call.
@@ -158,11 +159,9 @@ class ClipDecoder:
             self._surface = PinnedBuffer(self._device, nbytes + nbytes // 4)
         array = self._surface.array
         self._device.download(picture.pointer, self._decoder.stream, into=array[:nbytes])
-        luma = np.lib.stride_tricks.as_strided(array, (height, width), (pitch, 1))
-        chroma = np.lib.stride_tricks.as_strided(
-            array[picture.chroma_offset :], (height // 2, width // 2, 2), (pitch, 2, 1)
-        )
-        return luma.copy(), chroma[..., 0].copy(), chroma[..., 1].copy()
+        rows = np.lib.stride_tricks.as_strided
+        chroma = array[picture.chroma_offset :]
+        return rows(array, (height, width), (pitch, 1)), rows(chroma, (height // 2, width), (pitch, 1))
 
     def _memory(self, nbytes: int) -> tuple[DeviceBuffer, PinnedBuffer]:
         """Memory for pictures on the device and on the host, kept from call to call."""

@@ -17,9 +17,10 @@ from queue import Empty, Full, Queue
 from threading import Event
 
 from av.audio.stream import AudioStream
+from av.video.frame import VideoFrame
 
 from asl.codecs.encode import encode_read_segment
-from asl.codecs.packets import PacketSource, Planes, SuppliedSegment, open_packets, read_packets
+from asl.codecs.packets import PacketSource, SuppliedSegment, open_packets, read_packets
 from asl.codecs.timeline import Timeline
 from asl.codecs.video_file import VideoError
 from asl.contract.frame_store import Frames
@@ -38,7 +39,7 @@ from asl.preprocess.gpu.nvdec.candidate import (
 from asl.preprocess.gpu.nvdec.clip_decoder import ClipDecoder, Part
 from asl.preprocess.gpu.nvdec.stream_format import NvdecError
 
-_AHEAD = 8  # pictures that may wait for the encoder
+_AHEAD = 8  # frames that may wait for the encoder
 _POLL_S = 0.1  # how often a waiting thread looks whether the other one has given up
 
 _CLOSED_CAPTIONS = 4  # payloadType of messages that FFmpeg's encoder copies, which NVDEC does not give
@@ -115,7 +116,10 @@ class SegmentMaker:
             encoding = thread.submit(_encode_all, source, segments, handover)
             try:
                 pictures = self._decoder.decode(
-                    part, wanted, whole=whole, on_whole=lambda _, planes: handover.put(planes)
+                    part,
+                    wanted,
+                    whole=whole,
+                    on_whole=lambda frame, planes: handover.put(source.frame(frame, planes)),
                 )
             finally:
                 handover.end()
@@ -140,30 +144,30 @@ class SegmentMaker:
 
 
 class _Handover:
-    """Pictures from the thread that decodes to the thread that encodes."""
+    """Frames from the thread that decodes to the thread that encodes."""
 
     def __init__(self) -> None:
-        self._queue: Queue[Planes] = Queue(_AHEAD)
+        self._queue: Queue[VideoFrame] = Queue(_AHEAD)
         self._has_ended, self._is_given_up = Event(), Event()
 
-    def put(self, planes: Planes) -> None:
-        """Put a picture, once there is room. Raises NvdecError if no picture is taken any more."""
+    def put(self, frame: VideoFrame) -> None:
+        """Put a frame, once there is room. Raises NvdecError if no frame is taken any more."""
         while not self._is_given_up.is_set():
             try:
-                return self._queue.put(planes, timeout=_POLL_S)
+                return self._queue.put(frame, timeout=_POLL_S)
             except Full:
                 continue
         raise NvdecError("cannot be encoded")
 
     def end(self) -> None:
-        """Say that no picture follows."""
+        """Say that no frame follows."""
         self._has_ended.set()
 
     def give_up(self) -> None:
-        """Say that no picture is taken any more."""
+        """Say that no frame is taken any more."""
         self._is_given_up.set()
 
-    def __iter__(self) -> Iterator[Planes]:
+    def __iter__(self) -> Iterator[VideoFrame]:
         while True:
             try:
                 yield self._queue.get(timeout=_POLL_S)
@@ -177,7 +181,7 @@ class _SuppliedReader:
     """Gives one segment to :func:`asl.codecs.encode.encode_read_segment`."""
 
     source: PacketSource
-    pictures: Iterator[Planes]
+    frames: Iterator[VideoFrame]
 
     @property
     def path(self) -> Path:
@@ -188,7 +192,7 @@ class _SuppliedReader:
         return self.source.audio
 
     def segment(self, start_s: Fraction, end_s: Fraction | None) -> SuppliedSegment:
-        return self.source.segment(start_s, end_s, self.pictures)
+        return self.source.segment(start_s, end_s, self.frames)
 
 
 def _encode_all(source: PacketSource, segments: Sequence[_Segment], handover: _Handover) -> None:
@@ -196,10 +200,10 @@ def _encode_all(source: PacketSource, segments: Sequence[_Segment], handover: _H
     coming = iter(handover)
     try:
         for segment in segments:
-            cut, pictures = segment.cut, islice(coming, len(segment.frames))
+            cut, frames = segment.cut, islice(coming, len(segment.frames))
             try:
                 segment.encoded = encode_read_segment(
-                    _SuppliedReader(source, pictures),
+                    _SuppliedReader(source, frames),
                     segment.files.part,
                     start_s=cut.start_s,
                     end_s=cut.end_s,
@@ -209,7 +213,7 @@ def _encode_all(source: PacketSource, segments: Sequence[_Segment], handover: _H
                 )
             except VideoError as error:
                 segment.encoded = error
-            for _ in pictures:  # that a failed encoder has left
+            for _ in frames:  # that a failed encoder has left
                 pass
     finally:
         handover.give_up()
