@@ -13,6 +13,8 @@ from av.video.stream import VideoStream
 from asl.codecs.clip_format import orientation_filters
 from asl.codecs.video_file import VideoError, error_text, open_video, video_stream
 
+_UNSPECIFIED = 2  # colours in ITU-T H.273
+
 
 @dataclass(frozen=True)
 class VideoInfo:
@@ -26,6 +28,7 @@ class VideoInfo:
     fps: float  # mean frame rate by the header; 0: unknown
     duration_s: float  # by the header; 0: unknown
     has_audio: bool
+    header_suffices: bool = False  # an MP4 whose header says all that FFmpeg knows after decoding a frame
 
     @property
     def upright_size(self) -> tuple[int, int]:
@@ -70,6 +73,16 @@ def video_info(container: InputContainer, stream: VideoStream, first: VideoFrame
         fps=float(stream.average_rate or 0),
         duration_s=duration_s,
         has_audio=bool(container.streams.audio),
+        header_suffices="mp4" in container.format.name.split(",") and not _is_tagged(stream),
+    )
+
+
+def _is_tagged(stream: VideoStream) -> bool:
+    """Whether the stream declares colours or the shape of pixels, which may stand in its frames alone."""
+    context = stream.codec_context
+    colors = context.colorspace, context.color_primaries, context.color_trc
+    return bool(context.sample_aspect_ratio or context.color_range) or any(
+        color != _UNSPECIFIED for color in colors
     )
 
 

@@ -10,7 +10,7 @@ from asl.codecs.timeline import Timeline, packet_timeline
 from asl.codecs.video_file import VideoError, create_mp4, open_video, video_stream
 
 
-def copy_video(source: Path, target: Path, *, audio: bool = False) -> Timeline:
+def copy_video(source: Path, target: Path, *, audio: bool = False, is_yuv420p: bool = False) -> Timeline:
     """Copy the packets of a whole video into an MP4; returns when its frames are to be displayed.
 
     The header alone is checked: what only a decoder finds, such as a rotated picture, is copied as well,
@@ -20,16 +20,19 @@ def copy_video(source: Path, target: Path, *, audio: bool = False) -> Timeline:
         source: the video.
         target: the MP4 to write.
         audio: also copy the first audio stream.
+        is_yuv420p: the pixel format is known from probing, and ``header_suffices`` (see
+            :class:`asl.codecs.probe.VideoInfo`); then no frame is decoded. The copy is the same.
 
     Raises:
         VideoError: by its header the video is not H.264, yuv420p and of even size, or it has packets that
             cannot be copied as they are (hidden by an edit list, without a time stamp, marked as damaged).
     """
-    with open_video(source) as container, create_mp4(target) as output:
+    with open_video(source, decodes_frame=not is_yuv420p) as container, create_mp4(target) as output:
         stream = video_stream(container)
         context = stream.codec_context
         is_even = context.width % 2 == context.height % 2 == 0
-        if (context.name, context.pix_fmt, is_even) != ("h264", "yuv420p", True):
+        pix_fmt = "yuv420p" if is_yuv420p else context.pix_fmt
+        if (context.name, pix_fmt, is_even) != ("h264", "yuv420p", True):
             raise VideoError("cannot be copied as it is")
         streams = [stream, *(container.streams.audio[:1] if audio else ())]
         packets = [packet for packet in container.demux(*streams) if packet.size]

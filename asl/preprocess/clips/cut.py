@@ -106,7 +106,7 @@ def _write_and_prove(cut: Cut, part: Path, reader: SegmentReader | None) -> Proo
 def _copy_and_prove(cut: Cut, part: Path) -> Proof:
     """Raises VideoError if the source cannot be copied exactly."""
     collector = FrameCollector(cut.frames.spec) if cut.frames else None
-    expected = copy_video(cut.source, part, audio=cut.audio)
+    expected = copy_video(cut.source, part, audio=cut.audio, is_yuv420p=cut.can_be_copied_unopened)
     proof = prove(part, cut, expected, copied=True, on_frame=collector.add if collector else None)
     _write_frames(cut, collector, proof)
     return proof

@@ -37,6 +37,11 @@ class Cut:
         """Whether the clip is its whole source."""
         return self.start_s == 0 and self.end_s is None
 
+    @property
+    def can_be_copied_unopened(self) -> bool:
+        """See :attr:`RawVideo.can_be_copied_unopened`."""
+        return self.raw is not None and self.raw.can_be_copied_unopened
+
     def estimated_length(self) -> tuple[float, float]:
         """Estimated duration in seconds and number of frames of the clip, from the source's header."""
         raw = self.raw or USUAL

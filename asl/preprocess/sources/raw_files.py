@@ -35,6 +35,12 @@ class RawVideo:
     codec: str = ""
     pix_fmt: str = ""
     turned: bool = False  # a player turns or mirrors the stored picture
+    header_suffices: bool = False  # see asl.codecs.probe.VideoInfo
+
+    @property
+    def can_be_copied_unopened(self) -> bool:
+        """Whether it is known without decoding a frame again that the file can be copied."""
+        return self.header_suffices and (self.codec, self.pix_fmt, self.turned) == ("h264", "yuv420p", False)
 
 
 #: Replaces unknown properties where an estimate is enough.
@@ -82,6 +88,7 @@ def probe_raw(path: Path) -> RawVideo:
         info.codec,
         info.pix_fmt,
         bool(info.orientation_filters),
+        info.header_suffices,
     )
 
 

@@ -120,7 +120,9 @@ class CandidateMaker:
 
     def _make(self, cut: Cut) -> Candidate:
         with ClipFiles(cut) as files:
-            expected = copy_video(cut.source, files.part, audio=cut.audio)
+            expected = copy_video(
+                cut.source, files.part, audio=cut.audio, is_yuv420p=cut.can_be_copied_unopened
+            )
             packets = read_packets(files.part)
             stream = read_bitstream(packets.extradata, packets.data, packets.ranks)
             grid = FrameGrid.of(cut, packets)
