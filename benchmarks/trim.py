@@ -36,10 +36,10 @@ from rich.table import Table
 from asl.codecs.timeline import read_packet_index
 from asl.contract.frame_store import FrameSpec, frames_path, open_frames
 from asl.contract.paths import Paths
+from asl.contract.time_grid import frame_numbers
 from asl.datasets.wlasl import segment_span
 from asl.demo.frame_number import UnreadableFrameNumberError, read_frame_number
 from asl.machine import available_cores
-from asl.preprocess.gpu.frame_jobs import frame_numbers
 from asl.workers import Failed, run_each
 from benchmarks.made_videos import GRAIN, make_set
 from benchmarks.preprocess import run_plain_loop

@@ -7,6 +7,9 @@ that has started by then.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from fractions import Fraction
+
 import numpy as np
 import numpy.typing as npt
 
@@ -61,3 +64,31 @@ def frames_on_display(times_s: npt.ArrayLike, starts_s: npt.ArrayLike) -> npt.ND
     starts = np.asarray(starts_s, dtype=np.float64)
     shown = np.searchsorted(starts - starts[0], np.asarray(times_s) + TOLERANCE_S, side="right") - 1
     return np.maximum(shown, 0).astype(np.int64)
+
+
+def frame_numbers(
+    times: Sequence[Fraction], end: Fraction, start_s: Fraction, end_s: Fraction | None, fps: float | None
+) -> npt.NDArray[np.int32]:
+    """Numbers of the source's frames that are stored for the segment ``[start_s, end_s)``.
+
+    Args:
+        times: when each frame of the source is shown, in seconds from its first frame.
+        end: when the last frame ceases to be shown.
+        start_s: start of the segment.
+        end_s: end of the segment; None: the end of the source.
+        fps: rate of the time grid; None: every frame of the segment.
+
+    Returns:
+        ``(T,)`` int32, rising, with repetitions where the grid is finer than the frames; empty if no
+        frame begins within the segment.
+    """
+    inside = [i for i, time in enumerate(times) if time >= start_s and (end_s is None or time < end_s)]
+    if not inside:
+        return np.empty(0, np.int32)
+    first, last = inside[0], inside[-1]
+    if fps is None:
+        return np.arange(first, last + 1, dtype=np.int32)
+    segment_end = times[last + 1] if last + 1 < len(times) else end
+    starts = np.array([float(time - times[first]) for time in times[first : last + 1]])
+    points = np.arange(grid_length(round(float(segment_end - times[first]), 6), fps)) / fps
+    return (first + frames_on_display(points, starts)).astype(np.int32)

@@ -26,18 +26,22 @@ from asl.codecs.pictures import RgbResizer
 from asl.codecs.timeline import read_packet_index
 from asl.contract.frame_store import FrameSpec, frames_path, open_frames, origin, read_origin
 from asl.contract.manifest import read_manifest
-from asl.contract.time_grid import frames_on_display, grid_length
+from asl.contract.time_grid import frame_numbers, frames_on_display, grid_length
 from asl.data.frames.missing import find_missing, make_frames
 from asl.demo.frame_number import read_frame_number
 from asl.preprocess.clips.frames import FramesOutcome
 from asl.preprocess.clips.plan import Cut
-from asl.preprocess.gpu import backend, dali_decoder, dali_frames, frame_offload
+from asl.preprocess.gpu import backend
 from asl.preprocess.gpu.capabilities import Capabilities
 from asl.preprocess.gpu.checks import Capability
-from asl.preprocess.gpu.dali_decoder import from_bt601
-from asl.preprocess.gpu.dali_frames import make_batch
-from asl.preprocess.gpu.frame_jobs import FrameJob, frame_numbers, unsupported_reason
-from asl.preprocess.gpu.frame_offload import DaliOffload
+from asl.preprocess.gpu.dali import accelerator as dali_accelerator
+from asl.preprocess.gpu.dali import decoder as dali_decoder
+from asl.preprocess.gpu.dali import frames as dali_frames
+from asl.preprocess.gpu.dali.accelerator import DaliOffload
+from asl.preprocess.gpu.dali.decoder import from_bt601
+from asl.preprocess.gpu.dali.frames import make_batch
+from asl.preprocess.gpu.dali.jobs import FrameJob
+from asl.preprocess.gpu.decodable import unsupported_reason
 from asl.preprocess.pipeline import preprocess
 from asl.preprocess.sources.raw_files import RawVideo, probe_raw
 from asl.workers import Done, Failed
@@ -427,7 +431,7 @@ def test_gpu_and_host_together_give_what_the_host_gives_alone(
     clips = read_manifest(done / "metadata" / "demo_manifest.csv")
     entries = map(json.loads, (done / "metadata" / "clip_proofs.jsonl").read_text().splitlines())
     plain = [entry["video_id"] for entry in entries if entry["proof"]["copied"]]
-    monkeypatch.setattr(frame_offload, "Workers", Pool)
+    monkeypatch.setattr(dali_accelerator, "Workers", Pool)
     monkeypatch.setattr(Pool, "refuse", frozenset(plain[:1]))
     monkeypatch.setattr(Pool, "wrong", frozenset(plain[1:2]))
 
@@ -464,7 +468,7 @@ def test_where_no_gpu_process_starts_the_host_makes_all_frames(
     def broken(_pool: Pool, _function: Any, tasks: list[int], **_: object) -> list[Any]:
         return [Failed(task, None, "crashed the decoder (exit code -11)", "crash") for task in tasks]
 
-    monkeypatch.setattr(frame_offload, "Workers", Pool)
+    monkeypatch.setattr(dali_accelerator, "Workers", Pool)
     monkeypatch.setattr(Pool, "run_each", broken)
     with_dali(monkeypatch)
     config = one_file(tmp_path)

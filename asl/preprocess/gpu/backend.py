@@ -17,7 +17,7 @@ from asl.preprocess.gpu.capabilities import (
     has_device,
 )
 from asl.preprocess.gpu.choice import TrimChoiceError, choose, with_trial
-from asl.preprocess.gpu.frame_offload import dali_offload
+from asl.preprocess.gpu.dali.accelerator import dali_offload
 from asl.preprocess.gpu.nvdec.accelerator import NvdecAccelerator, nvdec_accelerator
 from asl.preprocess.gpu.nvdec.trial import run_trial
 

@@ -22,7 +22,7 @@ from asl.preprocess.clips.cut import CutError, make_clips
 from asl.preprocess.clips.host_queue import HostQueue
 from asl.preprocess.clips.plan import Cut
 from asl.preprocess.clips.proof import Proof
-from asl.preprocess.gpu.frame_jobs import unsupported_reason
+from asl.preprocess.gpu.decodable import unsupported_reason
 from asl.preprocess.gpu.h264.verdict import Verdict
 from asl.preprocess.gpu.nvdec.candidate import Candidate, Refusal
 from asl.preprocess.gpu.nvdec.worker import (

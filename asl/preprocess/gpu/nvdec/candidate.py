@@ -16,17 +16,16 @@ from asl.codecs.stream_copy import copy_video
 from asl.codecs.timeline import Timeline
 from asl.codecs.video_file import VideoError
 from asl.contract.frame_store import Frames, write_frames
+from asl.contract.time_grid import frame_numbers
 from asl.files import temp_path
 from asl.preprocess.clips import fingerprint, thumbnails
 from asl.preprocess.clips.plan import Cut
 from asl.preprocess.clips.proof import Proof, proof_of
 from asl.preprocess.gpu.cuda import Device, GpuError, Kernel
-from asl.preprocess.gpu.frame_jobs import frame_numbers
 from asl.preprocess.gpu.h264.bitstream import Bitstream, read_bitstream
 from asl.preprocess.gpu.h264.rbsp import H264Error, UnsupportedH264Error
 from asl.preprocess.gpu.nvdec.clip_decoder import ClipDecoder, Part, Pictures, Wanted
 from asl.preprocess.gpu.nvdec.stream_format import NvdecError
-from asl.preprocess.gpu.verify import unverified_path
 
 Made = TypeVar("Made")
 
@@ -77,7 +76,7 @@ class ClipFiles:
     def __init__(self, cut: Cut) -> None:
         self._cut = cut
         self.part = temp_path(cut.target)
-        self.frames = unverified_path(cut.frames.path) if cut.frames else None
+        self.frames = temp_path(cut.frames.path) if cut.frames else None
         self._streams: list[StoredStream] = []
         self._is_kept = False
 

@@ -15,13 +15,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from asl.preprocess.gpu.color_matrices import BT601, LUMA_WEIGHTS
+
 SOURCE = Path(__file__).with_name("pictures.cu").read_text(encoding="utf-8")
 KERNELS = ("rgb_resize", "grey_cells")
-
-#: Weights of red and blue in the luma, by the number of the matrix in ITU-T H.273.
-_LUMA_WEIGHTS = {1: (0.2126, 0.0722), 4: (0.30, 0.11), 7: (0.212, 0.087), 9: (0.2627, 0.0593)}
-_LUMA_WEIGHTS[10] = _LUMA_WEIGHTS[9]  # BT.2020 with constant luminance, which FFmpeg converts like 9
-_BT601 = (0.299, 0.114)  # numbers 5 and 6; FFmpeg takes it for all others, too
 
 #: How far right of and below the middle of its four luma pixels a position has to be taken in the chroma
 #: plane, in chroma pixels, by ``chroma_sample_loc_type`` of H.264 and HEVC.
@@ -97,7 +94,7 @@ def color_conversion(matrix: int, *, full_range: bool) -> ColorConversion:
         matrix: its number in ITU-T H.273; those that are unknown, reserved or unspecified are BT.601.
         full_range: whether luma and chroma have levels 0 to 255, not 16 to 235 and 16 to 240.
     """
-    red, blue = _LUMA_WEIGHTS.get(matrix, _BT601)
+    red, blue = LUMA_WEIGHTS.get(matrix, BT601)
     green = 1 - red - blue
     chroma_gain = 1.0 if full_range else 255 / 224
     return ColorConversion(

@@ -19,10 +19,11 @@ from asl.preprocess.clips.cut import CutError
 from asl.preprocess.clips.host_queue import cut_on_host
 from asl.preprocess.clips.plan import Cut
 from asl.preprocess.clips.proof import Proof
-from asl.preprocess.gpu.dali_decoder import GROUP, warm_up
-from asl.preprocess.gpu.dali_frames import make_batch
-from asl.preprocess.gpu.frame_jobs import FrameJob, unsupported_reason
-from asl.preprocess.gpu.verify import unverified_path, verify_and_publish
+from asl.preprocess.gpu.dali.decoder import GROUP, warm_up
+from asl.preprocess.gpu.dali.frames import make_batch
+from asl.preprocess.gpu.dali.jobs import FrameJob
+from asl.preprocess.gpu.dali.verify import unverified_path, verify_and_publish
+from asl.preprocess.gpu.decodable import unsupported_reason
 from asl.workers import Done, Failed, Workers
 
 #: Most clips in a batch: two groups, so that the frames of one are written while the other is decoded.

@@ -9,13 +9,13 @@ from concurrent.futures import Future, ThreadPoolExecutor
 import numpy as np
 
 from asl.contract.frame_store import Frames, write_frames
-from asl.preprocess.gpu.cuda_driver import free_device_bytes
-from asl.preprocess.gpu.dali_decoder import GROUP, THREADS, Sample, decode_samples, from_bt601
-from asl.preprocess.gpu.frame_jobs import FrameJob, PreparedJob, SourceFiles, prepare
+from asl.preprocess.gpu.dali.decoder import GROUP, THREADS, Sample, decode_samples, from_bt601
+from asl.preprocess.gpu.dali.driver import free_device_bytes
+from asl.preprocess.gpu.dali.jobs import FrameJob, PreparedJob, SourceFiles, prepare
 
 #: Share of the free device memory that all processes use together; the driver and DALI need the rest.
 _MEMORY_SHARE = 0.35
-_PROCESSES = 2  # that share the device, see frame_offload.py
+_PROCESSES = 2  # that share the device, see accelerator.py
 
 _CHANNELS = 3
 

@@ -14,18 +14,14 @@ import numpy as np
 import numpy.typing as npt
 
 from asl.contract.frame_store import Frames
-from asl.preprocess.gpu.cuda_driver import block_while_waiting
+from asl.preprocess.gpu.color_matrices import BT601, LUMA_WEIGHTS
+from asl.preprocess.gpu.dali.driver import block_while_waiting
 
 #: Clips that DALI decodes at once; more are hardly faster (benchmarks/README.md).
 GROUP = 32
 
 #: Threads that submit work to the decoders; an H100 has seven decoders.
 THREADS = 8
-
-# Weights of red and blue in the luma, by the number of the matrix in ITU-T H.273. DALI always converts with
-# BT.601 (numbers 5 and 6).
-_LUMA_WEIGHTS = {1: (0.2126, 0.0722), 4: (0.30, 0.11), 7: (0.212, 0.087), 9: (0.2627, 0.0593)}
-_BT601 = (0.299, 0.114)
 
 Matrix = npt.NDArray[np.float32]  # (3, 3)
 
@@ -75,14 +71,14 @@ def decode_samples(samples: Sequence[Sample]) -> list[Frames | str]:
 
 
 def from_bt601(matrix: int) -> Matrix:
-    """The matrix that corrects RGB which was converted from YUV with BT.601 but needs another matrix.
+    """The matrix that corrects RGB which DALI converted from YUV with BT.601, as it always does.
 
     Args:
         matrix: number of the right matrix in ITU-T H.273. BT.601 and unknown numbers give the identity.
     """
-    if matrix not in _LUMA_WEIGHTS:
+    if matrix not in LUMA_WEIGHTS:
         return np.eye(3, dtype=np.float32)
-    return (_to_rgb(*_LUMA_WEIGHTS[matrix]) @ np.linalg.inv(_to_rgb(*_BT601))).astype(np.float32)
+    return (_to_rgb(*LUMA_WEIGHTS[matrix]) @ np.linalg.inv(_to_rgb(*BT601))).astype(np.float32)
 
 
 def _to_rgb(red: float, blue: float) -> npt.NDArray[np.float64]:

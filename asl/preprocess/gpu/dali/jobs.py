@@ -15,14 +15,7 @@ import numpy.typing as npt
 from asl.codecs.frame_collector import FramesRequest
 from asl.codecs.timeline import PacketIndex, read_packet_index
 from asl.codecs.video_file import VideoError
-from asl.contract.time_grid import frames_on_display, grid_length
-from asl.preprocess.sources.raw_files import RawVideo
-
-#: Smallest width and height in pixels that an H100's decoder takes, by codec; other cards may take less.
-#: The host decodes what is missing here. AV1 is missing because no card before Ada decodes it.
-_MIN_SIZE = {"h264": (48, 16), "hevc": (144, 144), "vp8": (48, 16), "vp9": (128, 128), "mpeg4": (48, 16)}
-
-_PIX_FMTS = ("yuv420p", "yuvj420p")
+from asl.contract.time_grid import frame_numbers
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -36,21 +29,6 @@ class FrameJob:
     keep: FramesRequest
     width: int  # pixels of the source
     height: int
-
-
-def unsupported_reason(raw: RawVideo) -> str | None:
-    """Why the GPU cannot decode this source, by its header. None if it may be able to."""
-    if raw.codec not in _MIN_SIZE:
-        return f"codec {raw.codec}"
-    if raw.pix_fmt not in _PIX_FMTS:
-        return f"pixel format {raw.pix_fmt}"
-    if raw.turned:
-        return "turned picture"
-    if raw.width % 2 or raw.height % 2:
-        return "odd picture size"
-    if raw.width < _MIN_SIZE[raw.codec][0] or raw.height < _MIN_SIZE[raw.codec][1]:
-        return f"picture too small for {raw.codec}"
-    return None
 
 
 class SourceFiles:
@@ -101,31 +79,3 @@ def prepare(job: FrameJob, sources: SourceFiles) -> PreparedJob | str:
         times_s = [i / fps for i in range(len(kept))]
     numbers, positions = np.unique(kept, return_inverse=True)
     return PreparedJob(encoded, numbers, positions, times_s, index.color_matrix)
-
-
-def frame_numbers(
-    times: Sequence[Fraction], end: Fraction, start_s: Fraction, end_s: Fraction | None, fps: float | None
-) -> npt.NDArray[np.int32]:
-    """Numbers of the source's frames that are stored for the segment ``[start_s, end_s)``.
-
-    Args:
-        times: when each frame of the source is shown, in seconds from its first frame.
-        end: when the last frame ceases to be shown.
-        start_s: start of the segment.
-        end_s: end of the segment; None: the end of the source.
-        fps: rate of the time grid; None: every frame of the segment.
-
-    Returns:
-        ``(T,)`` int32, rising, with repetitions where the grid is finer than the frames; empty if no
-        frame begins within the segment.
-    """
-    inside = [i for i, time in enumerate(times) if time >= start_s and (end_s is None or time < end_s)]
-    if not inside:
-        return np.empty(0, np.int32)
-    first, last = inside[0], inside[-1]
-    if fps is None:
-        return np.arange(first, last + 1, dtype=np.int32)
-    segment_end = times[last + 1] if last + 1 < len(times) else end
-    starts = np.array([float(time - times[first]) for time in times[first : last + 1]])
-    points = np.arange(grid_length(round(float(segment_end - times[first]), 6), fps)) / fps
-    return (first + frames_on_display(points, starts)).astype(np.int32)

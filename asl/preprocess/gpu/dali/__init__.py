@@ -1,0 +1,1 @@
+"""``trim=dali``: frames for training, made with NVIDIA DALI while the host cuts and proves."""
