@@ -825,3 +825,18 @@ if __name__ == "__main__":
     (line,) = [line for line in ended.stdout.splitlines() if line.startswith("loaded: ")]
     assert set(line.split()) & {"cuda", "nvidia", "torch"} == set()
     assert "asl" in line.split()
+
+
+@pytest.mark.parametrize(
+    ("cores", "gpus", "free_bytes", "processes"),
+    [(16, 1, 80e9, 10), (16, 2, 80e9, 6), (4, 1, 80e9, 3), (2, 4, 80e9, 1), (16, 1, 4e9, 4),
+     (16, 1, 0.1e9, 1), (16, 1, None, 10)],
+)  # fmt: skip
+def test_processes_fit_the_cores_and_the_gpus_memory(
+    monkeypatch: pytest.MonkeyPatch, cores: int, gpus: int, free_bytes: float | None, processes: int
+) -> None:
+    monkeypatch.setattr(accelerator, "available_cores", lambda: cores)
+    monkeypatch.setattr(
+        accelerator, "least_free_bytes", lambda: None if free_bytes is None else int(free_bytes)
+    )
+    assert accelerator.processes_for_each(gpus) == processes

@@ -23,6 +23,7 @@ from asl.preprocess.clips.host_queue import HostQueue
 from asl.preprocess.clips.plan import Cut
 from asl.preprocess.clips.proof import Proof
 from asl.preprocess.gpu.decodable import unsupported_reason
+from asl.preprocess.gpu.device_memory import least_free_bytes
 from asl.preprocess.gpu.h264.verdict import Verdict
 from asl.preprocess.gpu.nvdec.candidate import Candidate, Refusal
 from asl.preprocess.gpu.nvdec.worker import (
@@ -38,6 +39,7 @@ from asl.workers import Done, Failed, RunningTasks, Workers
 #: Processes that make clips on one GPU, at most, and NVDEC sessions in all of them together. Python's lock
 #: lets a process make about 20 clips a second whatever its threads; each needs a CUDA context of 0.5 GB.
 _MOST_PROCESSES, _SESSIONS = 10, 20
+_PROCESS_BYTES = 800_000_000  # of the GPU's memory: an H100 has 7.7 GB in use with eleven processes
 _CORES_SHARE = 0.75  # the other cores encode segments, parse slices and serve the host's workers
 
 #: Segments of one source that a thread makes in one pass, see :mod:`asl.preprocess.gpu.nvdec.segments`.
@@ -304,8 +306,7 @@ def nvdec_accelerator(gpus: Sequence[int], *, timeout_s: float) -> Iterator[Nvde
         gpus: their numbers, as CUDA counts.
         timeout_s: time limit of a task, which usually takes a second.
     """
-    cores = _CORES_SHARE * available_cores() / max(1, len(gpus))
-    processes = max(1, min(_MOST_PROCESSES, round(cores)))
+    processes = processes_for_each(len(gpus))
     with ExitStack() as closing:
         pools = [
             _Gpu(
@@ -316,6 +317,15 @@ def nvdec_accelerator(gpus: Sequence[int], *, timeout_s: float) -> Iterator[Nvde
             for number in gpus
         ]
         yield NvdecAccelerator(pools, timeout_s=timeout_s)
+
+
+def processes_for_each(gpus: int) -> int:
+    """How many processes make clips on each of so many GPUs, by cores and free memory of the GPUs."""
+    processes = min(_MOST_PROCESSES, round(_CORES_SHARE * available_cores() / gpus))
+    free = least_free_bytes()
+    if free is not None:
+        processes = min(processes, free // _PROCESS_BYTES - 1)  # one parses slices
+    return max(1, processes)
 
 
 def _unsupported(cut: Cut) -> str | None:
