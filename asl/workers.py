@@ -132,8 +132,20 @@ class RunningTasks:
         return self
 
     def __exit__(self, *_: object) -> None:
+        self.cancel()
+
+    def cancel(self) -> None:
+        """Give up the tasks that have not begun."""
         for future in self._tasks:
             future.cancel()
+
+    def ended(self) -> list[tuple[Any, Done[Any, Any] | Failed[Any]]]:
+        """The tasks that have ended and were not returned yet, each with its key. Does not wait."""
+        results = []
+        for future in [future for future in self._tasks if future.done() and not future.cancelled()]:
+            key, task, timeout_s = self._tasks.pop(future)
+            results.append((key, _ended(future, task, timeout_s)))
+        return results
 
     def __len__(self) -> int:
         return len(self._tasks)
@@ -165,12 +177,8 @@ class RunningTasks:
 
     def next(self) -> list[tuple[Any, Done[Any, Any] | Failed[Any]]]:
         """Wait until at least one task has ended. Returns those that have, each with its key."""
-        done, _ = wait(self._tasks, return_when=FIRST_COMPLETED)
-        results = []
-        for future in done:
-            key, task, timeout_s = self._tasks.pop(future)
-            results.append((key, _ended(future, task, timeout_s)))
-        return results
+        wait(self._tasks, return_when=FIRST_COMPLETED)
+        return self.ended()
 
 
 def run_each(

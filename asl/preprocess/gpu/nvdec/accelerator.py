@@ -48,6 +48,9 @@ _SEGMENTS = 4
 #: Units that a process is given at once. One with segments keeps a thread busy as long as 10 to 15 others.
 _LEAST_UNITS, _MOST_UNITS = 2, 16
 
+#: Pixels in a task, because of its time limit: a minute of 1080p, which an H100 decodes in 0.6 s.
+_MOST_WORK = 4e9
+
 #: Clips that are parsed together. A slice is a sequential job, so only those of many clips keep a GPU busy.
 _LEAST_BATCH, _MOST_BATCH = 64, 256
 _LAST_BATCH = 32  # once all clips are being made: the last batch would come late otherwise
@@ -157,13 +160,17 @@ class NvdecAccelerator:
 
     def _give_up(self) -> None:
         """End the processes, then remove what they have made and nobody takes any more."""
-        with self._running:  # cancels what has not begun
-            pass
+        self._running.cancel()
         for gpu in self._gpus:
             gpu.makers.end()
             gpu.prover.end()
             for _, candidate in (*gpu.pending, *gpu.proving):
                 candidate.discard()
+        for (kind, _), ended in self._running.ended():
+            if kind == _MAKE and isinstance(ended, Done):
+                for result in ended.result:
+                    if isinstance(result, Candidate):
+                        result.discard()
 
     def _shared_out(self, cuts: Sequence[Cut]) -> tuple[list[Cut], list[Cut]]:
         """The clips for the GPUs, and those for the host."""
@@ -199,7 +206,7 @@ class NvdecAccelerator:
                 size = max(
                     _LEAST_UNITS, min(_MOST_UNITS, len(queue) // (2 * gpu.makers.count * len(self._gpus)))
                 )
-                units = [queue.popleft() for _ in range(min(size, len(queue)))]
+                units = _next_units(queue, size)
                 units.sort(key=_work, reverse=True)
                 task = gpu.where, tuple(units)
                 running.start(gpu.makers, make_candidates, task, key=(_MAKE, gpu), timeout_s=timeout_s)
@@ -356,6 +363,16 @@ def in_order(cuts: Sequence[Cut]) -> list[Unit]:
     mixed = units[last:]
     random.Random(0).shuffle(mixed)
     return mixed + units[:last][::-1]
+
+
+def _next_units(queue: deque[Unit], most: int) -> list[Unit]:
+    """Take up to ``most`` units from the queue, fewer if they are long; at least one."""
+    units = [queue.popleft()]
+    work = _work(units[0])
+    while queue and len(units) < most and work + _work(queue[0]) <= _MOST_WORK:
+        work += _work(queue[0])
+        units.append(queue.popleft())
+    return units
 
 
 def _work(unit: Unit) -> float:

@@ -24,6 +24,9 @@ Pictures = Mapping[Wanted, npt.NDArray[np.uint8]]  # (H, W, 3), or (SIDE, SIDE) 
 
 _CHANNELS = 3
 
+#: Most bytes of pictures of one part, on the device and on the host. Longer clips are left to the host.
+_MOST_BYTES = 1 << 29
+
 
 @dataclass(frozen=True)
 class Part:
@@ -83,6 +86,8 @@ class ClipDecoder:
             GpuError: CUDA failed.
         """
         offsets, total = _lay_out(wanted)
+        if total > _MOST_BYTES:
+            raise NvdecError("has more frames than are kept at once")
         results, pinned = self._memory(total)
         by_frame: dict[int, list[Wanted]] = {}
         for one in offsets:
