@@ -2,17 +2,24 @@
 
 from __future__ import annotations
 
+import re
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import replace
 from functools import lru_cache
+from typing import NamedTuple
 
 import numpy as np
 import pytest
 from h264_clips import HostSliceParser, bitstream, demux, encode, is_refused_by_ffmpeg, ranks_of
 
 from asl.preprocess.gpu.h264.bitstream import read_bitstream, split_avcc, split_packet
+from asl.preprocess.gpu.h264.layout import MAX_OPERATIONS, RESULT, SLICE
 from asl.preprocess.gpu.h264.prover import SliceParser, prove
 from asl.preprocess.gpu.h264.rbsp import H264Error, UnsupportedH264Error, unescape
+from asl.preprocess.gpu.h264.references import check_references
 from asl.preprocess.gpu.h264.source import vlc_table
-from asl.preprocess.gpu.h264.verdict import Verdict
+from asl.preprocess.gpu.h264.verdict import Verdict, judge
 
 #: x264-params by name. Together they use every syntax element that the parser knows.
 SETTINGS = {
@@ -27,6 +34,9 @@ SETTINGS = {
     "slices that begin within a row": "slice-max-mbs=17",
     "small slices": "slice-max-size=200:cabac=0",
     "B pyramid": "bframes=5:b-adapt=2:b-pyramid=normal:ref=8",
+    "strict B pyramid": "bframes=7:b-adapt=0:b-pyramid=strict:ref=5",
+    "16 references": "bframes=5:b-adapt=0:b-pyramid=normal:ref=16:weightp=2",
+    "16 references, slices": "bframes=3:ref=16:slices=3:cabac=0",
     "temporal direct": "direct=temporal:bframes=4",
     "spatial direct, cavlc": "direct=spatial:bframes=4:cabac=0",
     "weights": "weightp=2:weightb=1:bframes=3",
@@ -57,10 +67,12 @@ def host(tmp_path_factory: pytest.TempPathFactory) -> HostSliceParser:
     return HostSliceParser(tmp_path_factory.mktemp("parser"))
 
 
-def verdict(extradata: bytes, packets: list[bytes], parse: SliceParser) -> Verdict:
+def verdict(
+    extradata: bytes, packets: list[bytes], parse: SliceParser, ranks: list[int] | None = None
+) -> Verdict:
     """As for a clip of a run: damage can also be found before slices are parsed."""
     try:
-        return prove([read_bitstream(extradata, packets)], parse)[0]
+        return prove([read_bitstream(extradata, packets, ranks)], parse)[0]
     except UnsupportedH264Error as error:
         return Verdict(False, str(error), unsupported=True)
     except H264Error as error:
@@ -143,6 +155,20 @@ def test_a_slice_that_is_cut_swapped_or_missing_is_refused(name: str, host: Host
         assert "do not fill the picture" in verdict(extradata, missing, host).reason
         twice = [*packets[:4], packed([*before, last, last]), *packets[5:]]
         assert "do not fill the picture" in verdict(extradata, twice, host).reason
+
+
+def test_a_slice_that_ends_with_a_skip_run_of_zero_is_refused(host: HostSliceParser) -> None:
+    extradata, packets = demux(clip("slices, cavlc"))
+    size, _ = split_avcc(extradata)
+    for index in range(1, len(packets)):
+        first, *others = split_packet(packets[index], size)
+        longer = int.from_bytes(first + b"\0", "big")
+        longer |= (longer & -longer) >> 1  # rbsp_stop_one_bit becomes mb_skip_run 0, and another one follows
+        units = [longer.to_bytes(len(first) + 1, "big"), *others]
+        damaged = b"".join(len(unit).to_bytes(size, "big") + unit for unit in units)
+        changed = [*packets[:index], damaged, *packets[index + 1 :]]
+        assert is_refused_by_ffmpeg(extradata, changed)
+        assert not verdict(extradata, changed, host).ok, index
 
 
 @pytest.mark.parametrize("name", ["cabac", "B pyramid", "open GOP", "cavlc"])
@@ -236,6 +262,179 @@ def test_a_table_of_codes_decodes_each_of_them() -> None:
     assert table[2 * 8] == 0
     with pytest.raises(ValueError, match="no table"):
         vlc_table({"10000": 1})
+
+
+@pytest.mark.parametrize("name", ["B pyramid", "strict B pyramid", "16 references", "intra refresh"])
+def test_a_long_sound_stream_names_only_pictures_that_exist(name: str, host: HostSliceParser) -> None:
+    stream = bitstream(encode(SETTINGS[name], size=(64, 48), frames=70))
+    results = host([stream.data], stream.slices, stream.params)
+    assert results["num_operations"].max() > 0
+    assert judge(stream, results) == Verdict(True)
+
+
+def test_a_damaged_header_that_names_no_picture_is_refused_as_by_ffmpeg(host: HostSliceParser) -> None:
+    mp4 = encode(SETTINGS["B pyramid"], size=(64, 48), frames=20)
+    (extradata, packets), times = demux(mp4), ranks_of(mp4)
+    found: Counter[str] = Counter()
+    for index in range(1, len(packets)):
+        for bit in range(8 * 5, 8 * 12):
+            data = bytearray(packets[index])
+            if bit // 8 >= len(data):
+                continue
+            data[bit // 8] ^= 128 >> bit % 8
+            damaged = [*packets[:index], bytes(data), *packets[index + 1 :]]
+            one = verdict(extradata, damaged, host, times)
+            if one.ok:
+                assert not is_refused_by_ffmpeg(extradata, damaged), (index, bit)
+            elif kind := re.search("list . names|frame_num [0-9]+ is removed|without a picture", one.reason):
+                assert is_refused_by_ffmpeg(extradata, damaged), (index, bit, one)
+                assert one.unsupported == (kind[0] == "without a picture")
+                found[kind[0][-7:]] += 1
+    assert set(found) == {"0 names", "removed", "picture"}
+
+
+def modify(idc: int, value: int, which: int = 0) -> int:
+    return (4 * which + idc) << 24 | value
+
+
+def mmco(operation: int, value: int = 0, long_term: int = 0) -> int:
+    return (8 + operation) << 24 | long_term << 16 | value
+
+
+class Picture(NamedTuple):
+    """A slice header that fills a picture: its operations, frame_num, and what else matters."""
+
+    operations: tuple[int, ...] = ()
+    frame_num: int = -1  # one more than before
+    is_reference: bool = True
+    kind: int = 0
+    adaptive: bool | None = None  # if there are operations of marking
+    slices: int = 1
+    lengths: tuple[int, int] = (1, 0)
+
+
+def check(pictures: Sequence[Picture], *, most: int = 3, gaps: bool = False) -> None:
+    """check_references on pictures behind an IDR picture, unless the first has kind 2."""
+    if pictures[0].kind != 2:
+        pictures = [Picture(kind=2), *pictures]
+    like = bitstream(clip("cabac"))
+    count = sum(picture.slices for picture in pictures)
+    slices, results = np.zeros(count, SLICE), np.zeros(count, RESULT)
+    number, at, indices = -1, 0, []
+    for index, picture in enumerate(pictures):
+        number = (number + 1) % 16 if picture.frame_num < 0 else picture.frame_num
+        for _ in range(picture.slices):
+            slices["nal_unit_type"][at] = 1 if index else 5
+            slices["nal_ref_idc"][at] = picture.is_reference
+            results["frame_num"][at], results["slice_kind"][at] = number, picture.kind
+            is_adaptive = index > 0 and any(one >> 24 > 8 for one in picture.operations)
+            results["adaptive_marking"][at] = is_adaptive if picture.adaptive is None else picture.adaptive
+            results["num_operations"][at] = len(picture.operations)
+            for i, operation in enumerate(picture.operations[:MAX_OPERATIONS]):
+                results[f"operation_{i}"][at] = operation
+            results["num_refs_l0"][at], results["num_refs_l1"][at] = picture.lengths if index else (0, 0)
+            results["resets"][at] = mmco(5) in picture.operations
+            indices.append(index)
+            at += 1
+        number = 0 if mmco(5) in picture.operations else number - (not picture.is_reference)
+    sequence = replace(
+        like.sequences[0], max_num_ref_frames=most, gaps_in_frame_num=gaps, log2_max_frame_num=4
+    )
+    stream = replace(like, slices=slices, pictures=np.array(indices), sequences=(sequence,), ranks=None)
+    check_references(stream, results)
+
+
+P, UNUSED = Picture(), Picture(is_reference=False)
+
+
+@pytest.mark.parametrize(
+    "pictures",
+    [
+        [P, P, Picture((modify(0, 0), modify(0, 0), modify(1, 0)))],
+        [P] * 20 + [Picture((modify(0, 2), modify(1, 0), modify(0, 14)))],
+        [P, P, Picture((modify(0, 1), modify(0, 0, 1)), kind=1, is_reference=False)],
+        [P, P, Picture((mmco(1, 2),)), Picture((modify(0, 0), modify(0, 0), modify(0, 0)))],
+        [
+            Picture((mmco(4, 0, 1), mmco(3, 0, 0))),
+            Picture((modify(2, 0),)),
+            *[P] * 20,
+            Picture((modify(2, 0),)),
+        ],
+        [Picture((mmco(6),), kind=2), *[P] * 20, Picture((modify(2, 0), mmco(2, 0, 0))), P, P],
+        [P, P, Picture((mmco(5),)), Picture((modify(0, 0),)), P, P],
+        [P, Picture((mmco(4, 0, 2), mmco(6, 0, 1))), P, Picture((modify(2, 1), mmco(4, 0, 0))), P, P, P],
+        [P, Picture((modify(0, 0), mmco(1, 0)), slices=3)],
+        [P, UNUSED, UNUSED, Picture((modify(0, 0),))],
+    ],
+)
+def test_headers_that_name_pictures_that_exist_are_sound(pictures: list[Picture]) -> None:
+    check(pictures)
+
+
+@pytest.mark.parametrize(
+    ("pictures", "reason"),
+    [
+        ([P, Picture((modify(0, 2),))], "picture 2, slice 0: list 0 names the picture of frame_num 15,"),
+        ([P] * 5 + [Picture((modify(0, 3),))], "list 0 names the picture of frame_num 2,"),
+        ([P, Picture((modify(0, 0), modify(1, 7, 1)), kind=1)], "list 1 names the picture of frame_num 10,"),
+        ([P, Picture((modify(2, 0),))], "list 0 names the long-term picture 0"),
+        ([P, UNUSED, Picture((modify(0, 0), modify(0, 2)))], "list 0 names"),
+        ([P, Picture((mmco(1, 3),))], "frame_num 14 is removed"),
+        ([P, P, Picture((mmco(1, 1), mmco(1, 1)))], "frame_num 1 is removed"),
+        ([P, Picture((mmco(1, 0),)), Picture((modify(0, 1),))], "picture 3, slice 0: list 0 names"),
+        ([Picture((mmco(2, 0, 0),))], "long-term picture 0 is removed"),
+        ([Picture((mmco(3, 5, 0),))], "marking for long-term reference names"),
+        ([Picture((mmco(4, 0, 1), mmco(3, 0, 0))), Picture((modify(0, 1),))], "list 0 names"),
+        ([Picture((mmco(6),), kind=2), Picture((modify(0, 0),))], "list 0 names"),
+        ([P, Picture((mmco(5),)), Picture((modify(0, 1),))], "list 0 names"),
+        ([P, P, Picture(adaptive=True)], "more reference pictures"),
+        ([P, P, Picture((mmco(4, 0, 1), mmco(6)))], "more reference pictures"),
+        ([P, P._replace(frame_num=1, adaptive=True)], "two reference pictures"),
+    ],
+)
+def test_a_header_that_names_no_picture_is_refused(pictures: list[Picture], reason: str) -> None:
+    with pytest.raises(H264Error, match=reason) as caught:
+        check(pictures)
+    assert not isinstance(caught.value, UnsupportedH264Error)
+
+
+def test_slices_of_a_picture_mark_the_same_pictures(host: HostSliceParser) -> None:
+    stream = bitstream(clip("16 references, slices"))
+    results = host([stream.data], stream.slices, stream.params)
+    assert judge(stream, results).ok
+    last = int(np.flatnonzero(stream.slices["nal_ref_idc"] > 0)[-1])
+    results["num_operations"][last], results["adaptive_marking"][last] = 1, 1
+    results["operation_0"][last] = mmco(1, 0)
+    assert "dec_ref_pic_marking() differs" in judge(stream, results).reason
+
+
+def test_what_lies_in_gaps_of_frame_num_is_left_to_the_host() -> None:
+    after = P._replace(frame_num=3)
+    check([P, after, Picture((modify(0, 0),))], gaps=True)
+    check([P, after, Picture((modify(0, 0), mmco(1, 1)))], gaps=True)
+    with pytest.raises(UnsupportedH264Error, match="names a frame in a gap"):
+        check([P, after._replace(operations=(modify(0, 0),))], gaps=True)
+    with pytest.raises(UnsupportedH264Error, match="only frames in a gap"):
+        check([P, P._replace(frame_num=9)], gaps=True)
+    check([P, P._replace(frame_num=9, kind=2), P, P], gaps=True)
+
+
+def test_lists_that_are_longer_than_there_are_pictures_are_left_to_the_host() -> None:
+    check([P, P, P, P, P._replace(lengths=(3, 3), kind=1)])
+    for lengths in (4, 0), (1, 4), (3, 2):
+        with pytest.raises(UnsupportedH264Error, match=r"^picture 2, slice 0: .* without a picture"):
+            check([P, P._replace(lengths=lengths)], most=3)
+    twice = (modify(0, 0), modify(0, 0), modify(1, 0))  # weighted prediction names a picture twice
+    check([P, P._replace(operations=twice, lengths=(3, 0))])
+    with pytest.raises(UnsupportedH264Error, match="without a picture"):
+        check([P, P._replace(operations=twice, lengths=(4, 0))])
+    check([Picture((mmco(6),), kind=2), P, P._replace(operations=(modify(2, 0),) * 2, lengths=(3, 0))])
+
+
+def test_more_operations_than_a_result_holds_are_left_to_the_host() -> None:
+    check([P, Picture((modify(0, 0), *(modify(1, 15),) * (MAX_OPERATIONS - 1)))])
+    with pytest.raises(UnsupportedH264Error, match="many operations"):
+        check([P, Picture((modify(0, 0), *(modify(1, 15),) * MAX_OPERATIONS))])
 
 
 @pytest.mark.gpu

@@ -7,6 +7,7 @@
 ``source``           the parser's C++ source, for NVRTC or a host compiler
 ``tables.json``      the tables of ITU-T H.264, clause 9
 ``*.h``, ``*.cu``    the parser: bits, CABAC, CAVLC, macroblocks, slices
+``references``       which pictures are marked for reference, and whether headers name others
 ``verdict``          what the results of a clip's slices say about the clip
 ``prover``           many clips at once on the GPU
 ===================  ==========================================================================

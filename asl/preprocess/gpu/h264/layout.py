@@ -5,6 +5,7 @@ from __future__ import annotations
 from enum import IntEnum
 
 import numpy as np
+import numpy.typing as npt
 
 #: Values for the parser of a sequence and a picture parameter set, all int32.
 PARAMS = np.dtype(
@@ -48,7 +49,10 @@ SLICE = np.dtype(
     ]
 )
 
-#: What parsing one slice gave. All uint32.
+#: Most operations on reference pictures that a result has room for.
+MAX_OPERATIONS = 32
+
+#: What parsing one slice gave. All uint32; see :func:`operations_of` for the last words.
 RESULT = np.dtype(
     [
         (name, np.uint32)
@@ -62,9 +66,34 @@ RESULT = np.dtype(
             "idr_pic_id",
             "pic_order_cnt_lsb",
             "resets",  # 1: memory_management_control_operation 5
+            "num_refs_l0",  # num_ref_idx_l0_active_minus1 + 1; 0 without list 0
+            "num_refs_l1",
+            "adaptive_marking",  # adaptive_ref_pic_marking_mode_flag
+            "num_operations",  # above MAX_OPERATIONS: the rest of them is missing
+            *(f"operation_{i}" for i in range(MAX_OPERATIONS)),
         )
     ]
 )
+
+
+def operations_of(results: npt.NDArray[np.void]) -> npt.NDArray[np.uint32]:
+    """What slice headers ask of reference pictures: ref_pic_list_modification(), then dec_ref_pic_marking().
+
+    A word is ``kind << 24 | long_term << 16 | value``. Kinds 0 to 2 and 4 to 6 are 0 to 2 of
+    modification_of_pic_nums_idc in list 0 and in list 1; ``value`` is abs_diff_pic_num_minus1 or
+    long_term_pic_num. Kinds 9 to 14 are 8 + memory_management_control_operation; ``value`` is
+    difference_of_pic_nums_minus1, and ``long_term`` is long_term_pic_num, long_term_frame_idx or
+    max_long_term_frame_idx_plus1. long_term_reference_flag of an IDR picture is operation 6.
+
+    Args:
+        results: ``(S,)`` RESULT.
+
+    Returns:
+        ``(S, MAX_OPERATIONS)``, 0 behind the last operation of a slice.
+    """
+    words = np.ascontiguousarray(results).view(np.uint32).reshape(len(results), -1)
+    return words[:, -MAX_OPERATIONS:]
+
 
 #: Bytes of the parser's record of one column of macroblocks.
 ABOVE_BYTES = 36

@@ -7,10 +7,23 @@ struct Header {
     int32_t resets;  // memory_management_control_operation 5
 };
 
+#define MAX_OPERATIONS 32  // the last words of Result
+static_assert(sizeof(Result) == 4 * (13 + MAX_OPERATIONS), "layout.py");
+
+// Note an operation on reference pictures; layout.py says how.
+FN void add_operation(Result* result, uint32_t kind, uint32_t long_term, uint32_t value)
+{
+    uint32_t* operations = (uint32_t*)result + sizeof(Result) / 4 - MAX_OPERATIONS;
+    if (result->num_operations < MAX_OPERATIONS) {
+        operations[result->num_operations] = kind << 24 | long_term << 16 | value;
+    }
+    result->num_operations++;
+}
+
 FN int in_range(int32_t value, int32_t least, int32_t most) { return value >= least && value <= most; }
 
 // ref_pic_list_modification() (7.3.3.1)
-FN int list_modification(Bits* bits, const Params* p, int lists, const int32_t* num_refs)
+FN int list_modification(Bits* bits, const Params* p, int lists, const int32_t* num_refs, Result* result)
 {
     for (int list = 0; list < lists; list++) {
         if (!read_bits(bits, 1)) {
@@ -28,6 +41,7 @@ FN int list_modification(Bits* bits, const Params* p, int lists, const int32_t* 
             if (picture >= (operation == 2 ? 32u : 1u << p->log2_max_frame_num)) {
                 return BAD_LIST_MODIFICATION;
             }
+            add_operation(result, 4 * (uint32_t)list + operation, 0, picture);
         }
     }
     return OK;
@@ -56,29 +70,40 @@ FN int weights(Bits* bits, int lists, const int32_t* num_refs)
 }
 
 // dec_ref_pic_marking() (7.3.3.3)
-FN int marking(Bits* bits, const Params* p, int is_idr, Header* header)
+FN int marking(Bits* bits, const Params* p, int is_idr, Header* header, Result* result)
 {
     if (is_idr) {
-        read_bits(bits, 2);
+        read_bits(bits, 1);  // no_output_of_prior_pics_flag
+        if (read_bits(bits, 1)) {  // long_term_reference_flag
+            add_operation(result, 8 + 6, 0, 0);
+        }
         return OK;
     }
-    if (!read_bits(bits, 1)) {
+    result->adaptive_marking = read_bits(bits, 1);
+    if (!result->adaptive_marking) {
         return OK;
     }
     for (int i = 0;; i++) {
-        uint32_t operation = read_ue(bits);
+        uint32_t operation = read_ue(bits), value = 0, long_term = 0;
         if (operation == 0) {
             return OK;
         }
         if (operation > 6 || i > 66) {  // FFmpeg allows 66 of them
             return BAD_MARKING;
         }
-        if ((operation == 1 || operation == 3) && read_ue(bits) >= 1u << p->log2_max_frame_num) {
-            return BAD_MARKING;
+        if (operation == 1 || operation == 3) {
+            value = read_ue(bits);
+            if (value >= 1u << p->log2_max_frame_num) {
+                return BAD_MARKING;
+            }
         }
-        if ((operation == 2 || operation == 3 || operation == 4 || operation == 6) && read_ue(bits) > 32) {
-            return BAD_MARKING;
+        if (operation == 2 || operation == 3 || operation == 4 || operation == 6) {
+            long_term = read_ue(bits);
+            if (long_term > (operation == 4 ? 16u : 15u)) {
+                return BAD_MARKING;
+            }
         }
+        add_operation(result, 8 + operation, long_term, value);
         header->resets |= operation == 5;
     }
 }
@@ -142,12 +167,14 @@ CALLED int slice_header(Bits* bits, const Slice* slice, const Params* p, Header*
             header->num_refs[list] = (int32_t)refs + 1;
         }
     }
-    failed = list_modification(bits, p, lists, header->num_refs);
+    result->num_refs[0] = (uint32_t)header->num_refs[0];
+    result->num_refs[1] = (uint32_t)header->num_refs[1];
+    failed = list_modification(bits, p, lists, header->num_refs, result);
     if (!failed && ((p->weighted_pred && kind == 0) || (p->weighted_bipred_idc == 1 && kind == 1))) {
         failed = weights(bits, lists, header->num_refs);
     }
     if (!failed && slice->nal_ref_idc) {
-        failed = marking(bits, p, is_idr, header);
+        failed = marking(bits, p, is_idr, header, result);
         result->resets = (uint32_t)header->resets;
     }
     if (failed) {
@@ -200,13 +227,14 @@ CALLED int slice_data_cavlc(State* s, uint32_t end)
             if (run > (uint32_t)(total - mb)) {
                 return BAD_SKIP_RUN;
             }
-            while (run--) {
+            uint32_t behind = (uint32_t)mb + run;
+            while ((uint32_t)mb < behind) {
                 go_to(s, mb);
                 skip(s);
                 store_current(s);
                 mb++;
             }
-            if (s->bits.position == end) {
+            if (run && s->bits.position == end) {  // a macroblock must follow a run of 0
                 break;
             }
         }
@@ -290,8 +318,9 @@ FN void parse_slice(State* s, const uint32_t* words, const Slice* slice, const P
     Header header;
     header.slice_kind = header.qp = header.resets = header.num_refs[0] = header.num_refs[1] = 0;
     header.frame_num = header.idr_pic_id = header.pic_order_cnt_lsb = header.cabac_init_idc = 0;
-    result->first_mb = result->end_mb = result->slice_kind = result->frame_num = 0;
-    result->idr_pic_id = result->pic_order_cnt_lsb = result->resets = 0;
+    for (uint32_t i = 0; i < sizeof(Result) / 4; i++) {
+        ((uint32_t*)result)[i] = 0;
+    }
     s->bits.words = s->engine.words = words + slice->first_word;
     s->bits.num_words = s->engine.num_words = slice->num_words;
     s->bits.position = 8;  // behind the NAL unit's header

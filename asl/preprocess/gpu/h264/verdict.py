@@ -10,6 +10,8 @@ import numpy.typing as npt
 
 from asl.preprocess.gpu.h264.bitstream import Bitstream
 from asl.preprocess.gpu.h264.layout import Reason
+from asl.preprocess.gpu.h264.rbsp import H264Error, UnsupportedH264Error
+from asl.preprocess.gpu.h264.references import check_references
 
 _IDR = 5  # nal_unit_type
 
@@ -28,7 +30,8 @@ def judge(stream: Bitstream, results: npt.NDArray[np.void]) -> Verdict:
 
     Every slice must have been parsed to its end, the slices of a picture must fill it, and ``frame_num`` must
     count reference pictures without a gap (7.4.3), so that no slice and no reference picture is missing. The
-    order of ``PicOrderCnt`` (8.2.1) must be that of the time stamps, or pictures are in the wrong place.
+    order of ``PicOrderCnt`` (8.2.1) must be that of the time stamps, or pictures are in the wrong place. What
+    slice headers ask of reference pictures must be possible, see :func:`check_references`.
 
     Args:
         stream: the stream.
@@ -47,6 +50,7 @@ def judge(stream: Bitstream, results: npt.NDArray[np.void]) -> Verdict:
         _check_pictures(stream, results)
         or _check_frame_numbers(stream, results)
         or _check_order(stream, results)
+        or _check_references(stream, results)
         or Verdict(True)
     )
 
@@ -133,4 +137,12 @@ def _check_order(stream: Bitstream, results: npt.NDArray[np.void]) -> Verdict | 
         if earlier[2] >= later[2] or earlier[:2] == later[:2]:
             place = stream.ranks.index(later[2])
             return Verdict(False, f"picture {place}: PicOrderCnt is not in the order of the time stamps")
+    return None
+
+
+def _check_references(stream: Bitstream, results: npt.NDArray[np.void]) -> Verdict | None:
+    try:
+        check_references(stream, results)
+    except H264Error as error:
+        return Verdict(False, str(error), isinstance(error, UnsupportedH264Error))
     return None
