@@ -17,6 +17,7 @@ from av.audio.stream import AudioStream
 from av.container import InputContainer
 from av.packet import Packet
 from av.video.frame import VideoFrame
+from av.video.reformatter import ColorRange
 from av.video.stream import VideoStream
 
 from asl.codecs.probe import VideoInfo
@@ -36,6 +37,8 @@ class Packets:
     ranks: tuple[int, ...]  # of each packet: index of its frame in display order
     timeline: Timeline
     info: VideoInfo  # without the orientation, which only decoding may tell
+    color_matrix: int  # of YUV to RGB by the container, as in ITU-T H.273; 2: unspecified
+    is_full_range: bool  # by the container
 
 
 def read_packets(path: Path) -> Packets:
@@ -162,5 +165,7 @@ def _read(container: InputContainer, stream: VideoStream) -> tuple[Packets, Sequ
         ranks=tuple(ranks),
         timeline=timeline,
         info=info,
+        color_matrix=int(context.colorspace),
+        is_full_range=context.color_range == ColorRange.JPEG,
     )
     return found, packets

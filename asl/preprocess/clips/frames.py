@@ -87,7 +87,7 @@ def make_missing_frames(
     # Claimed one by one as their turn comes: until then, the other device may still take them.
     make(cut for cut in missing if accelerator.claim_for_host(cut.video_id))
     elsewhere = accelerator.finish(proofs, workers)
-    progress.advance(bar, elsewhere.published)
+    progress.update(bar, completed=len(missing) - len(elsewhere.refused))
     make(elsewhere.refused)
     return FramesOutcome(
         there=there,

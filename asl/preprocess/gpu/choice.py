@@ -71,8 +71,8 @@ def with_trial(choice: Choice, capabilities: Capabilities, trial: Trial | str | 
 def encoder_for(backend: str, settings: TrimSettings, capabilities: Capabilities | None = None) -> Encoder:
     """The encoder of a backend, with the configured quality.
 
-    "nvdec" and "dali" encode on the GPU, too, if that has an encoder, but decode segments on the host: a
-    GPU's decoder conceals damage.
+    "nvdec" and "dali" encode on the GPU, too, if that has an encoder. What the host makes for them is also
+    decoded there: a GPU's decoder conceals damage.
     """
     on_cpu = x264(crf=settings.crf, preset=settings.preset)
     on_gpu = nvenc(

@@ -94,7 +94,7 @@ def cached_cubin(source: str, options: Sequence[str]) -> bytes:
         return path.read_bytes()
     except OSError:  # not there yet
         image = compile_cubin(source, options)
-    with suppress(OSError), atomic_write(path, sync=False) as file:  # a full disk: the next process compiles
+    with suppress(OSError), atomic_write(path) as file:  # a full disk: the next process compiles
         file.write(image)
     return image
 

@@ -19,7 +19,7 @@ from asl.preprocess.gpu.h264.prover import SliceParser, prove
 from asl.preprocess.gpu.h264.rbsp import H264Error, UnsupportedH264Error, unescape
 from asl.preprocess.gpu.h264.references import check_references
 from asl.preprocess.gpu.h264.source import vlc_table
-from asl.preprocess.gpu.h264.verdict import Verdict, judge
+from asl.preprocess.gpu.h264.verdict import Verdict, _check_order, judge
 
 #: x264-params by name. Together they use every syntax element that the parser knows.
 SETTINGS = {
@@ -452,3 +452,14 @@ def test_gpu_and_host_give_the_same_results(host: HostSliceParser) -> None:
                 data[int(rng.integers(len(data)))] = int(rng.integers(256))
             arguments = [bytes(data)], stream.slices, stream.params
             assert np.array_equal(gpu(*arguments), host(*arguments)), (name, damage)
+
+
+def test_a_picture_that_resets_the_count_counts_zero(host: HostSliceParser) -> None:
+    """memory_management_control_operation 5 (8.2.1)."""
+    stream = bitstream(encode("bframes=0:ref=1", frames=8))
+    results = host([stream.data], stream.slices, stream.params)
+    lsb = [0, 2, 4, 6, 8, 2, 4, 6]
+    results["pic_order_cnt_lsb"] = lsb
+    assert _check_order(stream, results) is not None
+    results["resets"][4] = 1
+    assert _check_order(stream, results) is None

@@ -19,7 +19,8 @@ from asl.preprocess.gpu.h264.parameter_sets import (
 from asl.preprocess.gpu.h264.rbsp import BitReader, H264Error, UnsupportedH264Error, unescape
 
 # nal_unit_type, Table 7-1
-_SLICE, _IDR_SLICE, _SEI, _SPS, _PPS = 1, 5, 6, 7, 8
+_SLICE, IDR_SLICE, _SEI, _SPS, _PPS = 1, 5, 6, 7, 8
+PARAMETER_SETS = (_SPS, _PPS)
 _DELIMITERS = {9, 10, 11, 12}  # access unit delimiter, end of sequence and stream, filler data
 _PARTITIONS = {2, 3, 4}
 
@@ -118,11 +119,6 @@ def split_packet(packet: bytes, length_size: int) -> list[bytes]:
     return units
 
 
-def is_idr(packet: bytes, length_size: int) -> bool:
-    """Whether a packet holds an IDR picture. Raises H264Error, see :func:`split_packet`."""
-    return any(unit[0] & 31 == _IDR_SLICE for unit in split_packet(packet, length_size))
-
-
 def to_annex_b(extradata: bytes, packets: Iterable[bytes]) -> list[bytes]:
     """Access units with start codes instead of lengths (Annex B), the parameter sets before the first one.
 
@@ -202,8 +198,8 @@ def _read_unit(escaped: bytes, sets: _Sets) -> bytes | None:
     kind, importance = header & 31, header >> 5
     if header & 128:
         raise H264Error("forbidden_zero_bit is 1")
-    if kind in (_SLICE, _IDR_SLICE):
-        if kind == _IDR_SLICE and not importance:
+    if kind in (_SLICE, IDR_SLICE):
+        if kind == IDR_SLICE and not importance:
             raise H264Error("nal_ref_idc of an IDR picture is 0")
         return unescape(escaped)
     if kind in _PARTITIONS or kind > 12 or kind == 0:

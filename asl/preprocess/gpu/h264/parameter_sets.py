@@ -41,6 +41,7 @@ class SequenceParameters:
     gaps_in_frame_num: bool
     direct_8x8_inference: bool
     color: ColorDescription
+    lossless: bool  # qpprime_y_zero_transform_bypass_flag
 
 
 @dataclass(frozen=True)
@@ -77,12 +78,12 @@ def read_sequence_parameters(nal_unit: bytes) -> SequenceParameters:
     bits.u(6)  # constraint_set flags
     bits.require(bits.u(2) == 0, "reserved_zero_2bits")
     bits.u(8)  # level_idc
-    set_id = bits.ue(31, "seq_parameter_set_id")
+    set_id, lossless = bits.ue(31, "seq_parameter_set_id"), False
     if profile in _HIGH_PROFILES:
         bits.support(bits.ue(3, "chroma_format_idc") == 1, "a chroma format other than 4:2:0")
         depths = bits.ue(6, "bit_depth_luma"), bits.ue(6, "bit_depth_chroma")
         bits.support(depths == (0, 0), "more than 8 bits")
-        bits.u(1)  # qpprime_y_zero_transform_bypass_flag
+        lossless = bool(bits.u(1))
         if bits.u(1):
             _skip_scaling_lists(bits, 8)
     log2_max_frame_num = 4 + bits.ue(12, "log2_max_frame_num")
@@ -123,6 +124,7 @@ def read_sequence_parameters(nal_unit: bytes) -> SequenceParameters:
         gaps_in_frame_num=gaps,
         direct_8x8_inference=direct_8x8_inference,
         color=color,
+        lossless=lossless,
     )
 
 

@@ -130,6 +130,7 @@ class GpuSliceParser:
         if self._pinned is None or len(self._pinned.array) < total:
             if self._pinned is not None:
                 self._pinned.free()
+            self._pinned = None  # if there is too little memory now
             self._pinned = PinnedBuffer(self._device, _with_room(total))
         target, position = self._pinned.array.data, 0
         for part in data:
@@ -143,6 +144,7 @@ class GpuSliceParser:
         if buffer is None or buffer.nbytes < nbytes or (self._exact and buffer.nbytes != nbytes):
             if buffer is not None:
                 buffer.free()
+                del self._buffers[name]  # if there is too little memory now
             size = nbytes if self._exact else _with_room(nbytes)
             buffer = self._buffers[name] = DeviceBuffer(self._device, size)
         return buffer

@@ -116,8 +116,10 @@ def _check_order(stream: Bitstream, results: npt.NDArray[np.void]) -> Verdict | 
     for start in starts.tolist():
         parameters = stream.sequences[int(stream.slices["params"][start])]
         lsb = int(results["pic_order_cnt_lsb"][start])
-        if stream.slices["nal_unit_type"][start] == _IDR or results["resets"][start]:
+        resets = bool(results["resets"][start])  # the picture itself counts 0 then (8.2.1)
+        if resets or stream.slices["nal_unit_type"][start] == _IDR:
             video_sequence, msb, lsb_before = video_sequence + 1, 0, 0
+            lsb = 0 if resets else lsb
         if parameters.pic_order_cnt_type == 0:  # 8.2.1.1
             size, high = 1 << parameters.log2_max_pic_order_cnt_lsb, msb
             if lsb_before - lsb >= size // 2:

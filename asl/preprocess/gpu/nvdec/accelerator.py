@@ -39,6 +39,7 @@ from asl.workers import Done, Failed, RunningTasks, Workers
 #: Processes that make clips on one GPU, at most, and NVDEC sessions in all of them together. Python's lock
 #: lets a process make about 20 clips a second whatever its threads; each needs a CUDA context of 0.5 GB.
 _MOST_PROCESSES, _SESSIONS = 10, 20
+_MOST_THREADS = 4  # of a process, whatever that leaves of the sessions
 _PROCESS_BYTES = 800_000_000  # of the GPU's memory: an H100 has 7.7 GB in use with eleven processes
 _CORES_SHARE = 0.75  # the other cores encode segments, parse slices and serve the host's workers
 
@@ -53,7 +54,11 @@ _MOST_WORK = 4e9
 
 #: Clips that are parsed together. A slice is a sequential job, so only those of many clips keep a GPU busy.
 _LEAST_BATCH, _MOST_BATCH = 64, 256
+_MOST_PENDING = 1024  # clips that wait for the parser: their files lie on the disk twice
 _LAST_BATCH = 32  # once all clips are being made: the last batch would come late otherwise
+
+#: Bytes of a source: its packets are in memory more than once while a clip is made. The host reads in parts.
+_MOST_SOURCE_BYTES = 200 << 20
 
 #: Tasks of one GPU that may fail before it is given no more.
 _MOST_FAULTS = 3
@@ -70,9 +75,10 @@ class _Gpu:
 
     def __init__(self, number: int, makers: Workers, prover: Workers) -> None:
         self.number, self.makers, self.prover = number, makers, prover
-        self.where = Where(number, max(2, -(-_SESSIONS // makers.count)))
+        self.where = Where(number, min(_MOST_THREADS, max(2, -(-_SESSIONS // makers.count))))
         self.pending: deque[tuple[Cut, Candidate]] = deque()  # made, and not parsed yet
         self.proving: tuple[tuple[Cut, Candidate], ...] = ()  # being parsed
+        self.failed_starts = 0
         self.faults = 0
         self.message = ""  # of the last fault
 
@@ -185,8 +191,12 @@ class NvdecAccelerator:
         return for_gpu, for_host
 
     def _warmed_up(self, gpu: _Gpu, ended: Done[object, None] | Failed[object]) -> None:
-        if isinstance(ended, Failed):
-            self._fault(gpu, ended.message)
+        if not isinstance(ended, Failed):
+            return
+        self._fault(gpu, ended.message)
+        gpu.failed_starts += isinstance(ended.task, Where)
+        is_parser = not isinstance(ended.task, Where)
+        if is_parser or gpu.failed_starts == gpu.makers.count:  # one that has too little memory is one fault
             gpu.faults = _MOST_FAULTS
 
     def _num_warming_up(self) -> int:
@@ -201,7 +211,8 @@ class NvdecAccelerator:
                 for cut in queue.popleft():
                     self._leave(cut, self._gpus[0].message, host)
         for gpu in self._gpus:
-            while gpu.works and queue and running.count((_MAKE, gpu)) <= gpu.makers.count:
+            has_room = len(gpu.pending) <= _MOST_PENDING
+            while gpu.works and queue and has_room and running.count((_MAKE, gpu)) <= gpu.makers.count:
                 # Fewer at the end, so that all processes end together; the longest first, likewise.
                 size = max(
                     _LEAST_UNITS, min(_MOST_UNITS, len(queue) // (2 * gpu.makers.count * len(self._gpus)))
@@ -341,6 +352,10 @@ def _unsupported(cut: Cut) -> str | None:
         return "unreadable header"
     if cut.raw.codec != "h264":
         return f"codec {cut.raw.codec}"
+    if cut.raw.pix_fmt == "yuvj420p":
+        return "full-range colours"
+    if cut.source.stat().st_size > _MOST_SOURCE_BYTES:
+        return "large source"
     return unsupported_reason(cut.raw)
 
 

@@ -36,6 +36,8 @@ class StoredStream:
 
     path: Path
     stream: Bitstream  # without its data
+    name: str  # for findings, of one among several streams
+    nbytes: int
 
     def load(self) -> Bitstream:
         """The stream with its data. Raises OSError."""
@@ -90,10 +92,10 @@ class ClipFiles:
                 if path is not None:
                     path.unlink(missing_ok=True)
 
-    def store(self, stream: Bitstream) -> None:
+    def store(self, stream: Bitstream, name: str = "") -> None:
         """Write the data of a stream that is to be parsed."""
         path = self.part.with_suffix(f".{len(self._streams)}.slices")
-        self._streams.append(StoredStream(path, replace(stream, data=b"")))
+        self._streams.append(StoredStream(path, replace(stream, data=b""), name, len(stream.data)))
         path.write_bytes(stream.data)
 
     def keep(self, proof: Proof) -> Candidate:
@@ -142,7 +144,8 @@ def refusing(make: Callable[[], Made]) -> Made | Refusal:
     except H264Error as error:
         return Refusal("bitstream", str(error))
     except VideoError as error:
-        return Refusal(error.reason)
+        is_other = error.reason == "damaged source"  # the reason of whatever FFmpeg does not take as it is
+        return Refusal("cannot be read or copied as it is" if is_other else error.reason)
     except NvdecError as error:
         return Refusal(str(error))
     except GpuError as error:
@@ -220,7 +223,7 @@ def prove_decoded(
 ) -> Proof:
     """The proof of a clip that was decoded on the GPU, see :func:`asl.preprocess.clips.proof.proof_of`."""
     count = len(packets.timeline.times)
-    if stream.sequences[0].color.full_range:
+    if stream.sequences[0].color.full_range or packets.is_full_range:
         raise NvdecError("has full-range colours")
     decoded = DecodedFile(
         timeline=packets.timeline,

@@ -23,6 +23,7 @@ Wanted = tuple[int, tuple[int, int] | None]
 Pictures = Mapping[Wanted, npt.NDArray[np.uint8]]  # (H, W, 3), or (SIDE, SIDE) of grey ones
 
 _CHANNELS = 3
+_UNSPECIFIED = 2  # matrix in ITU-T H.273
 
 #: Most bytes of pictures of one part, on the device and on the host. Longer clips are left to the host.
 _MOST_BYTES = 1 << 29
@@ -85,6 +86,8 @@ class ClipDecoder:
             NvdecError: NVDEC cannot decode the part, or reports damage.
             GpuError: CUDA failed.
         """
+        if any(sequence.lossless for sequence in part.stream.sequences):
+            raise NvdecError("lossless pictures")  # which no profile that NVDEC decodes has
         offsets, total = _lay_out(wanted)
         if total > _MOST_BYTES:
             raise NvdecError("has more frames than are kept at once")
@@ -140,6 +143,7 @@ class ClipDecoder:
             height=picture.height,
         )
         color = part.stream.sequences[0].color
+        has_matrix = color.matrix_coefficients != _UNSPECIFIED
         if size is None:
             grey = grey_arguments(surface, 0, fingerprint.SIDE, full_range=color.full_range)
             return grey, self._kernels["grey_cells"].prepare(*grey)
@@ -147,7 +151,7 @@ class ClipDecoder:
             surface,
             0,
             size,
-            matrix=color.matrix_coefficients,
+            matrix=color.matrix_coefficients if has_matrix else part.packets.color_matrix,
             full_range=color.full_range,
             chroma_location=color.chroma_location,
         )
@@ -161,6 +165,7 @@ class ClipDecoder:
         if self._surface is None or len(self._surface.array) < nbytes:
             if self._surface is not None:
                 self._surface.free()
+            self._surface = None
             self._surface = PinnedBuffer(self._device, nbytes + nbytes // 4)
         array = self._surface.array
         self._device.download(picture.pointer, self._decoder.stream, into=array[:nbytes])
@@ -174,6 +179,7 @@ class ClipDecoder:
             for buffer in (self._results, self._pinned):
                 if buffer is not None:
                     buffer.free()
+            self._results = self._pinned = None  # if there is too little memory now
             self._results = DeviceBuffer(self._device, nbytes + nbytes // 2)
             self._pinned = PinnedBuffer(self._device, nbytes + nbytes // 2)
         return self._results, self._pinned

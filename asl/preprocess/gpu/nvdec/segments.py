@@ -26,7 +26,15 @@ from asl.codecs.video_file import VideoError
 from asl.contract.frame_store import Frames
 from asl.preprocess.clips.cut import check_end
 from asl.preprocess.clips.plan import Cut
-from asl.preprocess.gpu.h264.bitstream import Bitstream, is_idr, read_bitstream, split_avcc
+from asl.preprocess.gpu.h264.bitstream import (
+    IDR_SLICE,
+    PARAMETER_SETS,
+    Bitstream,
+    read_bitstream,
+    split_avcc,
+    split_packet,
+)
+from asl.preprocess.gpu.h264.rbsp import H264Error
 from asl.preprocess.gpu.nvdec.candidate import (
     Candidate,
     ClipFiles,
@@ -82,6 +90,8 @@ class SegmentMaker:
         """Add the result of each clip to ``made``."""
         with open_packets(cuts[0].source) as source:
             idr_packets = _idr_packets(source)
+            if idr_packets[:1] != [0]:  # the first frame that a decoder gives, and with it time 0, is another
+                raise NvdecError("does not begin with an IDR picture")
             segments = []
             for cut in cuts:
                 prepared = refusing(lambda cut=cut: _prepare(cut, source, idr_packets))  # type: ignore[misc]
@@ -138,8 +148,8 @@ class SegmentMaker:
         pictures = self._decoder.decode(Part(packets, 0, len(packets.data), stream), proof_pictures(packets))
         proof = prove_decoded(files.part, cut, segment.encoded, packets, stream, pictures, copied=False)
         segment.grid.write(files, cut, segment.small, proof)
-        files.store(segment.stream)
-        files.store(stream)
+        files.store(segment.stream, f"source, from packet {segment.first}")
+        files.store(stream, "clip")
         return files.keep(proof)
 
 
@@ -220,8 +230,25 @@ def _encode_all(source: PacketSource, segments: Sequence[_Segment], handover: _H
 
 
 def _idr_packets(source: PacketSource) -> list[int]:
-    length_size, _ = split_avcc(source.packets.extradata)
-    return [i for i, packet in enumerate(source.packets.data) if is_idr(packet, length_size)]
+    """Indices of the packets with IDR pictures, without damaged ones, which the parser of their part reports.
+
+    Raises:
+        NvdecError: parameter sets change within the source, so that parts need others than the header's.
+    """
+    length_size, header = split_avcc(source.packets.extradata)
+    known = {unit for _, unit in header}
+    found = []
+    for index, packet in enumerate(source.packets.data):
+        try:
+            units = split_packet(packet, length_size)
+        except H264Error:
+            continue
+        kinds = [unit[0] & 31 for unit in units]
+        if any(kind in PARAMETER_SETS and unit not in known for kind, unit in zip(kinds, units, strict=True)):
+            raise NvdecError("parameter sets that change")
+        if IDR_SLICE in kinds:
+            found.append(index)
+    return found
 
 
 def _prepare(cut: Cut, source: PacketSource, idr_packets: Sequence[int]) -> _Segment:

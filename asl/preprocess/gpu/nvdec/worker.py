@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import sys
 import threading
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from itertools import islice
 
 from asl.preprocess.clips.plan import Cut
 from asl.preprocess.gpu.cuda import Device
-from asl.preprocess.gpu.h264.prover import GpuSliceParser, prove
+from asl.preprocess.gpu.h264.prover import MAX_BYTES, GpuSliceParser, prove
 from asl.preprocess.gpu.h264.verdict import Verdict
 from asl.preprocess.gpu.nvdec.candidate import Candidate, CandidateMaker, Refusal, StoredStream
 from asl.preprocess.gpu.nvdec.pictures import KERNELS, SOURCE
@@ -96,10 +96,29 @@ def make_candidates(task: tuple[Where, tuple[tuple[Cut, ...], ...]]) -> list[Can
 def prove_candidates(task: tuple[int, tuple[tuple[StoredStream, ...], ...]]) -> list[Verdict]:
     """Judge candidates on the GPU of that number: each by its streams, of which all must be sound."""
     gpu, candidates = task
-    streams = [stream.load() for streams in candidates for stream in streams]
-    verdicts = iter(prove(streams, _slice_parser(gpu)))
-    return [_worst(list(islice(verdicts, len(streams)))) for streams in candidates]
+    verdicts: list[Verdict] = []
+    for group in _groups([stream for streams in candidates for stream in streams]):
+        verdicts += prove([stream.load() for stream in group], _slice_parser(gpu))
+    of_stream = iter(verdicts)
+    return [_of_all(streams, list(islice(of_stream, len(streams)))) for streams in candidates]
 
 
-def _worst(verdicts: Sequence[Verdict]) -> Verdict:
-    return min(verdicts, key=lambda verdict: verdict.ok)  # the first that is not sound, if there is one
+def _groups(streams: Sequence[StoredStream]) -> Iterator[list[StoredStream]]:
+    """Streams that are in memory at once: up to :data:`~asl.preprocess.gpu.h264.prover.MAX_BYTES`."""
+    group: list[StoredStream] = []
+    for stream in streams:
+        if group and sum(one.nbytes for one in group) + stream.nbytes > MAX_BYTES:
+            yield group
+            group = []
+        group.append(stream)
+    if group:
+        yield group
+
+
+def _of_all(streams: Sequence[StoredStream], verdicts: Sequence[Verdict]) -> Verdict:
+    """The first verdict that is not sound, with the name of its stream; sound if all are."""
+    for stream, verdict in zip(streams, verdicts, strict=True):
+        if not verdict.ok:
+            name = f"{stream.name}: " if stream.name else ""
+            return replace(verdict, reason=f"{name}{verdict.reason}")
+    return Verdict(True)
