@@ -17,7 +17,7 @@ from test_nvdec_accelerator import assert_same, gpu, make, make_on_host, softwar
 from asl.contract.frame_store import FrameSpec, frames_path, open_frames
 from asl.preprocess.clips.proof import Proof
 from asl.preprocess.gpu.cuda import GpuError
-from asl.preprocess.gpu.nvdec import clip_decoder
+from asl.preprocess.gpu.nvdec import clip_decoder, work
 from asl.preprocess.gpu.nvdec.clip_decoder import ClipDecoder
 
 __all__ = ["gpu", "software"]  # fixtures
@@ -123,7 +123,7 @@ def test_lossless_and_full_range_sources_are_the_hosts(tmp_path: Path) -> None:
 @pytest.mark.usefixtures("gpu")
 def test_a_large_source_is_the_hosts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "large.mp4").write_bytes(encode(size=(96, 64)))
-    monkeypatch.setattr(whole.accelerator, "_MOST_SOURCE_BYTES", 1000)
+    monkeypatch.setattr(work, "_MOST_SOURCE_BYTES", 1000)
     assert make(tmp_path, tmp_path / "gpu", ["large"]).left == {"large source": 1}
 
 

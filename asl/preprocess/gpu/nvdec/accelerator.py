@@ -9,11 +9,9 @@ strict decoder, whose verdict decides; so the clips are those of ``trim=cpu``.
 from __future__ import annotations
 
 import dataclasses
-import random
 from collections import Counter, deque
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
-from pathlib import Path
 
 from asl.machine import available_cores
 from asl.preprocess import GPU_WORKER_MODULES
@@ -22,10 +20,10 @@ from asl.preprocess.clips.cut import CutError, make_clips
 from asl.preprocess.clips.host_queue import HostQueue
 from asl.preprocess.clips.plan import Cut
 from asl.preprocess.clips.proof import Proof
-from asl.preprocess.gpu.decodable import unsupported_reason
 from asl.preprocess.gpu.device_memory import least_free_bytes
 from asl.preprocess.gpu.h264.verdict import Verdict
 from asl.preprocess.gpu.nvdec.candidate import Candidate, Refusal
+from asl.preprocess.gpu.nvdec.work import Unit, in_order, next_units, why_unsupported, work_of
 from asl.preprocess.gpu.nvdec.worker import (
     Where,
     make_candidates,
@@ -33,7 +31,6 @@ from asl.preprocess.gpu.nvdec.worker import (
     warm_up_clips,
     warm_up_parser,
 )
-from asl.preprocess.sources.raw_files import USUAL
 from asl.workers import Done, Failed, RunningTasks, Workers
 
 #: Processes that make clips on one GPU, at most, and NVDEC sessions in all of them together. Python's lock
@@ -43,31 +40,18 @@ _MOST_THREADS = 4  # of a process, whatever that leaves of the sessions
 _PROCESS_BYTES = 800_000_000  # of the GPU's memory: an H100 has 7.7 GB in use with eleven processes
 _CORES_SHARE = 0.75  # the other cores encode segments, parse slices and serve the host's workers
 
-#: Segments of one source that a thread makes in one pass, see :mod:`asl.preprocess.gpu.nvdec.segments`.
-_SEGMENTS = 4
-
 #: Units that a process is given at once. One with segments keeps a thread busy as long as 10 to 15 others.
 _LEAST_UNITS, _MOST_UNITS = 2, 16
-
-#: Pixels in a task, because of its time limit: a minute of 1080p, which an H100 decodes in 0.6 s.
-_MOST_WORK = 4e9
 
 #: Clips that are parsed together. A slice is a sequential job, so only those of many clips keep a GPU busy.
 _LEAST_BATCH, _MOST_BATCH = 64, 256
 _MOST_PENDING = 1024  # clips that wait for the parser: their files lie on the disk twice
 _LAST_BATCH = 32  # once all clips are being made: the last batch would come late otherwise
 
-#: Bytes of a source: its packets are in memory more than once while a clip is made. The host reads in parts.
-_MOST_SOURCE_BYTES = 200 << 20
-
 #: Tasks of one GPU that may fail before it is given no more.
 _MOST_FAULTS = 3
 
 _WARM_UP, _MAKE, _PROVE, _HOST = "warm up", "make", "prove", "host"
-
-
-#: A whole clip, or segments of one source in turn.
-Unit = tuple[Cut, ...]
 
 
 class _Gpu:
@@ -182,7 +166,7 @@ class NvdecAccelerator:
         """The clips for the GPUs, and those for the host."""
         for_gpu, for_host = [], []
         for cut in cuts:
-            reason = _unsupported(cut)
+            reason = why_unsupported(cut)
             if reason is None:
                 for_gpu.append(cut)
             else:
@@ -217,8 +201,8 @@ class NvdecAccelerator:
                 size = max(
                     _LEAST_UNITS, min(_MOST_UNITS, len(queue) // (2 * gpu.makers.count * len(self._gpus)))
                 )
-                units = _next_units(queue, size)
-                units.sort(key=_work, reverse=True)
+                units = next_units(queue, size)
+                units.sort(key=work_of, reverse=True)
                 task = gpu.where, tuple(units)
                 running.start(gpu.makers, make_candidates, task, key=(_MAKE, gpu), timeout_s=timeout_s)
             least = _LEAST_BATCH if queue else _LAST_BATCH if running.count((_MAKE, gpu)) else 1
@@ -344,54 +328,3 @@ def processes_for_each(gpus: int) -> int:
     if free is not None:
         processes = min(processes, free // _PROCESS_BYTES - 1)  # one parses slices
     return max(1, processes)
-
-
-def _unsupported(cut: Cut) -> str | None:
-    """Why a clip is none for the GPU. None if it may be one."""
-    if cut.raw is None:
-        return "unreadable header"
-    if cut.raw.codec != "h264":
-        return f"codec {cut.raw.codec}"
-    if cut.raw.pix_fmt == "yuvj420p":
-        return "full-range colours"
-    if cut.source.stat().st_size > _MOST_SOURCE_BYTES:
-        return "large source"
-    return unsupported_reason(cut.raw)
-
-
-def in_order(cuts: Sequence[Cut]) -> list[Unit]:
-    """What one thread makes at a time, in the order in which to begin.
-
-    Large pictures keep NVDEC busy, small ones the cores, and segments the encoder: all kinds are mixed, so
-    that none waits for another. The clips with the least work come last, so that all processes end together.
-    """
-    of_source: dict[Path, list[Cut]] = {}
-    for cut in cuts:
-        if not cut.is_whole:
-            of_source.setdefault(cut.source, []).append(cut)
-    units: list[Unit] = [(cut,) for cut in cuts if cut.is_whole]
-    for members in of_source.values():
-        members.sort(key=lambda cut: (cut.start_s, cut.video_id))
-        units += [tuple(members[i : i + _SEGMENTS]) for i in range(0, len(members), _SEGMENTS)]
-    units.sort(key=lambda unit: (_work(unit), unit[0].video_id))
-    last = len(units) // 10
-    mixed = units[last:]
-    random.Random(0).shuffle(mixed)
-    return mixed + units[:last][::-1]
-
-
-def _next_units(queue: deque[Unit], most: int) -> list[Unit]:
-    """Take up to ``most`` units from the queue, fewer if they are long; at least one."""
-    units = [queue.popleft()]
-    work = _work(units[0])
-    while queue and len(units) < most and work + _work(queue[0]) <= _MOST_WORK:
-        work += _work(queue[0])
-        units.append(queue.popleft())
-    return units
-
-
-def _work(unit: Unit) -> float:
-    """Pixels to decode, and those to encode, which take longer."""
-    raw = unit[0].raw or USUAL
-    frames = sum(cut.estimated_length()[1] for cut in unit)
-    return raw.width * raw.height * frames * (1 if unit[0].is_whole else 4)
