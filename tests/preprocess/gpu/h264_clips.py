@@ -34,6 +34,10 @@ class HostSliceParser:
         return results
 
 
+#: With rate control or weighted prediction, x264 does not always write the same stream.
+_SAME = "qp=22:weightp=0"
+
+
 def encode(
     x264: str = "",
     *,
@@ -46,7 +50,7 @@ def encode(
     """An MP4 of a moving blob before a noisy wall.
 
     Args:
-        x264: ``x264-params``.
+        x264: ``x264-params``, added to a constant quantizer and no weighted prediction.
         size: width and height in pixels.
         frames: how many.
         grain: standard deviation of the noise in grey levels.
@@ -58,7 +62,9 @@ def encode(
     y, x = np.mgrid[0:height, 0:width].astype(np.float32)
     file = io.BytesIO()
     with av.open(file, "w", format="mp4") as container:
-        stream: Any = container.add_stream("libx264", rate=25, options={"x264-params": x264, **options})
+        stream: Any = container.add_stream(
+            "libx264", rate=25, options={"x264-params": f"{_SAME}:{x264}", **options}
+        )
         stream.width, stream.height, stream.pix_fmt = width, height, pix_fmt
         stream.codec_context.thread_count = 1  # more threads would cut pictures into slices
         for i in range(frames):

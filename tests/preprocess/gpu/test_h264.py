@@ -53,7 +53,7 @@ SETTINGS = {
     "scaling lists": "cqm=jvt",
     "no deblocking": "no-deblock=1",
     "delimiters": "aud=1",
-    "HRD": "nal-hrd=vbr:vbv-maxrate=500:vbv-bufsize=500",
+    "HRD": "crf=23:nal-hrd=vbr:vbv-maxrate=500:vbv-bufsize=500",
 }
 
 

@@ -18,7 +18,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from h264_clips import HostSliceParser, encode
+from h264_clips import HostSliceParser, demux, encode
 from host_build import build
 from pebble import ProcessExpired
 from software_gpu import Decoder, InProcess, Pool, SoftwareGpu, forget, longer, rewritten
@@ -116,9 +116,11 @@ def raw(tmp_path_factory: pytest.TempPathFactory) -> Path:
     def write(name: str, change: Callable[[int, bytes], bytes]) -> None:
         rewritten(folder / "v1.mp4", folder / f"{name}.mp4", change)
 
+    _, packets = demux((folder / "v1.mp4").read_bytes())
+    largest = max(range(1, len(packets)), key=lambda index: len(packets[index]))
     write("long_slice", lambda i, packet: longer(packet, b"\x12\x80") if i == 4 else packet)
     write("odd_header", lambda i, packet: header(packet, 0x20) if i == 0 else packet)
-    write("broken", lambda i, packet: packet[:40] + bytes(len(packet) - 40) if i == 4 else packet)
+    write("broken", lambda i, packet: packet[:40] + bytes(len(packet) - 40) if i == largest else packet)
     return folder
 
 
