@@ -17,8 +17,6 @@ import ctypes
 import ctypes.util
 import hashlib
 import json
-import os
-import shutil
 import subprocess
 import sys
 import tempfile
@@ -33,8 +31,6 @@ from typing import Any, NamedTuple
 from unittest.mock import patch
 
 import av
-import numpy as np
-import numpy.typing as npt
 from av.bitstream import BitStreamFilterContext
 from av.container import InputContainer
 from av.video.frame import VideoFrame
@@ -48,7 +44,6 @@ from asl.codecs.video_file import VideoError, open_video, video_stream
 from asl.machine import available_cores
 from asl.preprocess.gpu.cuda import Device
 from asl.preprocess.gpu.h264.bitstream import read_bitstream
-from asl.preprocess.gpu.h264.layout import ABOVE_BYTES, RESULT
 from asl.preprocess.gpu.h264.prover import GpuSliceParser, SliceParser, prove
 from asl.preprocess.gpu.h264.rbsp import H264Error, UnsupportedH264Error
 from asl.preprocess.gpu.h264.source import parser_source
@@ -66,6 +61,7 @@ from benchmarks.damaged_files import (
     make_cases,
     sound_videos,
 )
+from benchmarks.host_parser import HostSliceParser, NoCompilerError, find_compiler
 
 ROOT = Path(__file__).resolve().parent.parent
 TIMEOUT_S = 60.0  # for a batch of files
@@ -164,26 +160,7 @@ def _parser(build: str, library: Path | None) -> SliceParser:
     if build == "gpu":
         return GpuSliceParser(_device())
     assert library is not None
-    return _HostSliceParser(library)
-
-
-class _HostSliceParser:
-    """Calls the parser's host build like the one on the GPU."""
-
-    def __init__(self, library: Path) -> None:
-        self._parse = ctypes.CDLL(str(library)).parse_slices
-        self._parse.argtypes = [ctypes.c_void_p] * 5 + [ctypes.c_uint32]
-        self._parse.restype = None
-
-    def __call__(
-        self, data: Sequence[bytes], slices: npt.NDArray[np.void], params: npt.NDArray[np.void]
-    ) -> npt.NDArray[np.void]:
-        words = np.frombuffer(b"".join(data), np.uint32)
-        results = np.zeros(len(slices), RESULT)
-        rows = np.zeros(int(params["mb_width"].max()) * ABOVE_BYTES, np.uint8)
-        arrays = (words, np.ascontiguousarray(slices), np.ascontiguousarray(params), results, rows)
-        self._parse(*(array.ctypes.data for array in arrays), len(slices))
-        return results
+    return HostSliceParser(ctypes.CDLL(str(library)))
 
 
 def build_parser(folder: Path) -> Path | None:
@@ -192,13 +169,14 @@ def build_parser(folder: Path) -> Path | None:
     Raises:
         RuntimeError: the source is wrong; the message holds the compiler's.
     """
-    compiler = next(filter(shutil.which, (os.environ.get("CXX", "c++"), "g++", "clang++")), None)
-    if compiler is None:
+    try:
+        compiler = find_compiler()
+    except NoCompilerError:
         return None
     folder.mkdir(parents=True, exist_ok=True)
     code, library = folder / "parser.cpp", folder / "parser.so"
     code.write_text(parser_source(), encoding="utf-8")
-    command = [compiler, "-std=c++17", "-O2", "-fPIC", "-shared", str(code), "-o", str(library)]
+    command = [*compiler, "-std=c++17", "-O2", "-fPIC", "-shared", str(code), "-o", str(library)]
     result = subprocess.run(command, capture_output=True, text=True, check=False)
     if result.returncode:
         raise RuntimeError(f"{' '.join(command)} fails:\n{result.stderr}")

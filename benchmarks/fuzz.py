@@ -24,7 +24,6 @@ import os
 import platform
 import random
 import shlex
-import shutil
 import signal
 import subprocess
 import sys
@@ -51,6 +50,7 @@ from asl.preprocess.gpu.h264.bitstream import Bitstream, read_bitstream
 from asl.preprocess.gpu.h264.layout import ABOVE_BYTES, PARAMS, RESULT, SLICE, Reason
 from asl.preprocess.gpu.h264.prover import GpuSliceParser, SliceParser
 from asl.preprocess.gpu.h264.source import parser_source
+from benchmarks.host_parser import NoCompilerError, find_compiler
 
 ROOT = Path(__file__).resolve().parent.parent
 BATCH = 2000  # slices
@@ -387,10 +387,6 @@ def _picture_size(rng: random.Random) -> tuple[int, int]:
 # ---------------------------------------------------------------- the program
 
 
-class NoCompilerError(RuntimeError):
-    """The machine has no C++ compiler, or none with sanitizers."""
-
-
 #: Behind the parser's source: lets the other file call it without its types.
 _BRIDGE = """
 extern "C" unsigned state_bytes() { return sizeof(State); }
@@ -483,7 +479,7 @@ def build_program(folder: Path, *, sanitize: bool, source: str | None = None) ->
     """
     folder.mkdir(parents=True, exist_ok=True)
     flags = _SANITIZERS if sanitize else _PLAIN
-    command = [*_compiler(), "-std=c++17", *flags]
+    command = [*find_compiler(), "-std=c++17", *flags]
     sizes = {"SLICE": SLICE.itemsize, "PARAMS": PARAMS.itemsize, "RESULT": RESULT.itemsize}
     defines = [f"-D{name}_BYTES={size}" for name, size in {**sizes, "ABOVE": ABOVE_BYTES}.items()]
     empty, parser, main = folder / "empty.cpp", folder / "parser.cpp", folder / "main.cpp"
@@ -499,15 +495,6 @@ def build_program(folder: Path, *, sanitize: bool, source: str | None = None) ->
     if built.returncode:
         raise RuntimeError(f"{shlex.join(command)} fails:\n{built.stderr}")
     return program
-
-
-def _compiler() -> list[str]:
-    candidates = [os.environ["CXX"]] if os.environ.get("CXX") else ["c++", "g++", "clang++"]
-    for candidate in candidates:
-        command = shlex.split(candidate)
-        if command and shutil.which(command[0]):
-            return command
-    raise NoCompilerError(f"no C++ compiler: {' or '.join(candidates)} is not installed")
 
 
 def _run(command: Sequence[str]) -> subprocess.CompletedProcess[str]:

@@ -6,12 +6,13 @@ import ctypes
 import hashlib
 import os
 import shlex
-import shutil
 import subprocess
 from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
+
+from benchmarks.host_parser import NoCompilerError, find_compiler
 
 _FLAGS = ("-x", "c++", "-std=c++17", "-O2", "-fPIC", "-shared")
 
@@ -44,13 +45,9 @@ def build(source: str, folder: Path, *, flags: Sequence[str] = ()) -> ctypes.CDL
 
 
 def _compiler() -> list[str]:
-    """``CXX``, or else the first compiler that is installed, as the start of a command line."""
-    candidates = [os.environ["CXX"]] if os.environ.get("CXX") else ["c++", "g++", "clang++"]
-    for candidate in candidates:
-        command = shlex.split(candidate)
-        if command and shutil.which(command[0]):
-            return command
-    message = f"no C++ compiler: {' or '.join(candidates)} is not installed"
-    if os.environ.get("ASL_REQUIRE_COMPILER") == "1":
-        pytest.fail(f"{message}, although ASL_REQUIRE_COMPILER=1", pytrace=False)
-    pytest.skip(message)
+    try:
+        return find_compiler()
+    except NoCompilerError as error:
+        if os.environ.get("ASL_REQUIRE_COMPILER") == "1":
+            pytest.fail(f"{error}, although ASL_REQUIRE_COMPILER=1", pytrace=False)
+        pytest.skip(str(error))

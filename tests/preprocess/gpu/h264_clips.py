@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ctypes
 import io
 from collections.abc import Sequence
 from fractions import Fraction
@@ -14,24 +13,16 @@ import numpy as np
 from host_build import build
 
 from asl.preprocess.gpu.h264.bitstream import Bitstream, read_bitstream
-from asl.preprocess.gpu.h264.layout import ABOVE_BYTES, RESULT
 from asl.preprocess.gpu.h264.source import parser_source
+from benchmarks import host_parser
 
 
-class HostSliceParser:
+class HostSliceParser(host_parser.HostSliceParser):
     """The parser that the GPU runs, compiled for this machine."""
 
     def __init__(self, folder: Path, flags: Sequence[str] = ()) -> None:
         self._library = build(parser_source(), folder, flags=flags)
-
-    def __call__(self, data: Sequence[bytes], slices: Any, params: Any) -> Any:
-        words = np.frombuffer(b"".join(data), np.uint8)
-        results = np.zeros(len(slices), RESULT)
-        rows = np.zeros(int(params["mb_width"].max()) * ABOVE_BYTES, np.uint8)
-        arrays = (words, np.ascontiguousarray(slices), np.ascontiguousarray(params), results, rows)
-        pointers = [ctypes.c_void_p(array.ctypes.data) for array in arrays]
-        self._library.parse_slices(*pointers, ctypes.c_uint32(len(slices)))
-        return results
+        super().__init__(self._library)
 
 
 #: With rate control or weighted prediction, x264 does not always write the same stream.

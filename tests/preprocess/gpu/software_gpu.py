@@ -20,11 +20,11 @@ from typing import Any, ClassVar
 
 import av
 import numpy as np
-from h264_clips import HostSliceParser
 
 from asl.preprocess.gpu.nvdec import clip_decoder, worker
 from asl.preprocess.gpu.nvdec.decoder import DecodedClip, MappedPicture
 from asl.workers import Workers, _ended
+from benchmarks.host_parser import HostSliceParser
 
 _KERNELS_KEEP_THEIR_INDICES_IN_GLOBALS = Lock()
 
@@ -45,7 +45,7 @@ class SoftwareGpu:
         """Put the stand-ins in place, with ``setattr`` or ``monkeypatch.setattr``."""
         kernels, parser = ctypes.CDLL(str(self.kernels)), ctypes.CDLL(str(self.parser))
         put(worker, "Device", lambda number: Device(number, kernels))
-        put(worker, "GpuSliceParser", lambda _: LoadedParser(parser))
+        put(worker, "GpuSliceParser", lambda _: HostSliceParser(parser))
         put(clip_decoder, "NvDecoder", Decoder)
         put(clip_decoder, "DeviceBuffer", Memory)
         put(clip_decoder, "PinnedBuffer", Memory)
@@ -56,11 +56,6 @@ def forget() -> None:
     """Let the next task make its decoders anew, as in a new process."""
     worker._clip_threads.cache_clear()
     worker._slice_parser.cache_clear()
-
-
-class LoadedParser(HostSliceParser):
-    def __init__(self, library: ctypes.CDLL) -> None:
-        self._library = library
 
 
 class Device:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +16,9 @@ from test_nvdec_accelerator import assert_same, gpu, make, make_on_host, softwar
 from asl.contract.frame_store import FrameSpec, frames_path, open_frames
 from asl.preprocess.clips.proof import Proof
 from asl.preprocess.gpu.cuda import GpuError
+from asl.preprocess.gpu.h264 import prover
 from asl.preprocess.gpu.nvdec import clip_decoder, work
+from asl.preprocess.gpu.nvdec.candidate import StoredStream
 from asl.preprocess.gpu.nvdec.clip_decoder import ClipDecoder
 
 __all__ = ["gpu", "software"]  # fixtures
@@ -150,11 +151,8 @@ def test_memory_that_runs_out_is_asked_for_anew(monkeypatch: pytest.MonkeyPatch)
 
 
 def test_all_groups_of_streams_fit_into_memory(monkeypatch: pytest.MonkeyPatch) -> None:
-    from asl.preprocess.gpu.nvdec import worker
-    from asl.preprocess.gpu.nvdec.candidate import StoredStream
-
-    monkeypatch.setattr(worker, "MAX_BYTES", 10)
+    monkeypatch.setattr(prover, "MAX_BYTES", 10)
     streams = [StoredStream(Path(str(i)), None, "", size) for i, size in enumerate((4, 6, 1, 20, 3, 3))]  # type: ignore[arg-type]
-    groups: Iterator[list[StoredStream]] = worker._groups(streams)
+    groups = prover.in_groups(streams, lambda stream: stream.nbytes)
     assert [[one.nbytes for one in group] for group in groups] == [[4, 6], [1], [20], [3, 3]]
-    assert list(worker._groups([])) == []
+    assert list(prover.in_groups([], len)) == []

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 
+from asl.preprocess.gpu.h264.layout import PARAMS
 from asl.preprocess.gpu.h264.rbsp import BitReader
 
 #: Profiles whose sequence parameter sets name chroma format, bit depths and scaling lists (7.3.2.1.1).
@@ -177,14 +177,9 @@ def read_picture_parameters(nal_unit: bytes) -> PictureParameters:
 
 def params_record(sequence: SequenceParameters, picture: PictureParameters) -> tuple[int, ...]:
     """The values of :data:`asl.preprocess.gpu.h264.layout.PARAMS`, in its order."""
-    values: Mapping[str, int] = {**vars(sequence), **vars(picture)}
-    names = (
-        "mb_width mb_height log2_max_frame_num pic_order_cnt_type log2_max_pic_order_cnt_lsb "
-        "delta_pic_order_always_zero direct_8x8_inference cabac bottom_field_pic_order weighted_pred "
-        "weighted_bipred_idc pic_init_qp deblocking_control_present constrained_intra_pred "
-        "redundant_pic_cnt_present transform_8x8_mode"
-    )
-    return (*(int(values[name]) for name in names.split()), *picture.num_refs)
+    values = {**vars(sequence), **vars(picture)}
+    values["num_refs_l0"], values["num_refs_l1"] = picture.num_refs
+    return tuple(int(values[name]) for name in PARAMS.names or ())
 
 
 def _skip_scaling_lists(bits: BitReader, count: int) -> None:

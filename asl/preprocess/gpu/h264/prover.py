@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from typing import Protocol
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from typing import Protocol, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -21,6 +21,9 @@ MAX_BYTES = 256 << 20
 _MAX_BLOCKS = 4096
 
 _WORD = 4  # bytes
+
+
+Item = TypeVar("Item")
 
 
 class SliceParser(Protocol):
@@ -43,16 +46,25 @@ class SliceParser(Protocol):
 
 def prove(streams: Sequence[Bitstream], parse: SliceParser) -> list[Verdict]:
     """Judge each stream. The slices of all of them are parsed together, up to :data:`MAX_BYTES` at once."""
-    return [verdict for group in _groups(streams) for verdict in _prove_group(group, parse)]
+    groups = in_groups(streams, lambda stream: len(stream.data))
+    return [verdict for group in groups for verdict in _prove_group(group, parse)]
 
 
-def _groups(streams: Sequence[Bitstream]) -> Iterator[list[Bitstream]]:
-    group: list[Bitstream] = []
-    for stream in streams:
-        if group and sum(len(one.data) for one in group) + len(stream.data) > MAX_BYTES:
+def in_groups(items: Iterable[Item], nbytes: Callable[[Item], int]) -> Iterator[list[Item]]:
+    """Consecutive items of up to :data:`MAX_BYTES` together; a larger one is a group of its own.
+
+    Args:
+        items: streams, or what stands for them.
+        nbytes: size of an item's data.
+    """
+    group: list[Item] = []
+    total = 0
+    for item in items:
+        if group and total + nbytes(item) > MAX_BYTES:
             yield group
-            group = []
-        group.append(stream)
+            group, total = [], 0
+        group.append(item)
+        total += nbytes(item)
     if group:
         yield group
 

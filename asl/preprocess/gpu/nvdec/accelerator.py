@@ -40,7 +40,7 @@ _MOST_THREADS = 4  # of a process, whatever that leaves of the sessions
 _PROCESS_BYTES = 800_000_000  # of the GPU's memory: an H100 has 7.7 GB in use with eleven processes
 _CORES_SHARE = 0.75  # the other cores encode segments, parse slices and serve the host's workers
 
-#: Units that a process is given at once. One with segments keeps a thread busy as long as 10 to 15 others.
+#: Units that a process is given at once. One with segments keeps a thread busy for longer than others.
 _LEAST_UNITS, _MOST_UNITS = 2, 16
 
 #: Clips that are parsed together. A slice is a sequential job, so only those of many clips keep a GPU busy.

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TypeVar
@@ -55,9 +55,7 @@ class Candidate:
 
     def discard(self) -> None:
         """Remove the files."""
-        for path in (self.part, self.frames, *(stream.path for stream in self.streams)):
-            if path is not None:
-                path.unlink(missing_ok=True)
+        _remove(self.part, self.frames, self.streams)
 
 
 @dataclass(frozen=True)
@@ -88,9 +86,7 @@ class ClipFiles:
 
     def __exit__(self, *_: object) -> None:
         if not self._is_kept:
-            for path in (self.part, self.frames, *(stream.path for stream in self._streams)):
-                if path is not None:
-                    path.unlink(missing_ok=True)
+            _remove(self.part, self.frames, self._streams)
 
     def store(self, stream: Bitstream, name: str = "") -> None:
         """Write the data of a stream that is to be parsed."""
@@ -102,6 +98,12 @@ class ClipFiles:
         """The finished candidate."""
         self._is_kept = True
         return Candidate(proof, self.part, self.frames, tuple(self._streams))
+
+
+def _remove(part: Path, frames: Path | None, streams: Iterable[StoredStream]) -> None:
+    for path in (part, frames, *(stream.path for stream in streams)):
+        if path is not None:
+            path.unlink(missing_ok=True)
 
 
 class CandidateMaker:

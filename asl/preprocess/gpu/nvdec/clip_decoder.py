@@ -13,7 +13,14 @@ from asl.preprocess.clips import fingerprint
 from asl.preprocess.gpu.cuda import Device, DeviceBuffer, Kernel, PinnedBuffer, PreparedKernel
 from asl.preprocess.gpu.h264.bitstream import Bitstream, to_annex_b
 from asl.preprocess.gpu.nvdec.decoder import MappedPicture, NvDecoder
-from asl.preprocess.gpu.nvdec.pictures import Launch, Nv12Picture, grey_arguments, rgb_arguments, set_picture
+from asl.preprocess.gpu.nvdec.pictures import (
+    GREY_OUT,
+    RGB_OUT,
+    Nv12Picture,
+    grey_arguments,
+    rgb_arguments,
+    set_picture,
+)
 from asl.preprocess.gpu.nvdec.stream_format import NvdecError
 
 #: (frame, size): a picture that is wanted of the frame at that index in display order. The size is height and
@@ -97,7 +104,7 @@ class ClipDecoder:
             by_frame.setdefault(one[0], []).append(one)
         frames, packets = part.frames(), part.packets
 
-        kernels: dict[tuple[int, int] | None, tuple[Launch, PreparedKernel]] = {}  # by size of the result
+        kernels: dict[tuple[int, int] | None, PreparedKernel] = {}  # by size of the result
 
         def on_picture(picture: MappedPicture) -> None:
             frame = frames[picture.index]
@@ -107,9 +114,10 @@ class ClipDecoder:
                 _, size = one
                 if size not in kernels:
                     kernels[size] = self._prepare(picture, size, part)
-                launch, kernel = kernels[size]
-                out = results.pointer + offsets[one]
-                set_picture(launch, kernel.values, picture.pointer, picture.pitch, out)
+                kernel = kernels[size]
+                set_picture(kernel.values, picture.pointer, picture.pitch)
+                out = kernel.values[GREY_OUT if size is None else RGB_OUT]
+                out.value = results.pointer + offsets[one]
                 kernel.launch(self._decoder.stream)
             if on_whole is not None and frame in whole:
                 on_whole(frame, self._download(picture))
@@ -131,9 +139,7 @@ class ClipDecoder:
             for one, offset in offsets.items()
         }
 
-    def _prepare(
-        self, picture: MappedPicture, size: tuple[int, int] | None, part: Part
-    ) -> tuple[Launch, PreparedKernel]:
+    def _prepare(self, picture: MappedPicture, size: tuple[int, int] | None, part: Part) -> PreparedKernel:
         """The kernel that makes a picture of a size, for all frames of a part."""
         surface = Nv12Picture(
             pointer=picture.pointer,
@@ -146,7 +152,7 @@ class ClipDecoder:
         has_matrix = color.matrix_coefficients != _UNSPECIFIED
         if size is None:
             grey = grey_arguments(surface, 0, fingerprint.SIDE, full_range=color.full_range)
-            return grey, self._kernels["grey_cells"].prepare(*grey)
+            return self._kernels["grey_cells"].prepare(*grey)
         rgb = rgb_arguments(
             surface,
             0,
@@ -155,7 +161,7 @@ class ClipDecoder:
             full_range=color.full_range,
             chroma_location=color.chroma_location,
         )
-        return rgb, self._kernels["rgb_resize"].prepare(*rgb)
+        return self._kernels["rgb_resize"].prepare(*rgb)
 
     def _download(self, picture: MappedPicture) -> Planes:
         """The planes of a picture, on the host."""

@@ -31,8 +31,8 @@ _CHROMA_SHIFTS = {
     5: (0.0, -0.25),  # bottom
 }
 
-# Positions of the result's address among the arguments.
-_RGB_OUT, _GREY_OUT = 7, 6
+#: Positions of the result's address among the arguments.
+RGB_OUT, GREY_OUT = 7, 6
 
 _RGB_BLOCK = (32, 4)  # threads: small, so that even a small picture has a block for each multiprocessor
 _GREY_BLOCK = (32, 8)  # the kernel wants one warp for each y
@@ -186,19 +186,15 @@ def grey_arguments(picture: Nv12Picture, out: int, side: int, *, full_range: boo
     )
 
 
-def set_picture(launch: Launch, values: Sequence[Any], pointer: int, pitch: int, out: int) -> None:
-    """Change the arguments of a prepared kernel for another picture of the same form.
+def set_picture(arguments: Sequence[Any], pointer: int, pitch: int) -> None:
+    """Change the arguments of either kernel for another picture of the same form.
 
     Args:
-        launch: of the kernel.
-        values: its arguments.
+        arguments: of a prepared kernel.
         pointer: address of the luma plane.
         pitch: bytes from row to row; the offset of the chroma plane stays as it is.
-        out: address of the result.
     """
-    is_rgb = launch.block == _RGB_BLOCK
-    values[0].value, values[1].value = pointer, pitch
-    values[_RGB_OUT if is_rgb else _GREY_OUT].value = out
+    arguments[0].value, arguments[1].value = pointer, pitch
 
 
 def _rectangle(picture: Nv12Picture) -> tuple[ctypes.c_int, ...]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from functools import lru_cache
@@ -12,7 +12,7 @@ from itertools import islice
 
 from asl.preprocess.clips.plan import Cut
 from asl.preprocess.gpu.cuda import Device
-from asl.preprocess.gpu.h264.prover import MAX_BYTES, GpuSliceParser, prove
+from asl.preprocess.gpu.h264.prover import GpuSliceParser, in_groups, prove
 from asl.preprocess.gpu.h264.verdict import Verdict
 from asl.preprocess.gpu.nvdec.candidate import Candidate, CandidateMaker, Refusal, StoredStream
 from asl.preprocess.gpu.nvdec.pictures import KERNELS, SOURCE
@@ -97,22 +97,11 @@ def prove_candidates(task: tuple[int, tuple[tuple[StoredStream, ...], ...]]) -> 
     """Judge candidates on the GPU of that number: each by its streams, of which all must be sound."""
     gpu, candidates = task
     verdicts: list[Verdict] = []
-    for group in _groups([stream for streams in candidates for stream in streams]):
+    stored = [stream for streams in candidates for stream in streams]
+    for group in in_groups(stored, lambda stream: stream.nbytes):  # all at once may not fit into memory
         verdicts += prove([stream.load() for stream in group], _slice_parser(gpu))
     of_stream = iter(verdicts)
     return [_of_all(streams, list(islice(of_stream, len(streams)))) for streams in candidates]
-
-
-def _groups(streams: Sequence[StoredStream]) -> Iterator[list[StoredStream]]:
-    """Streams that are in memory at once: up to :data:`~asl.preprocess.gpu.h264.prover.MAX_BYTES`."""
-    group: list[StoredStream] = []
-    for stream in streams:
-        if group and sum(one.nbytes for one in group) + stream.nbytes > MAX_BYTES:
-            yield group
-            group = []
-        group.append(stream)
-    if group:
-        yield group
 
 
 def _of_all(streams: Sequence[StoredStream], verdicts: Sequence[Verdict]) -> Verdict:
