@@ -28,6 +28,7 @@ from asl.preprocess.gpu.capabilities import (
 )
 from asl.preprocess.gpu.checks import CODECS, GET_NVDEC, Capability, check, tiny_clip, without_encoder
 from asl.preprocess.gpu.choice import choose, with_trial
+from asl.preprocess.gpu.nvdec import trial
 from asl.preprocess.gpu.nvdec.trial import Trial
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -371,3 +372,12 @@ def test_a_card_without_an_encoder_says_so_in_one_line(tmp_path):
     assert line.startswith(
         "error: trim=nvenc cannot work here, this card has no video encoder: use trim=auto"
     )
+
+
+def test_a_trial_without_space_on_the_disk_is_no_error(monkeypatch):
+    def full(_path):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(trial, "_write_video", full)
+    ready = type("Ready", (), {"count": 1, "wait_until_ready": lambda self: None})()
+    assert trial.run_trial(ready, timeout_s=60) == "a trial failed: [Errno 28] No space left on device"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import tempfile
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
@@ -14,6 +15,7 @@ import numpy as np
 
 from asl.codecs.encoder import x264
 from asl.codecs.frame_collector import FramesRequest
+from asl.codecs.video_file import VideoError
 from asl.contract.frame_store import FrameSpec, frames_path, origin
 from asl.machine import available_cores
 from asl.preprocess import WORKER_MODULES
@@ -24,7 +26,7 @@ from asl.preprocess.gpu.nvdec.accelerator import NvdecAccelerator
 from asl.preprocess.sources.raw_files import probe_raw
 from asl.workers import Workers
 
-_CLIPS = 96  # for each GPU
+_CLIPS = 96  # for each GPU, and at least one for each core
 _WIDTH, _HEIGHT, _FRAMES = 640, 480, 48
 _GRAIN = 5.0  # standard deviation of the noise in grey levels, for a bit rate as that of real clips
 
@@ -50,22 +52,31 @@ def run_trial(accelerator: NvdecAccelerator, *, timeout_s: float) -> Trial | str
     failed = accelerator.wait_until_ready()
     if failed:
         return failed
-    with tempfile.TemporaryDirectory() as folder:
-        cuts = _cuts(Path(folder), _CLIPS * accelerator.count)
-        cores = available_cores()
-        with Workers(cores, preload=WORKER_MODULES) as host:
-            list(host.run_each(make_clip, cuts[:cores], timeout_s=timeout_s))  # what is done first is slow
-            started = time.perf_counter()
-            list(host.run_each(make_clip, cuts[:cores], timeout_s=timeout_s))
-            cpu = cores / (time.perf_counter() - started)
-            started = time.perf_counter()
-            results = [result for _, result in accelerator.make_clips(cuts, host, timeout_s=timeout_s)]
-            gpu = len(cuts) / (time.perf_counter() - started)
+    try:
+        with tempfile.TemporaryDirectory() as folder:
+            cuts = _cuts(Path(folder), max(_CLIPS * accelerator.count, available_cores()))
+            trial, are_proven = _measure(accelerator, cuts, timeout_s)
+    except (OSError, VideoError, av.FFmpegError) as error:  # such as a full disk
+        return f"a trial failed: {error}"
     left = dict(accelerator.left_to_host)
     accelerator.forget()
-    if left or not all(isinstance(result, Proof) for result in results):
+    if left or not are_proven:
         return f"the GPU left clips of a trial to the host ({', '.join(left) or 'not proven'})"
-    return Trial(gpu, cpu)
+    return trial
+
+
+def _measure(accelerator: NvdecAccelerator, cuts: Sequence[Cut], timeout_s: float) -> tuple[Trial, bool]:
+    """The rates, and whether all clips came out."""
+    cores = available_cores()
+    with Workers(cores, preload=WORKER_MODULES) as host:
+        list(host.run_each(make_clip, cuts[:cores], timeout_s=timeout_s))  # what is done first is slow
+        started = time.perf_counter()
+        list(host.run_each(make_clip, cuts[:cores], timeout_s=timeout_s))
+        cpu = cores / (time.perf_counter() - started)
+        started = time.perf_counter()
+        results = [result for _, result in accelerator.make_clips(cuts, host, timeout_s=timeout_s)]
+        gpu = len(cuts) / (time.perf_counter() - started)
+    return Trial(gpu, cpu), all(isinstance(result, Proof) for result in results)
 
 
 def _cuts(folder: Path, count: int) -> list[Cut]:
