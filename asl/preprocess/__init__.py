@@ -3,5 +3,10 @@
 #: What worker processes of preprocessing import, see ``preload`` of :class:`asl.workers.Workers`.
 WORKER_MODULES = ("asl.preprocess.clips.cut", "PIL.JpegImagePlugin", "safetensors.numpy")
 
-#: The same where a GPU may be used.
-GPU_WORKER_MODULES = (*WORKER_MODULES, "asl.preprocess.gpu.nvdec.worker")
+#: The same where a GPU may be used. Those of ``cuda.bindings`` may be missing; importing them uses no GPU.
+GPU_WORKER_MODULES = (
+    *WORKER_MODULES,
+    "asl.preprocess.gpu.nvdec.worker",
+    "cuda.bindings.driver",
+    "cuda.bindings.nvrtc",
+)

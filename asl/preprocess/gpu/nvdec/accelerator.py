@@ -196,7 +196,7 @@ class NvdecAccelerator:
                     self._leave(cut, self._gpus[0].message, host)
         for gpu in self._gpus:
             has_room = len(gpu.pending) <= _MOST_PENDING
-            while gpu.works and queue and has_room and running.count((_MAKE, gpu)) <= gpu.makers.count:
+            while gpu.works and queue and has_room and running.count((_MAKE, gpu)) < 2 * gpu.makers.count:
                 # Fewer at the end, so that all processes end together; the longest first, likewise.
                 size = max(
                     _LEAST_UNITS, min(_MOST_UNITS, len(queue) // (2 * gpu.makers.count * len(self._gpus)))
