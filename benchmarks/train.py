@@ -208,14 +208,14 @@ def run_train(data: Path, name: str, scale: Scale, *overrides: str) -> dict[str,
 # ---------------------------------------------------------------- what it is held against
 
 
-def step_rate(step: Callable[[], Any], scale: Scale, batch: int) -> float:
-    """Clips a second of a training step, once warm."""
+def step_rate(step: Callable[[], Any], steps: int, batch: int) -> float:
+    """Clips a second of a training step, once warm, over so many steps."""
     for _ in range(5):
         step()
     begin = _now()
-    for _ in range(scale.steps):
+    for _ in range(steps):
         step()
-    return batch * scale.steps / (_now() - begin)
+    return batch * steps / (_now() - begin)
 
 
 def ceiling(
@@ -250,7 +250,7 @@ def ceiling(
         nn.utils.clip_grad_norm_(model.parameters(), 1.0)
         optimizer.step()
 
-    return step_rate(step, scale, scale.batch)
+    return step_rate(step, scale.steps, scale.batch)
 
 
 def plain_step(device: torch.device, scale: Scale, *, amp: bool) -> Callable[[Tensor, Tensor], None]:
@@ -280,7 +280,7 @@ def plain_on_device(device: torch.device, scale: Scale, *, amp: bool) -> float:
     video = torch.randn(batch, 3, FRAMES, CROP, CROP, device=device)
     label = torch.randint(GLOSSES, (batch,), device=device)
     step = plain_step(device, scale, amp=amp)
-    return step_rate(lambda: step(video, label), scale, batch)
+    return step_rate(lambda: step(video, label), scale.steps, batch)
 
 
 def plain_with_decoding(device: torch.device, data: Path, scale: Scale, *, amp: bool) -> float:
@@ -321,7 +321,7 @@ def augmentation_ms(device: torch.device, scale: Scale) -> float:
     uniforms = torch.rand(scale.batch, 10, device=device)
     made = torch.compile(augment, dynamic=False) if device.type == "cuda" else augment
     rate = step_rate(
-        lambda: made(video, uniforms, crop_size=CROP, augmentation=Augmentation()), scale, scale.batch
+        lambda: made(video, uniforms, crop_size=CROP, augmentation=Augmentation()), scale.steps, scale.batch
     )
     return 1e3 * scale.batch / rate
 
