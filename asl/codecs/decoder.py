@@ -113,22 +113,30 @@ def decode_pictures(path: Path, frames: Sequence[int], *, side: int) -> list[npt
 def decode_frames(container: InputContainer, stream: VideoStream) -> Iterator[VideoFrame]:
     """The frames of a stream in display order, each with a time stamp.
 
+    AVI stores frames in decoding order at a constant rate, and no time stamps: a frame takes the decoding
+    time of the packet that let the decoder give it out, and those that it gives out at the end follow tick
+    by tick. FFmpeg's guess at display times is in another order than the frames where some are reordered.
+
     Raises:
         VideoError: on the first damaged packet or frame.
     """
     last_s: Fraction | None = None
+    last_pts: int | None = None
+    is_avi = container.format.name == "avi"
     try:
         for packet in container.demux(stream):
             if packet.is_corrupt:
                 raise VideoError(f"is damaged{after_text(last_s)}")
             for frame in packet.decode():
-                if frame.pts is None:
+                if is_avi and frame.dts is None and last_pts is not None:
+                    frame.pts = last_pts + 1  # a tick of AVI is a frame
+                elif is_avi or frame.pts is None:
                     frame.pts = frame.dts
                 if frame.pts is None:
                     raise VideoError(f"has a frame without a time stamp{after_text(last_s)}")
                 if frame.is_corrupt:
                     raise VideoError(f"has a damaged frame{after_text(last_s)}")
-                last_s = frame_time(frame)
+                last_s, last_pts = frame_time(frame), frame.pts
                 yield frame
     except av.FFmpegError as error:
         raise VideoError(f"cannot be decoded{after_text(last_s)}: {error_text(error)}") from None

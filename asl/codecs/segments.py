@@ -70,7 +70,9 @@ class SegmentReader:
             self.first_s = frame_time(self.next_frame)  # of the file, by its own clock
             self._decoded_until_s = Fraction(0)
         position_s = start_s if self.next_frame is None else frame_time(self.next_frame) - self.first_s
-        if self.seeks and start_s - position_s > _SEEK_BEYOND_S:
+        # After a seek in AVI, reordered frames would take other times: it has none of their own.
+        is_seekable = self._container.format.name != "avi" or not self.stream.codec_context.has_b_frames
+        if self.seeks and is_seekable and start_s - position_s > _SEEK_BEYOND_S:
             self._seek(self._container, start_s)
         return Segment(self, start_s, end_s)
 

@@ -11,6 +11,10 @@ from av.codec.hwaccel import HWAccel
 from av.container import InputContainer, OutputContainer
 from av.video.stream import VideoStream
 
+#: Decoder options that make FFmpeg report damage; by default it conceals it and returns the pictures as if
+#: they were intact. ``aggressive`` finds some that ``explode`` alone does not, see benchmarks/README.md.
+STRICT = {"err_detect": "explode+aggressive"}
+
 
 class VideoError(Exception):
     """What is wrong with a video, as a predicate ("holds no frame"); the caller knows the file's name.
@@ -63,8 +67,7 @@ def video_stream(container: InputContainer) -> VideoStream:
     stream = container.streams.video[0]
     # Clips are decoded in parallel, in one process a core; more threads would compete.
     stream.codec_context.thread_count = 1
-    # Otherwise FFmpeg conceals damage and returns the pictures as if they were intact.
-    stream.codec_context.options = {"err_detect": "explode"}
+    stream.codec_context.options = dict(STRICT)
     return stream
 
 

@@ -56,6 +56,9 @@ def test_whole_plain_videos_are_copied_and_others_encoded(tmp_path, target):
     assert make_clip(make_cut(write_raw(tmp_path / "a.mp4"), target)).copied
     assert not make_clip(make_cut(write_raw(tmp_path / "b.mp4", rotation=90), target)).copied
     assert not make_clip(make_cut(tmp_path / "a.mp4", target, start_s=Fraction(1, 25))).copied
+    # H.264 with B-frames, without display times that a copy could take over
+    assert not make_clip(make_cut(write_raw(tmp_path / "c.avi"), target)).copied
+    assert frame_numbers(target) == list(range(50))
 
 
 def test_what_cannot_be_copied_exactly_is_encoded(tmp_path, target, monkeypatch):
