@@ -71,6 +71,14 @@ def video_stream(container: InputContainer) -> VideoStream:
     return stream
 
 
+def has_display_times(container: InputContainer) -> bool:
+    """Whether the file says when each frame is displayed.
+
+    AVI does not: its frames stand in decoding order, one a tick.
+    """
+    return container.format.name != "avi"
+
+
 @contextmanager
 def create_mp4(path: Path) -> Iterator[OutputContainer]:
     """Create an MP4 file for writing.

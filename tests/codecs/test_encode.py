@@ -215,6 +215,8 @@ def test_avi_with_b_frames_has_the_constant_rate_of_its_header(tmp_path, monkeyp
     assert decode_file(source).timeline == Timeline(meant, Fraction(7))
     assert encode_segment(source, clip, **FAST).times == meant
     assert frame_numbers(clip) == list(range(175))
+    write_raw(tmp_path / "short.avi", codec=codec, duration_s=0.08)
+    assert len(decode_file(tmp_path / "short.avi").timeline.times) == 2
     for first in (3, 140):  # the second one is far enough for a seek
         span = {"start_s": Fraction(first, 25), "end_s": Fraction(first + 20, 25)}
         assert encode_segment(source, clip, **span, **FAST).times == meant[first : first + 20]
