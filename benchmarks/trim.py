@@ -217,7 +217,7 @@ def run_asl(raw: Path, data: Path, rows: Sequence[dict[str, Any]], trim: str) ->
             seconds = time.perf_counter() - started
     if code:
         raise RuntimeError(f"trim={trim} ended with {code}:\n{log.read_text()[-3000:]}")
-    told = json.loads(paths.summary.read_text())
+    told = json.loads(paths.summary("bench").read_text())
     return {
         "command_s": seconds,
         "cutting_s": told["seconds"]["cutting"],

@@ -686,12 +686,13 @@ def settings_for(data_dir: Path, dataset: str, trim: str) -> PreprocessConfig:
 
 
 def written(data_dir: Path, dataset: str = "small") -> dict[str, str]:
-    names = (f"{dataset}_manifest.csv", "preprocess_errors.csv", "audit.json")
+    names = (f"{dataset}_manifest.csv", f"{dataset}_preprocess_errors.csv", f"{dataset}_audit.json")
     return {name: (data_dir / "metadata" / name).read_text() for name in names}
 
 
 def summary(data_dir: Path) -> dict[str, Any]:
-    told: dict[str, Any] = json.loads((data_dir / "metadata" / "preprocess_summary.json").read_text())
+    (path,) = (data_dir / "metadata").glob("*_preprocess_summary.json")
+    told: dict[str, Any] = json.loads(path.read_text())
     return told
 
 
@@ -717,9 +718,9 @@ def test_what_only_the_gpus_parser_refuses_is_made_by_the_host_and_flagged(run: 
         "the parser does not know interlaced pictures": 1,
         "has pictures that NVDEC reports as damaged": 1,
     }
-    errors = (on_gpu / "metadata" / "preprocess_errors.csv").read_text()
+    errors = Paths.below(on_gpu).errors("small").read_text()
     assert "broken" in errors
-    assert errors == (on_host / "metadata" / "preprocess_errors.csv").read_text()
+    assert errors == Paths.below(on_host).errors("small").read_text()
 
     run("nvdec")
     assert summary(on_gpu)["reused"] == len(found)
