@@ -323,7 +323,7 @@ def compare(raw: Path, rows: Sequence[dict[str, Any]], first: Path, second: Path
         largest = max(largest, ended.result[2])
     return {
         "same_manifest": manifest(one.manifest("bench")) == manifest(two.manifest("bench")),
-        "same_audit": one.audit.read_bytes() == two.audit.read_bytes(),
+        "same_audit": one.audit("bench").read_bytes() == two.audit("bench").read_bytes(),
         "stores_with_wrong_frames": wrong,
         "not_comparable": failures,
         "mean_difference": float(np.mean(list(means.values()))) if means else None,
