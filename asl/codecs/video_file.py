@@ -11,10 +11,6 @@ from av.codec.hwaccel import HWAccel
 from av.container import InputContainer, OutputContainer
 from av.video.stream import VideoStream
 
-#: Decoder options that make FFmpeg report damage; by default it conceals it and returns the pictures as if
-#: they were intact. ``aggressive`` finds some that ``explode`` alone does not, see benchmarks/README.md.
-STRICT = {"err_detect": "explode+aggressive"}
-
 
 class VideoError(Exception):
     """What is wrong with a video, as a predicate ("holds no frame"); the caller knows the file's name.
@@ -67,8 +63,20 @@ def video_stream(container: InputContainer) -> VideoStream:
     stream = container.streams.video[0]
     # Clips are decoded in parallel, in one process a core; more threads would compete.
     stream.codec_context.thread_count = 1
-    stream.codec_context.options = dict(STRICT)
+    stream.codec_context.options = strict_options(stream.codec_context.name)
     return stream
+
+
+def strict_options(codec: str) -> dict[str, str]:
+    """Decoder options with which FFmpeg reports damage, and does not conceal it.
+
+    ``aggressive`` finds some that ``explode`` alone does not, see benchmarks/README.md. In MPEG-4 part 2 it
+    refuses sound files, too: those with two frames in a packet, as DivX and Xvid write B-frames to AVI.
+
+    Args:
+        codec: FFmpeg's name.
+    """
+    return {"err_detect": "explode" if codec == "mpeg4" else "explode+aggressive"}
 
 
 def has_display_times(container: InputContainer) -> bool:

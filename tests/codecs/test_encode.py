@@ -223,6 +223,39 @@ def test_avi_with_b_frames_has_the_constant_rate_of_its_header(tmp_path, monkeyp
         assert frame_numbers(clip) == list(range(first, first + 20))
 
 
+def test_packed_b_frames_of_divx_and_xvid_are_cut_exactly(tmp_path, monkeypatch):
+    """A packet holds a frame and the B-frame shown before it; an empty frame stands where that would be."""
+    monkeypatch.setitem(raw_files._OPTIONS, "mpeg4", {**raw_files._OPTIONS["mpeg4"], "bf": "2"})
+    source, packed = write_raw(tmp_path / "raw.avi", codec="mpeg4"), tmp_path / "packed.avi"
+    with av.open(str(source)) as container, av.open(str(packed), "w") as output:
+        stream = container.streams.video[0]
+        target = output.add_stream_from_template(stream)
+        frames = [bytes(packet) for packet in container.demux(stream) if packet.size]
+        start = b"\0\0\1\xb6"  # of a frame; two bits follow that are 2 for a B-frame
+        is_b = [frame[frame.index(start) + 4] >> 6 == 2 for frame in frames]
+        written = [b"\0\0\1\xb2DivX503b1393p" + frames[0]]  # with the mark of this form
+        for i, frame in enumerate(frames[1:], start=1):
+            if is_b[i] and not is_b[i - 1]:
+                written[-1] += frame
+            else:
+                written.append(frame)
+            if is_b[i] and not any(is_b[i + 1 : i + 2]):
+                written.append(start + b"\x50\0\0")
+        for number, data in enumerate(written):
+            packet = av.Packet(data)
+            packet.pts = packet.dts = number
+            packet.time_base, packet.stream = Fraction(1, 25), target
+            output.mux(packet)
+    with av.open(str(packed)) as container:
+        guessed = [frame.pts for frame in container.decode(video=0)]
+    assert guessed[:7] == [1, 2, 4, 3, 5, 7, 6]  # by FFmpeg
+    meant = tuple(Fraction(i, 25) for i in range(50))
+    assert decode_file(packed).timeline.times == meant
+    span = {"start_s": Fraction(13, 25), "end_s": Fraction(30, 25)}
+    assert encode_segment(packed, tmp_path / "clip.mp4", **span, **FAST).times == meant[13:30]
+    assert frame_numbers(tmp_path / "clip.mp4") == list(range(13, 30))
+
+
 def test_time_stamps_that_run_back_are_an_error(tmp_path):
     source, wrong = write_raw(tmp_path / "raw.mp4", codec="mpeg4"), tmp_path / "wrong.mp4"
     with av.open(str(source)) as container, av.open(str(wrong), "w") as output:
