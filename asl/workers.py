@@ -175,9 +175,13 @@ class RunningTasks:
         future = workers.schedule(function, task, timeout_s=timeout_s)
         self._tasks[future] = key, task, timeout_s
 
-    def next(self) -> list[tuple[Any, Done[Any, Any] | Failed[Any]]]:
-        """Wait until at least one task has ended. Returns those that have, each with its key."""
-        wait(self._tasks, return_when=FIRST_COMPLETED)
+    def next(self, timeout_s: float | None = None) -> list[tuple[Any, Done[Any, Any] | Failed[Any]]]:
+        """Wait until at least one task has ended. Returns those that have, each with its key.
+
+        Args:
+            timeout_s: after as many seconds, return an empty list. None: no limit.
+        """
+        wait(self._tasks, timeout=timeout_s, return_when=FIRST_COMPLETED)
         return self.ended()
 
 

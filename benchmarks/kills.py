@@ -66,7 +66,7 @@ def run_until(process: subprocess.Popen[bytes], moment_s: float) -> int | None:
 def snapshot(data: Path) -> dict[str, str]:
     """Digests of all results, by name: manifest, errors, audit, clips and stored frames."""
     paths = Paths.below(data)
-    files = [paths.manifest("bench"), paths.errors, paths.audit]
+    files = [paths.manifest("bench"), paths.errors("bench"), paths.audit("bench")]
     for folder in (paths.videos_dir, paths.frames_dir):
         files += [path for path in Path(folder).rglob("*") if path.is_file() and path.name != ".lock"]
     return {

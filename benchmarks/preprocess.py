@@ -29,6 +29,7 @@ from rich.console import Console
 from rich.table import Table
 
 from asl.codecs.decoder import decode_file
+from asl.contract.paths import Paths
 from asl.machine import available_cores
 from asl.workers import Failed, run_each
 from benchmarks.made_videos import row
@@ -106,7 +107,7 @@ def run_asl(data: Path, rows: list[dict[str, Any]]) -> dict[str, float]:
     started = time.perf_counter()
     subprocess.run(command, check=True, stdout=subprocess.DEVNULL, cwd=data)
     seconds = time.perf_counter() - started
-    told = json.loads((metadata.parent / "preprocess_summary.json").read_text())
+    told = json.loads(Paths.below(data).summary("bench").read_text())
     return {"asl_s": seconds, "cutting_s": told["seconds"]["cutting"]}
 
 

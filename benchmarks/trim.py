@@ -217,7 +217,7 @@ def run_asl(raw: Path, data: Path, rows: Sequence[dict[str, Any]], trim: str) ->
             seconds = time.perf_counter() - started
     if code:
         raise RuntimeError(f"trim={trim} ended with {code}:\n{log.read_text()[-3000:]}")
-    told = json.loads(paths.summary.read_text())
+    told = json.loads(paths.summary("bench").read_text())
     return {
         "command_s": seconds,
         "cutting_s": told["seconds"]["cutting"],
@@ -323,7 +323,7 @@ def compare(raw: Path, rows: Sequence[dict[str, Any]], first: Path, second: Path
         largest = max(largest, ended.result[2])
     return {
         "same_manifest": manifest(one.manifest("bench")) == manifest(two.manifest("bench")),
-        "same_audit": one.audit.read_bytes() == two.audit.read_bytes(),
+        "same_audit": one.audit("bench").read_bytes() == two.audit("bench").read_bytes(),
         "stores_with_wrong_frames": wrong,
         "not_comparable": failures,
         "mean_difference": float(np.mean(list(means.values()))) if means else None,

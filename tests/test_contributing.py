@@ -124,7 +124,7 @@ def test_preprocessing_cuts_the_example_data_set_exactly(
         assert (clip.start_s, Path(clip.source).name) == (row["start_s"] or 0, row["file"])
         assert (project / "data" / clip.path).is_file()
     assert {clip.match for clip in clips.values()} == {"video_id", "url_name"}
-    with (project / "data" / "metadata" / "preprocess_errors.csv").open() as file:
+    with (project / "data" / "metadata" / "signs_preprocess_errors.csv").open() as file:
         (error,) = csv.DictReader(file)
     assert "video_id='../outside' starts with a dot" in error["error"]
 

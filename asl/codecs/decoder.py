@@ -19,7 +19,7 @@ from av.video.stream import VideoStream
 from asl.codecs.pictures import grey_thumbnail, rgb_picture
 from asl.codecs.probe import VideoInfo, video_info
 from asl.codecs.timeline import Timeline, frame_duration, frame_time
-from asl.codecs.video_file import VideoError, error_text, open_video, video_stream
+from asl.codecs.video_file import VideoError, error_text, has_display_times, open_video, video_stream
 
 #: Called with a decoded frame and its time in seconds from the first frame of the clip.
 FrameCallback = Callable[[VideoFrame, Fraction], None]
@@ -113,22 +113,29 @@ def decode_pictures(path: Path, frames: Sequence[int], *, side: int) -> list[npt
 def decode_frames(container: InputContainer, stream: VideoStream) -> Iterator[VideoFrame]:
     """The frames of a stream in display order, each with a time stamp.
 
+    In AVI, where FFmpeg only guesses when a frame is displayed, a frame takes the decoding time of the packet
+    with which the decoder returned it. Those that it returns after the last packet follow tick by tick.
+
     Raises:
         VideoError: on the first damaged packet or frame.
     """
     last_s: Fraction | None = None
+    last_pts: int | None = None
+    is_timed = has_display_times(container)
     try:
         for packet in container.demux(stream):
             if packet.is_corrupt:
                 raise VideoError(f"is damaged{after_text(last_s)}")
             for frame in packet.decode():
-                if frame.pts is None:
+                if not is_timed and frame.dts is None and last_pts is not None:
+                    frame.pts = last_pts + 1
+                elif frame.pts is None or (not is_timed and frame.dts is not None):
                     frame.pts = frame.dts
                 if frame.pts is None:
                     raise VideoError(f"has a frame without a time stamp{after_text(last_s)}")
                 if frame.is_corrupt:
                     raise VideoError(f"has a damaged frame{after_text(last_s)}")
-                last_s = frame_time(frame)
+                last_s, last_pts = frame_time(frame), frame.pts
                 yield frame
     except av.FFmpegError as error:
         raise VideoError(f"cannot be decoded{after_text(last_s)}: {error_text(error)}") from None

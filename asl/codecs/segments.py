@@ -14,7 +14,7 @@ from av.video.frame import VideoFrame
 from asl.codecs.clip_format import ClipFormatFilter
 from asl.codecs.decoder import FrameCallback, decode_frames, first_frame
 from asl.codecs.timeline import frame_duration, frame_time
-from asl.codecs.video_file import VideoError, open_video, video_stream
+from asl.codecs.video_file import VideoError, has_display_times, open_video, video_stream
 
 #: Seconds from the last decoded frame from which a later segment is reached by a seek. Key frames are
 #: often 8 s apart (250 frames, x264's default), so a seek costs 4 s of decoding on average.
@@ -70,7 +70,9 @@ class SegmentReader:
             self.first_s = frame_time(self.next_frame)  # of the file, by its own clock
             self._decoded_until_s = Fraction(0)
         position_s = start_s if self.next_frame is None else frame_time(self.next_frame) - self.first_s
-        if self.seeks and start_s - position_s > _SEEK_BEYOND_S:
+        # Without display times, reordered frames would take other ones after a seek.
+        is_seekable = has_display_times(self._container) or not self.stream.codec_context.has_b_frames
+        if self.seeks and is_seekable and start_s - position_s > _SEEK_BEYOND_S:
             self._seek(self._container, start_s)
         return Segment(self, start_s, end_s)
 

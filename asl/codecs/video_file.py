@@ -63,9 +63,28 @@ def video_stream(container: InputContainer) -> VideoStream:
     stream = container.streams.video[0]
     # Clips are decoded in parallel, in one process a core; more threads would compete.
     stream.codec_context.thread_count = 1
-    # Otherwise FFmpeg conceals damage and returns the pictures as if they were intact.
-    stream.codec_context.options = {"err_detect": "explode"}
+    stream.codec_context.options = strict_options(stream.codec_context.name)
     return stream
+
+
+def strict_options(codec: str) -> dict[str, str]:
+    """Decoder options with which FFmpeg reports damage, and does not conceal it.
+
+    ``aggressive`` finds some that ``explode`` alone does not, see benchmarks/README.md. In MPEG-4 part 2 it
+    refuses sound files, too: those with two frames in a packet, as DivX and Xvid write B-frames to AVI.
+
+    Args:
+        codec: FFmpeg's name.
+    """
+    return {"err_detect": "explode" if codec == "mpeg4" else "explode+aggressive"}
+
+
+def has_display_times(container: InputContainer) -> bool:
+    """Whether the file says when each frame is displayed.
+
+    AVI does not: its frames stand in decoding order, one a tick.
+    """
+    return container.format.name != "avi"
 
 
 @contextmanager

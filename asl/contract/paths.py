@@ -54,22 +54,18 @@ class Paths:
         """Cached properties of raw files."""
         return Path(self.metadata_dir) / "raw_videos.json"
 
-    @property
-    def errors(self) -> Path:
-        """Instances without a clip, with the reason."""
-        return Path(self.metadata_dir) / "preprocess_errors.csv"
+    def errors(self, dataset: str) -> Path:
+        """Instances of a data set without a clip, with the reason."""
+        return Path(self.metadata_dir) / f"{dataset}_preprocess_errors.csv"
 
-    @property
-    def audit(self) -> Path:
-        """Results of the audit."""
-        return Path(self.metadata_dir) / "audit.json"
+    def audit(self, dataset: str) -> Path:
+        """Results of the audit of a data set."""
+        return Path(self.metadata_dir) / f"{dataset}_audit.json"
 
-    @property
-    def summary(self) -> Path:
-        """Numbers of the run."""
-        return Path(self.metadata_dir) / "preprocess_summary.json"
+    def summary(self, dataset: str) -> Path:
+        """Numbers of the last run on a data set."""
+        return Path(self.metadata_dir) / f"{dataset}_preprocess_summary.json"
 
-    @property
-    def report(self) -> Path:
-        """The HTML report."""
-        return Path(self.metadata_dir) / "report.html"
+    def report(self, dataset: str) -> Path:
+        """The HTML report on a data set."""
+        return Path(self.metadata_dir) / f"{dataset}_report.html"

@@ -98,33 +98,38 @@ def load_metadata(
     glosses = tuple(dict.fromkeys(row["gloss"] for _, row in rows if name_problem(row.get("gloss")) is None))
     if num_glosses is not None and len(glosses) < num_glosses:
         raise MetadataError(
-            f"{path} has {len(glosses)} glosses, fewer than dataset.num_glosses={num_glosses}"
+            f"{path} has {len(glosses)} glosses, fewer than dataset.num_glosses={num_glosses}. All of them: "
+            "dataset.num_glosses=null"
         )
     left_out = set(glosses[num_glosses:]) if num_glosses is not None else set()
 
     instances: list[Instance] = []
-    others: list[Instance] = []
     refused: list[Refused] = []
     where_of: dict[str, list[str]] = {}
     for where, row in rows:
         problem = _row_problem(row, fps)
-        if isinstance(row.get("gloss"), str) and row["gloss"] in left_out:
-            if problem is None:
-                others.append(_instance(row, fps))
-            continue
-        if problem:
+        if problem is None:
+            instance = _instance(row, fps)
+            where_of.setdefault(instance.video_id, []).append(where)
+            instances.append(instance)
+        elif not (isinstance(row.get("gloss"), str) and row["gloss"] in left_out):
             refused.append(Refused(str(row.get("video_id", "")), f"{where}: {problem}"))
-            continue
-        instance = _instance(row, fps)
-        where_of.setdefault(instance.video_id, []).append(where)
-        instances.append(instance)
 
-    kept, twice = _without_conflicts(instances, where_of)
+    # Over all rows: a file that bears the id may be the video of either.
+    sound, conflicting = _without_conflicts(instances)
+    kept_ids = {instance.video_id for instance in instances if instance.gloss not in left_out}
+    refused += [
+        Refused(
+            video_id, f"{' and '.join(where_of[video_id])}: video_id={video_id!r} for different instances"
+        )
+        for video_id in conflicting
+        if video_id in kept_ids
+    ]
     return Metadata(
-        instances=tuple(kept),
+        instances=tuple(instance for instance in sound if instance.gloss not in left_out),
         glosses=glosses[:num_glosses],
-        refused=(*refused, *twice),
-        others=tuple(others),
+        refused=tuple(refused),
+        others=tuple(instance for instance in sound if instance.gloss in left_out),
         fps=fps,
     )
 
@@ -202,18 +207,9 @@ def _instance(row: dict[str, Any], fps: float) -> Instance:
     )
 
 
-def _without_conflicts(
-    instances: Sequence[Instance], where_of: dict[str, list[str]]
-) -> tuple[list[Instance], list[Refused]]:
-    """Keep equal instances once, and refuse different ones of one video_id: their clips share a file name."""
+def _without_conflicts(instances: Sequence[Instance]) -> tuple[list[Instance], list[str]]:
+    """Instances, equal ones once, without those whose video_id has different ones; and these video_ids."""
     distinct = list(dict.fromkeys(instances))
     times = Counter(instance.video_id for instance in distinct)
-    kept = [instance for instance in distinct if times[instance.video_id] == 1]
-    refused = [
-        Refused(
-            video_id, f"{' and '.join(where_of[video_id])}: video_id={video_id!r} for different instances"
-        )
-        for video_id, count in times.items()
-        if count > 1
-    ]
-    return kept, refused
+    sound = [instance for instance in distinct if times[instance.video_id] == 1]
+    return sound, [video_id for video_id, count in times.items() if count > 1]

@@ -17,6 +17,7 @@ from av.audio.stream import AudioStream
 from av.container import OutputContainer
 from av.video.stream import VideoStream
 
+from asl.codecs.video_file import strict_options
 from asl.demo.signer import Performance, Signer, render_frame
 
 _VARIABLE_TICK = Fraction(1, 1000)  # time base of variable rates: the resolution of Matroska
@@ -113,7 +114,7 @@ def is_damaged(path: Path) -> bool:
     try:
         with av.open(str(path)) as container:
             stream = container.streams.video[0]
-            stream.codec_context.options = {"err_detect": "explode"}
+            stream.codec_context.options = strict_options(stream.codec_context.name)
             return any(frame.is_corrupt for frame in container.decode(stream))
     except av.FFmpegError:
         return True

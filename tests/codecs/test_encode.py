@@ -7,6 +7,7 @@ from pathlib import Path
 import av
 import pytest
 from av.video.reformatter import ColorRange
+from clips import write_clip
 from raw_videos import RATES, frame_numbers, write_raw
 
 from asl.codecs import segments
@@ -16,7 +17,9 @@ from asl.codecs.encoder import x264
 from asl.codecs.probe import probe
 from asl.codecs.segments import SegmentReader
 from asl.codecs.stream_copy import copy_video
+from asl.codecs.timeline import Timeline
 from asl.codecs.video_file import VideoError, open_video
+from asl.demo import raw_files
 from asl.demo.raw_files import read_times
 
 FAST = {"encoder": x264(crf=20, preset="ultrafast")}
@@ -27,6 +30,7 @@ FORMS = {
     "h264 mov": (".mov", {}),
     "vp9 webm": (".webm", {"codec": "libvpx-vp9"}),
     "mpeg4 avi": (".avi", {"codec": "mpeg4", "fps": Fraction(25)}),
+    "h264 avi with B-frames": (".avi", {"fps": Fraction(25)}),
     "odd size": (".avi", {"codec": "mpeg4", "fps": Fraction(25), "size": (129, 97)}),
     "444, odd size": (".mp4", {"pix_fmt": "yuv444p", "size": (133, 99)}),
     "turned by 90": (".mp4", {"rotation": 90}),
@@ -181,6 +185,89 @@ def test_damage_that_players_conceal_is_an_error(tmp_path):
         lambda: encode_segment(source, tmp_path / "clip.mp4", **FAST),
     ):
         with pytest.raises(VideoError, match=r"cannot be decoded|damaged"):
+            read()
+
+
+def test_bytes_after_the_last_macroblock_of_a_slice_are_damage(tmp_path):
+    source, damaged = tmp_path / "raw.mp4", tmp_path / "damaged.mp4"
+    write_clip(source, grey=range(0, 120, 10))  # x264's ultrafast preset: CAVLC, where a slice's end is exact
+    with av.open(str(source)) as container, av.open(str(damaged), "w") as output:
+        stream = container.streams.video[0]
+        target = output.add_stream_from_template(stream)
+        for number, packet in enumerate(packet for packet in container.demux(stream) if packet.size):
+            if number == 5:  # a packet of one NAL unit, after four bytes that say how long it is
+                unit = bytes(packet)[4:] + b"\x55" * 4
+                longer = av.Packet(len(unit).to_bytes(4, "big") + unit)
+                longer.pts, longer.dts, longer.duration = packet.pts, packet.dts, packet.duration
+                longer.time_base, packet = packet.time_base, longer
+            packet.stream = target
+            output.mux(packet)
+    assert len(decode_file(source).timeline.times) == 12
+    with pytest.raises(VideoError, match=r"cannot be decoded after 0\.160 s"):
+        decode_file(damaged)
+
+
+@pytest.mark.parametrize("codec", ["libx264", "mpeg4"])
+def test_avi_with_b_frames_has_the_constant_rate_of_its_header(tmp_path, monkeypatch, codec):
+    monkeypatch.setitem(raw_files._OPTIONS, codec, {**raw_files._OPTIONS[codec], "bf": "2"})
+    source, clip = write_raw(tmp_path / "raw.avi", codec=codec, duration_s=7), tmp_path / "clip.mp4"
+    meant = tuple(Fraction(i, 25) for i in range(175))
+    assert decode_file(source).timeline == Timeline(meant, Fraction(7))
+    assert encode_segment(source, clip, **FAST).times == meant
+    assert frame_numbers(clip) == list(range(175))
+    write_raw(tmp_path / "short.avi", codec=codec, duration_s=0.08)
+    assert len(decode_file(tmp_path / "short.avi").timeline.times) == 2
+    for first in (3, 140):  # the second one is far enough for a seek
+        span = {"start_s": Fraction(first, 25), "end_s": Fraction(first + 20, 25)}
+        assert encode_segment(source, clip, **span, **FAST).times == meant[first : first + 20]
+        assert frame_numbers(clip) == list(range(first, first + 20))
+
+
+def test_packed_b_frames_of_divx_and_xvid_are_cut_exactly(tmp_path, monkeypatch):
+    """A packet holds a frame and the B-frame shown before it; an empty frame stands where that would be."""
+    monkeypatch.setitem(raw_files._OPTIONS, "mpeg4", {**raw_files._OPTIONS["mpeg4"], "bf": "2"})
+    source, packed = write_raw(tmp_path / "raw.avi", codec="mpeg4"), tmp_path / "packed.avi"
+    with av.open(str(source)) as container, av.open(str(packed), "w") as output:
+        stream = container.streams.video[0]
+        target = output.add_stream_from_template(stream)
+        frames = [bytes(packet) for packet in container.demux(stream) if packet.size]
+        start = b"\0\0\1\xb6"  # of a frame; two bits follow that are 2 for a B-frame
+        is_b = [frame[frame.index(start) + 4] >> 6 == 2 for frame in frames]
+        written = [b"\0\0\1\xb2DivX503b1393p" + frames[0]]  # with the mark of this form
+        for i, frame in enumerate(frames[1:], start=1):
+            if is_b[i] and not is_b[i - 1]:
+                written[-1] += frame
+            else:
+                written.append(frame)
+            if is_b[i] and not any(is_b[i + 1 : i + 2]):
+                written.append(start + b"\x50\0\0")
+        for number, data in enumerate(written):
+            packet = av.Packet(data)
+            packet.pts = packet.dts = number
+            packet.time_base, packet.stream = Fraction(1, 25), target
+            output.mux(packet)
+    with av.open(str(packed)) as container:
+        guessed = [frame.pts for frame in container.decode(video=0)]
+    assert guessed[:7] == [1, 2, 4, 3, 5, 7, 6]  # by FFmpeg
+    meant = tuple(Fraction(i, 25) for i in range(50))
+    assert decode_file(packed).timeline.times == meant
+    span = {"start_s": Fraction(13, 25), "end_s": Fraction(30, 25)}
+    assert encode_segment(packed, tmp_path / "clip.mp4", **span, **FAST).times == meant[13:30]
+    assert frame_numbers(tmp_path / "clip.mp4") == list(range(13, 30))
+
+
+def test_time_stamps_that_run_back_are_an_error(tmp_path):
+    source, wrong = write_raw(tmp_path / "raw.mp4", codec="mpeg4"), tmp_path / "wrong.mp4"
+    with av.open(str(source)) as container, av.open(str(wrong), "w") as output:
+        stream = container.streams.video[0]
+        target = output.add_stream_from_template(stream)
+        for packet in [packet for packet in container.demux(stream) if packet.size]:
+            if packet.pts * packet.time_base == Fraction(10, 25):  # shown after the three frames behind it
+                packet.pts += round(Fraction(7, 50) / packet.time_base)
+            packet.stream = target
+            output.mux(packet)
+    for read in (lambda: decode_file(wrong), lambda: encode_segment(wrong, tmp_path / "clip.mp4", **FAST)):
+        with pytest.raises(VideoError, match="time stamps that do not rise"):
             read()
 
 

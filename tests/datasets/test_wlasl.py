@@ -57,7 +57,7 @@ def test_first_glosses_are_kept_in_the_metadatas_order(load, form):
 
 
 def test_more_glosses_than_there_are_is_an_error(load):
-    with pytest.raises(MetadataError, match=r"has 1 glosses, fewer than dataset\.num_glosses=100"):
+    with pytest.raises(MetadataError, match=r"has 1 glosses, fewer than .*num_glosses=100.*num_glosses=null"):
         load([row()], num_glosses=100)
 
 
@@ -105,6 +105,15 @@ def test_different_rows_of_one_video_id_are_all_refused_and_equal_ones_count_onc
     metadata = load([row("1"), row("2"), row("2", "drink"), row("3"), row("3")])
     assert [one.video_id for one in metadata.instances] == ["1", "3"]
     assert "row 2 and row 3: video_id='2'" in metadata.refused[0].error
+
+
+def test_a_video_id_of_a_kept_and_a_left_out_gloss_is_refused(load):
+    rows = [row("1"), row("2"), row("2", "eat"), row("3", "eat"), row("4", "eat"), row("4", "go")]
+    metadata = load(rows, num_glosses=1)
+    assert [one.video_id for one in metadata.instances] == ["1"]
+    assert [one.video_id for one in metadata.others] == ["3"]  # the others of "eat" would be refused, too
+    (refused,) = metadata.refused
+    assert "row 2 and row 3: video_id='2'" in refused.error
 
 
 @pytest.mark.parametrize(

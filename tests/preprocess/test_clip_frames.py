@@ -118,7 +118,8 @@ def kept(data_dir: Path, video_id: str, spec: FrameSpec | None = None) -> np.nda
 
 
 def summary(data_dir: Path) -> dict[str, Any]:
-    return json.loads((data_dir / "metadata" / "preprocess_summary.json").read_text())
+    (path,) = (data_dir / "metadata").glob("*_preprocess_summary.json")
+    return json.loads(path.read_text())
 
 
 def test_every_clip_has_the_frames_of_its_grid_and_no_other(done: Path, demo_dir: Path) -> None:
@@ -446,7 +447,7 @@ def test_gpu_and_host_together_give_what_the_host_gives_alone(
     config.trim.name = "dali"
     with_dali(monkeypatch)
     preprocess(config)
-    for name in ("demo_manifest.csv", "preprocess_errors.csv"):
+    for name in ("demo_manifest.csv", "demo_preprocess_errors.csv"):
         assert (tmp_path / "metadata" / name).read_bytes() == (done / "metadata" / name).read_bytes()
     outcome = FramesOutcome(**summary(tmp_path)["frames"])
     assert outcome.gpu > 10
@@ -518,7 +519,7 @@ def test_dali_gives_what_the_host_gives(done: Path, tmp_path: Path) -> None:
     config = config_for(tmp_path)
     config.trim.name, config.trim.workers = "dali", 1
     preprocess(config)
-    for name in ("demo_manifest.csv", "preprocess_errors.csv"):
+    for name in ("demo_manifest.csv", "demo_preprocess_errors.csv"):
         assert (tmp_path / "metadata" / name).read_bytes() == (done / "metadata" / name).read_bytes()
     clips = read_manifest(done / "metadata" / "demo_manifest.csv")
     outcome = FramesOutcome(**summary(tmp_path)["frames"])

@@ -1,4 +1,5 @@
 import dataclasses
+import json
 import pickle
 from fractions import Fraction
 
@@ -10,6 +11,7 @@ from asl.codecs.encode import encode_segment
 from asl.codecs.encoder import x264
 from asl.codecs.stream_copy import copy_video
 from asl.preprocess.clips import cut as cut_module
+from asl.preprocess.clips import proof_log
 from asl.preprocess.clips.cut import CutError, make_clip
 from asl.preprocess.clips.plan import Cut
 from asl.preprocess.clips.proof import file_digest
@@ -56,6 +58,9 @@ def test_whole_plain_videos_are_copied_and_others_encoded(tmp_path, target):
     assert make_clip(make_cut(write_raw(tmp_path / "a.mp4"), target)).copied
     assert not make_clip(make_cut(write_raw(tmp_path / "b.mp4", rotation=90), target)).copied
     assert not make_clip(make_cut(tmp_path / "a.mp4", target, start_s=Fraction(1, 25))).copied
+    # H.264 with B-frames, without display times that a copy could take over
+    assert not make_clip(make_cut(write_raw(tmp_path / "c.avi"), target)).copied
+    assert frame_numbers(target) == list(range(50))
 
 
 def test_what_cannot_be_copied_exactly_is_encoded(tmp_path, target, monkeypatch):
@@ -148,6 +153,7 @@ def test_a_clip_of_another_source_segment_or_setting_is_not(tmp_path, proven):
         {"source": other},
         {"start_s": Fraction(1, 25)},
         {"end_s": None},
+        {"end_tolerance_s": Fraction(2, 25)},
         {"encoder": x264(crf=21, preset="ultrafast")},
         {"encoder": x264(crf=20, preset="fast")},
         {"encoder": nvenc(cq=20, session_timeout_s=0)},
@@ -157,6 +163,26 @@ def test_a_clip_of_another_source_segment_or_setting_is_not(tmp_path, proven):
         assert log.find(dataclasses.replace(proven, **changes)) is None, changes
     write_raw(proven.source, duration_s=3)  # replaced under the same name
     assert log.find(proven) is None
+
+
+def test_a_copied_clip_is_kept_whatever_the_encoder(tmp_path, target):
+    cut = make_cut(write_raw(tmp_path / "a.mp4"), target)
+    log = ProofLog(tmp_path / "proofs.jsonl")
+    log.add(cut, request_of(cut), make_clip(cut))
+    for changes in ({"encoder": x264(crf=30, preset="fast")}, {"end_tolerance_s": Fraction(1)}):
+        assert log.find(dataclasses.replace(cut, **changes)).copied
+    assert log.find(dataclasses.replace(cut, audio=True)) is None
+
+
+def test_a_clip_that_was_cut_by_other_rules_is_cut_again(tmp_path, proven, monkeypatch):
+    path = tmp_path / "proofs.jsonl"
+    earlier = json.loads(path.read_text())
+    for key in ("rules", "end_tolerance_s"):  # a line of a version that did not store them
+        del earlier["asked"][key]
+    (tmp_path / "earlier.jsonl").write_text(json.dumps(earlier) + "\n")
+    assert ProofLog(tmp_path / "earlier.jsonl").find(proven) is None
+    monkeypatch.setattr(proof_log, "RULES", proof_log.RULES + 1)
+    assert ProofLog(path).find(proven) is None
 
 
 def test_a_torn_last_line_costs_that_line_only(tmp_path, proven, target):

@@ -29,12 +29,14 @@ def settings(data_dir, *, name="demo", metadata="demo.json", **changes):
 
 
 def problems(data_dir):
-    with (data_dir / "metadata" / "preprocess_errors.csv").open(newline="") as file:
+    (path,) = (data_dir / "metadata").glob("*_preprocess_errors.csv")
+    with path.open(newline="") as file:
         return {row["video_id"]: row for row in csv.DictReader(file)}
 
 
 def summary(data_dir):
-    return json.loads((data_dir / "metadata" / "preprocess_summary.json").read_text())
+    (path,) = (data_dir / "metadata").glob("*_preprocess_summary.json")
+    return json.loads(path.read_text())
 
 
 def write_times(data_dir):
@@ -149,7 +151,7 @@ def test_a_second_run_redoes_only_what_is_not_right(done, again):
     preprocess(settings(again))
     after = write_times(again)
     assert {path for path in after if after[path] != before.get(path)} == {missing, damaged}
-    for name in ("demo_manifest.csv", "preprocess_errors.csv"):
+    for name in ("demo_manifest.csv", "demo_preprocess_errors.csv"):
         assert (again / "metadata" / name).read_text() == (done / "metadata" / name).read_text()
 
 
@@ -187,7 +189,7 @@ def test_the_manifest_says_how_each_source_is_known_and_what_the_audit_found(don
     assert known == {"video_id", "youtube_id", "url_name", "evidence"}
     by_length = [v for v, true in truth.items() if true["note"] == "shares its name, its length tells"]
     assert [clips[video_id].match for video_id in by_length] == ["evidence"]
-    found = json.loads((done / "metadata" / "audit.json").read_text())
+    found = json.loads(Paths.below(done).audit("demo").read_text())
     leaking = [pair for pair in found["pairs"] if pair["leakage"]]
     assert leaking
     for pair in leaking:
@@ -290,8 +292,20 @@ def test_strict_does_not_mind_files_that_were_never_downloaded(tmp_path):
     assert problems(tmp_path)["v1"]["error"].startswith("no file: download http://x.example/b.mp4 as v1.mp4")
 
 
+def test_two_data_sets_in_one_folder_keep_their_files_apart(tmp_path):
+    preprocess(small(tmp_path, {}))
+    before = {path: path.read_bytes() for path in (tmp_path / "metadata").glob("small_*")}
+    config = small(tmp_path, {"video_id": "w0"}, {"video_id": "w1", "url": "http://x.example/b.mp4"})
+    config.dataset.name = "other"
+    preprocess(config)
+    assert {path: path.read_bytes() for path in before} == before
+    written = {path.name.removeprefix("other_") for path in (tmp_path / "metadata").glob("other_*")}
+    assert written == {path.name.removeprefix("small_") for path in before}
+    assert len(written) == 6  # manifest, label map, errors, audit, summary, report
+
+
 def test_not_one_clip_is_an_error_that_says_where_to_look(tmp_path):
-    with pytest.raises(UserError, match=r"not one clip.*preprocess_errors\.csv"):
+    with pytest.raises(UserError, match=r"not one clip.*small_preprocess_errors\.csv"):
         preprocess(small(tmp_path, {"url": "http://x.example/b.mp4"}))
 
 

@@ -83,7 +83,7 @@ def test_killed_in_the_middle_and_run_again_it_gives_what_an_uninterrupted_run_g
     assert ended.returncode == 0
     kept = sum(path.stat().st_mtime_ns == time_ns for path, time_ns in before.items())
     assert kept >= len(before) - 2 * 2 * GROUP  # at most what two workers had not reported at two kills
-    for name in ("demo_manifest.csv", "preprocess_errors.csv"):
+    for name in ("demo_manifest.csv", "demo_preprocess_errors.csv"):
         assert (killed / "metadata" / name).read_bytes() == (whole / "metadata" / name).read_bytes()
     for clip in read_manifest(whole / "metadata" / "demo_manifest.csv"):
         assert (killed / clip.path).read_bytes() == (whole / clip.path).read_bytes()

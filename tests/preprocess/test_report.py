@@ -502,12 +502,13 @@ def test_a_run_writes_the_page_before_the_manifest_and_names_it(demo_dir, tmp_pa
     shutil.copytree(demo_dir / "metadata", tmp_path / "metadata")
     preprocess(settings(tmp_path))
     printed = capsys.readouterr().out
-    path, manifest = tmp_path / "metadata" / "report.html", tmp_path / "metadata" / "demo_manifest.csv"
+    path, manifest = tmp_path / "metadata" / "demo_report.html", tmp_path / "metadata" / "demo_manifest.csv"
     assert str(path) in printed
     assert path.stat().st_mtime_ns <= manifest.stat().st_mtime_ns
     page = Page(path.read_text(encoding="utf-8"))
     assert "no thumbnails" not in page.text
     assert len(page.all("img")) >= 24
     assert (
-        "pictures" in json.loads((tmp_path / "metadata" / "preprocess_summary.json").read_text())["seconds"]
+        "pictures"
+        in json.loads((tmp_path / "metadata" / "demo_preprocess_summary.json").read_text())["seconds"]
     )

@@ -24,7 +24,7 @@ class Audit:
     dropped: tuple[str, ...] = ()  # video_ids of training clips that were taken out of the manifest
 
     def as_dict(self) -> dict[str, Any]:
-        """Plain data for ``audit.json``."""
+        """Plain data for ``{dataset}_audit.json``."""
         pairs = [
             {**dataclasses.asdict(pair), "leakage": pair.is_leakage, "conflict": pair.is_conflict}
             for pair in self.pairs

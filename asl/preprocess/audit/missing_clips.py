@@ -1,4 +1,4 @@
-"""Instances without a clip, and why: ``preprocess_errors.csv``."""
+"""Instances without a clip, and why: ``{dataset}_preprocess_errors.csv``."""
 
 from __future__ import annotations
 

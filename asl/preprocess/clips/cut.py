@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import json
+from contextlib import suppress
+from dataclasses import asdict
 from pathlib import Path
 
 from asl.codecs.encode import encode_segment
@@ -10,7 +13,7 @@ from asl.codecs.segments import SegmentReader, decode_segment
 from asl.codecs.stream_copy import copy_video
 from asl.codecs.timeline import Timeline
 from asl.codecs.video_file import VideoError
-from asl.files import temp_path
+from asl.files import PART, atomic_write, temp_path
 from asl.preprocess.clips.plan import Cut
 from asl.preprocess.clips.proof import Proof, prove
 
@@ -28,7 +31,10 @@ class CutError(Exception):
 
 
 def make_clips(cuts: tuple[Cut, ...]) -> list[Proof | CutError]:
-    """Make clips of one source in turn. If they are in order of their start, no frame is decoded twice."""
+    """Make clips of one source in turn. If they are in order of their start, no frame is decoded twice.
+
+    Each result but the last one is also given to the parent process at once, see :func:`take_result`.
+    """
     results: list[Proof | CutError] = []
     with SegmentReader(cuts[0].source, hwaccel=cuts[0].encoder.hwaccel) as reader:
         for cut in cuts:
@@ -36,7 +42,34 @@ def make_clips(cuts: tuple[Cut, ...]) -> list[Proof | CutError]:
                 results.append(make_clip(cut, reader))
             except CutError as error:
                 results.append(error)
+            if cut is not cuts[-1]:
+                _offer_result(cut, results[-1])
     return results
+
+
+def take_result(cut: Cut) -> Proof | CutError | None:
+    """The result of a clip that :func:`make_clips` has made while it makes others; its file is removed.
+
+    None if there is none, also where it could not be written.
+    """
+    path = _result_path(cut)
+    try:
+        fields = json.loads(path.read_bytes())
+    except FileNotFoundError:
+        return None
+    path.unlink()
+    return CutError(**fields) if "reason" in fields else Proof(**fields)
+
+
+def _offer_result(cut: Cut, result: Proof | CutError) -> None:
+    fields = vars(result) if isinstance(result, CutError) else asdict(result)
+    with suppress(OSError), atomic_write(_result_path(cut), sync=False) as file:
+        file.write(json.dumps(fields).encode())
+
+
+def _result_path(cut: Cut) -> Path:
+    """A temporary file beside the clip, which the next run removes if this one is killed."""
+    return cut.target.with_name(f".{cut.video_id}{PART}.result")
 
 
 def make_clip(cut: Cut, reader: SegmentReader | None = None) -> Proof:

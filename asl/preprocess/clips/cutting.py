@@ -58,7 +58,7 @@ def cut_all(
         frames_dir: where frames are stored; those of clips that are cut again are removed first.
         accelerator: makes some of the clips or frames on another device.
         overwrite: cut every clip, also those already made.
-        timeout_s: time limit for a group of clips of one source.
+        timeout_s: time limit of a clip.
     """
     proofs: dict[str, Proof] = {}
     for cut in () if overwrite else cuts:

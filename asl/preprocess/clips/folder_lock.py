@@ -23,6 +23,7 @@ def locked_folders(*folders: Path) -> Iterator[None]:
 
     Raises:
         FolderInUseError: another process has locked one of them.
+        UserError: the file system of one of them offers no locks.
     """
     with ExitStack() as closing:
         for folder in folders:
@@ -30,7 +31,7 @@ def locked_folders(*folders: Path) -> Iterator[None]:
             try:
                 closing.enter_context(lock_file(folder / ".lock"))
             except FileLocksUnsupportedError as error:
-                raise UserError(str(error)) from error
+                raise UserError(f"{error}: paths.data_dir=...") from None
             except FileLockedError:
                 raise FolderInUseError(
                     f"{folder} is being written by another run. Wait for it, or use another paths.data_dir"

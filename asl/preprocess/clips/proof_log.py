@@ -1,7 +1,7 @@
 """The proofs of all clips made so far, in ``clip_proofs.jsonl``: a line is appended for each finished clip.
 
 A later run reuses a clip only if its line says that it was cut from the same source and segment with the
-same settings, and if the file still has the bytes that were proven.
+same settings by the same rules, and if the file still has the bytes that were proven.
 """
 
 from __future__ import annotations
@@ -17,6 +17,10 @@ from asl.files import atomic_write_text
 from asl.preprocess.clips.plan import Cut
 from asl.preprocess.clips.proof import Proof, file_digest
 
+#: Version of the rules by which clips are cut, copied and proven. Raise it when the same source and settings
+#: may give another clip or verdict than before: clips of earlier versions are then cut again.
+RULES = 1
+
 
 @dataclass(frozen=True)
 class ProvenClip:
@@ -25,20 +29,28 @@ class ProvenClip:
     asked: Mapping[str, Any]  # see request_of
     proof: Proof
 
+    def is_for(self, request: Mapping[str, Any]) -> bool:
+        """Whether ``request`` would give this clip. The encoder is compared only if it was used."""
+        if self.proof.copied:
+            request = {**request, "encoder": self.asked.get("encoder")}
+        return self.asked == request
+
 
 def request_of(cut: Cut) -> dict[str, Any]:
-    """Everything that decides what a clip is, as plain data: source file, segment and settings.
+    """All that decides what a clip is and whether it is accepted, as plain data.
 
     Raises:
         OSError: the source cannot be read.
     """
     source = cut.source.stat()
     return {
+        "rules": RULES,
         "source": cut.source.name,
         "source_size": source.st_size,
         "source_mtime_ns": source.st_mtime_ns,
         "start_s": str(cut.start_s),
         "end_s": None if cut.end_s is None else str(cut.end_s),
+        "end_tolerance_s": None if cut.end_s is None else str(cut.end_tolerance_s),
         "encoder": cut.encoder.as_dict(),
         "audio": cut.audio,
     }
@@ -63,7 +75,7 @@ class ProofLog:
             OSError: the source cannot be read.
         """
         clip = self._clips.get(cut.video_id)
-        if clip is None or clip.asked != request_of(cut):
+        if clip is None or not clip.is_for(request_of(cut)):
             return None
         try:
             unchanged = (
@@ -88,7 +100,7 @@ class ProofLog:
     def _read(self, line: str) -> None:
         try:
             entry = json.loads(line)
-            self._clips[entry["video_id"]] = ProvenClip(entry["asked"], Proof(**entry["proof"]))
+            self._clips[entry["video_id"]] = ProvenClip(dict(entry["asked"]), Proof(**entry["proof"]))
         except (ValueError, KeyError, TypeError):
             return  # incomplete, or of another version: the clip is cut again
 

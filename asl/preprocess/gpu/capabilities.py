@@ -45,7 +45,7 @@ class Capabilities:
     decoders: Mapping[str, Capability]  # by codec, FFmpeg's names
 
     def as_dict(self) -> dict[str, Any]:
-        """Plain data, for ``preprocess_summary.json``."""
+        """Plain data, for ``{dataset}_preprocess_summary.json``."""
         return dataclasses.asdict(self)
 
 

@@ -1,4 +1,4 @@
-"""The numbers and settings of a run as plain data: ``preprocess_summary.json``."""
+"""The numbers and settings of a run as plain data: ``{dataset}_preprocess_summary.json``."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ LISTED_GLOSSES = 10
 
 
 def summarize(result: RunResult) -> dict[str, Any]:
-    """Plain data for ``preprocess_summary.json``."""
+    """Plain data for ``{dataset}_preprocess_summary.json``."""
     numbers, audit = result.statistics, result.audit
     ranked = [[gloss, coverage.clips] for gloss, coverage in numbers.by_class.items()]
     return {

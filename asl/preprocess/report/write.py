@@ -17,16 +17,17 @@ from asl.preprocess.run_result import RunResult
 
 def write_files(result: RunResult, paths: Paths, shown: ShownClips) -> dict[str, Path]:
     """Write every file of the run; returns their paths. The manifest is last: if it is new, all are."""
-    manifest = paths.manifest(result.config.dataset.name)
-    write_missing_clips(paths.errors, result.missing)
-    atomic_write_text(paths.audit, json.dumps(result.audit.as_dict(), indent=1, ensure_ascii=False))
-    atomic_write_text(paths.summary, json.dumps(summarize(result), indent=1, ensure_ascii=False))
-    write_page(paths.report, result, shown)
-    write_manifest(manifest, result.clips)
-    return {
-        "errors": paths.errors,
-        "audit": paths.audit,
-        "summary": paths.summary,
-        "report": paths.report,
-        "manifest": manifest,
+    name = result.config.dataset.name
+    written = {
+        "errors": paths.errors(name),
+        "audit": paths.audit(name),
+        "summary": paths.summary(name),
+        "report": paths.report(name),
+        "manifest": paths.manifest(name),
     }
+    write_missing_clips(written["errors"], result.missing)
+    atomic_write_text(written["audit"], json.dumps(result.audit.as_dict(), indent=1, ensure_ascii=False))
+    atomic_write_text(written["summary"], json.dumps(summarize(result), indent=1, ensure_ascii=False))
+    write_page(written["report"], result, shown)
+    write_manifest(written["manifest"], result.clips)
+    return written

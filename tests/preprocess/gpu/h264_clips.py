@@ -12,6 +12,7 @@ import av
 import numpy as np
 from host_build import build
 
+from asl.codecs.video_file import strict_options
 from asl.preprocess.gpu.h264.bitstream import Bitstream, read_bitstream
 from asl.preprocess.gpu.h264.source import parser_source
 from benchmarks import host_parser
@@ -94,7 +95,7 @@ def is_refused_by_ffmpeg(extradata: bytes, packets: Sequence[bytes]) -> bool:
     """Whether FFmpeg's strict decoder finds an error in a stream."""
     context: Any = av.CodecContext.create("h264", "r")
     context.extradata, context.thread_count = extradata, 1
-    context.options = {"err_detect": "explode"}
+    context.options = strict_options("h264")
     try:
         pictures = [*(f for p in packets for f in context.decode(av.Packet(p))), *context.decode(None)]
     except av.FFmpegError:

@@ -16,7 +16,7 @@ from contextlib import ExitStack, contextmanager
 from asl.machine import available_cores
 from asl.preprocess import GPU_WORKER_MODULES
 from asl.preprocess.clips.accelerator import FramesByDevice
-from asl.preprocess.clips.cut import CutError, make_clips
+from asl.preprocess.clips.cut import CutError
 from asl.preprocess.clips.host_queue import HostQueue
 from asl.preprocess.clips.plan import Cut
 from asl.preprocess.clips.proof import Proof
@@ -127,23 +127,24 @@ class NvdecAccelerator:
     ) -> Iterator[tuple[Cut, Proof | CutError]]:
         """Make clips on the GPUs and on the host; yields each as it ends."""
         for_gpu, for_host = self._shared_out(cuts)
-        queue, host = deque(in_order(for_gpu)), HostQueue(for_host, workers.count)
-        running, has_ended = self._running, False
+        queue, running, has_ended = deque(in_order(for_gpu)), self._running, False
+        host = HostQueue(for_host, workers, running, timeout_s=timeout_s, key=(_HOST, None))
         try:
             while True:
-                self._feed(queue, host, workers, timeout_s)
+                self._feed(queue, host, timeout_s)
                 if not queue and len(running) == self._num_warming_up():
                     has_ended = True
                     return
-                for (kind, gpu), ended in running.next():
+                for (kind, gpu), ended in running.next(host.poll_s):
                     if kind == _HOST:
-                        yield from map(self._by_host, host.results(ended, timeout_s))
+                        yield from map(self._by_host, host.ended(ended))
                     elif kind == _WARM_UP:
                         self._warmed_up(gpu, ended)
                     elif kind == _MAKE:
                         self._made(gpu, ended, host)
                     else:
                         yield from self._judged(gpu, ended, host)
+                yield from map(self._by_host, host.results())
         finally:
             if not has_ended:
                 self._give_up()
@@ -187,7 +188,7 @@ class NvdecAccelerator:
         """How many processes are not ready yet."""
         return sum(self._running.count((_WARM_UP, gpu)) for gpu in self._gpus)
 
-    def _feed(self, queue: deque[Unit], host: HostQueue, workers: Workers, timeout_s: float) -> None:
+    def _feed(self, queue: deque[Unit], host: HostQueue, timeout_s: float) -> None:
         """Start what can be started."""
         running = self._running
         if not any(gpu.works for gpu in self._gpus):
@@ -216,8 +217,7 @@ class NvdecAccelerator:
                     key=(_PROVE, gpu),
                     timeout_s=timeout_s,
                 )
-        while host and running.count((_HOST, None)) < 2 * workers.count:
-            running.start(workers, make_clips, host.pop(), key=(_HOST, None), timeout_s=timeout_s)
+        host.start()
 
     def _made(
         self,

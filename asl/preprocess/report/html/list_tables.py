@@ -14,7 +14,7 @@ from asl.preprocess.report.html.table import Cell, Column, Table
 from asl.preprocess.run_result import RunResult
 from asl.preprocess.sources.matching import Match, Unmatched
 
-#: Pairs listed on the page, so that it opens quickly; audit.json has all.
+#: Pairs listed on the page, so that it opens quickly; the JSON file of the audit has all.
 MAX_PAIRS = 5000
 
 _SPLIT = Column(name="Split", kind="split", menu=True)
@@ -25,7 +25,9 @@ def list_tables(result: RunResult) -> dict[str, Table]:
     in_manifest = {clip.video_id for clip in result.clips}
     return {
         "missing": _missing(result.missing),
-        "pairs": _pairs(result.audit.pairs, in_manifest),
+        "pairs": _pairs(
+            result.audit.pairs, in_manifest, result.config.paths.audit(result.config.dataset.name).name
+        ),
         "suspects": _suspects(result.metadata.instances, result.matches, result.statistics.suspects),
         "bitstream": _bitstream(result.statistics.bitstream),
         "left_to_cpu": _left_to_cpu(result.cut_results.frames.refused_by_gpu),
@@ -56,7 +58,7 @@ def _details(missing: MissingClip) -> str:
     return text.replace(missing.url, "its URL") if missing.url else text
 
 
-def _pairs(pairs: Sequence[Pair], in_manifest: Collection[str]) -> Table:
+def _pairs(pairs: Sequence[Pair], in_manifest: Collection[str], full_list: str) -> Table:
     return Table(
         caption="All pairs",
         columns=(
@@ -85,7 +87,7 @@ def _pairs(pairs: Sequence[Pair], in_manifest: Collection[str]) -> Table:
             for pair in pairs[:MAX_PAIRS]
         ],
         left_out=max(0, len(pairs) - MAX_PAIRS),
-        full_list="audit.json",
+        full_list=full_list,
     )
 
 

@@ -1,4 +1,4 @@
-"""``report.html``: the result of a run as one HTML file that needs no other files."""
+"""``{dataset}_report.html``: the result of a run as one HTML file that needs no other files."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ class ClipFigure:
 
 
 def write_page(path: Path, result: RunResult, shown: ShownClips) -> None:
-    """Write ``report.html``. It is replaced as a whole or not at all."""
+    """Write the page. It is replaced as a whole or not at all."""
     page = build_page(result, shown, path.parent)
     # File names are bytes and need not be UTF-8; what is not is shown as "?".
     atomic_write_text(path, page.encode("utf-8", "replace").decode("utf-8"))
@@ -81,6 +81,7 @@ def build_page(result: RunResult, shown: ShownClips, folder: Path) -> str:
     return environment.get_template("page.html").render(
         result=result,
         config=result.config,
+        errors_file=result.config.paths.errors(result.config.dataset.name).name,
         audit=result.audit,
         numbers=result.statistics,
         frames=result.cut_results.frames,
