@@ -153,7 +153,6 @@ def test_a_clip_of_another_source_segment_or_setting_is_not(tmp_path, proven):
         {"source": other},
         {"start_s": Fraction(1, 25)},
         {"end_s": None},
-        {"end_tolerance_s": Fraction(2, 25)},
         {"encoder": x264(crf=21, preset="ultrafast")},
         {"encoder": x264(crf=20, preset="fast")},
         {"encoder": nvenc(cq=20, session_timeout_s=0)},
@@ -172,6 +171,16 @@ def test_a_copied_clip_is_kept_whatever_the_encoder(tmp_path, target):
     for changes in ({"encoder": x264(crf=30, preset="fast")}, {"end_tolerance_s": Fraction(1)}):
         assert log.find(dataclasses.replace(cut, **changes)).copied
     assert log.find(dataclasses.replace(cut, audio=True)) is None
+
+
+def test_the_tolerance_counts_only_where_a_clip_is_shorter_than_its_segment(tmp_path, target, proven):
+    source = write_raw(tmp_path / "short.mp4", duration_s=2)
+    tolerant = make_cut(source, target, video_id="9", end_s=Fraction(23, 10), end_tolerance_s=Fraction(2, 5))
+    log = ProofLog(tmp_path / "proofs.jsonl")
+    log.add(tolerant, request_of(tolerant), make_clip(tolerant))
+    assert log.find(tolerant).end_s == 2
+    assert log.find(dataclasses.replace(tolerant, end_tolerance_s=Fraction(1, 25))) is None
+    assert log.find(dataclasses.replace(proven, end_tolerance_s=Fraction(2, 25))) is not None
 
 
 def test_a_clip_that_was_cut_by_other_rules_is_cut_again(tmp_path, proven, monkeypatch):

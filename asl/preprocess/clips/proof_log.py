@@ -10,6 +10,7 @@ import dataclasses
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
+from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
@@ -30,10 +31,16 @@ class ProvenClip:
     proof: Proof
 
     def is_for(self, request: Mapping[str, Any]) -> bool:
-        """Whether ``request`` would give this clip. The encoder is compared only if it was used."""
+        """Whether ``request`` would give this clip.
+
+        The encoder is compared only if it was used, the tolerance only if the clip is shorter than its segment.
+        """
+        end_s, ignored = self.asked.get("end_s"), []
         if self.proof.copied:
-            request = {**request, "encoder": self.asked.get("encoder")}
-        return self.asked == request
+            ignored.append("encoder")
+        if end_s is not None and self.proof.end_s == float(Fraction(end_s)):
+            ignored.append("end_tolerance_s")
+        return self.asked == {**request, **{name: self.asked.get(name) for name in ignored}}
 
 
 def request_of(cut: Cut) -> dict[str, Any]:
