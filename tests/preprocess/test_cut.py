@@ -175,7 +175,8 @@ def test_a_copied_clip_is_kept_whatever_the_encoder(tmp_path, target):
 
 def test_the_tolerance_counts_only_where_a_clip_is_shorter_than_its_segment(tmp_path, target, proven):
     source = write_raw(tmp_path / "short.mp4", duration_s=2)
-    tolerant = make_cut(source, target, video_id="9", end_s=Fraction(23, 10), end_tolerance_s=Fraction(2, 5))
+    span = {"end_s": Fraction(23, 10), "end_tolerance_s": Fraction(2, 5)}
+    tolerant = make_cut(source, target.with_name("9.mp4"), video_id="9", **span)
     log = ProofLog(tmp_path / "proofs.jsonl")
     log.add(tolerant, request_of(tolerant), make_clip(tolerant))
     assert log.find(tolerant).end_s == 2

@@ -33,7 +33,8 @@ class ProvenClip:
     def is_for(self, request: Mapping[str, Any]) -> bool:
         """Whether ``request`` would give this clip.
 
-        The encoder is compared only if it was used, the tolerance only if the clip is shorter than its segment.
+        The encoder is compared only if it was used, the tolerance only if the clip is shorter than its
+        segment.
         """
         end_s, ignored = self.asked.get("end_s"), []
         if self.proof.copied:
