@@ -146,7 +146,7 @@ def test_a_film_in_another_direction_or_half_a_circle_off_is_not_alike() -> None
 def test_a_difference_at_a_few_moments_counts() -> None:
     one = film(25)
     pictures = one.pictures.copy()
-    pictures[20:30] = pictures[20:30, ::-1]  # upside down for 0.4 of 2 s
+    pictures[20:35] = pictures[20:35, ::-1]  # upside down for 0.6 of 2 s
     assert similarity(one, Film(pictures, one.duration_s)) < 0.5
 
 

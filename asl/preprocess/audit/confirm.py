@@ -34,12 +34,13 @@ MAX_PICTURES = 256  # of a clip, 590 KB; longer clips have longer intervals
 MOMENTS = 32  # at which two clips are compared
 SHIFTS_S = np.linspace(-DURATION_TOLERANCE_S, DURATION_TOLERANCE_S, 11)
 
-#: Least similarity of copies. Measured on the demo's signers: copies have at least 0.87, other signs with the
-#: hand a chin's distance from the mouth away at most 0.73. See benchmarks/README.md.
+#: Least similarity of copies. Measured on the demo's signers: copies have 0.9 and more, very bad ones
+#: 0.8; other signs have at most 0.78, and 0.6 if the hand is at the chin in one and at the mouth in the other. See
+#: benchmarks/README.md.
 SAME = 0.8
 
-#: Similarity is that of the moments with the least, which have this share of the movement.
-LEAST_SIMILAR_SHARE = 0.1
+#: The similarity of two clips is that of the least similar moments, which have this share of the movement.
+LEAST_SIMILAR_SHARE = 0.2
 
 _Pixels = npt.NDArray[np.float32]  # (T, P)
 
@@ -189,9 +190,11 @@ def _movement(pixels: _Pixels) -> _Pixels:
 
 
 def _similarity(one: _Pixels, other: _Pixels) -> float:
-    """The least similar ``LEAST_SIMILAR_SHARE`` of the movement is at most as alike as this."""
-    movement = (one**2).sum(axis=1) + (other**2).sum(axis=1)  # (T,)
-    both = 2 * (one * other).sum(axis=1)
+    """The similarity that the least similar ``LEAST_SIMILAR_SHARE`` of the movement reaches at most."""
+    squares = one**2 + other**2
+    weights = np.sqrt(squares.mean(axis=0))  # (P,): where nothing moves, there is noise only
+    movement = (weights * squares).sum(axis=1)  # (T,)
+    both = 2 * (weights * one * other).sum(axis=1)
     similar = np.divide(both, movement, out=np.zeros_like(both), where=movement > 0)
     order = np.argsort(similar, kind="stable")
     passed = np.cumsum(movement[order]) >= LEAST_SIMILAR_SHARE * movement.sum()
