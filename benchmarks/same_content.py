@@ -157,7 +157,7 @@ def measure(size: tuple[int, int], grain: float, number: int) -> list[Measured]:
 
 def _measured(kind: str, copies: bool, one: Clip, other: Clip) -> Measured:
     proposed = propose_copies({"one": _fingerprint(one), "other": _fingerprint(other)})
-    films = [read_film(Path(), clip) for clip in (one, other)]
+    films = [read_film((Path(clip.path), clip)) for clip in (one, other)]
     return Measured(kind, copies, bool(proposed), similarity(*films))
 
 

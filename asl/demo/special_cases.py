@@ -139,9 +139,9 @@ def add_series(plan: Planner) -> None:
     """
     signer_id, out, swing = 28, Gloss("right", "circle out"), Gloss("right", "swing in")
     for note, gloss, split, size in (
-        ("series of one signer", out, "train", (192, 144)),
-        ("series of one signer, another sign", swing, "val", (192, 144)),
-        ("series of one signer, the sign in val at half the size", swing, "train", (96, 72)),
+        ("series of one signer", out, "train", (176, 128)),
+        ("series of one signer, another sign", swing, "val", (176, 128)),
+        ("series of one signer, the sign in val at half the size", swing, "train", (88, 64)),
     ):
         performance = Performance(
             gloss, 0.5, 1.3, centre=(0.0, 0.0), radius=0.2, unevenness=0.0, unevenness_phase=0.0

@@ -10,7 +10,6 @@ import math
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -34,9 +33,8 @@ MAX_PICTURES = 256  # of a clip, 590 KB; longer clips have longer intervals
 MOMENTS = 32  # at which two clips are compared
 SHIFTS_S = np.linspace(-DURATION_TOLERANCE_S, DURATION_TOLERANCE_S, 11)
 
-#: Least similarity of copies. Measured on the demo's signers: copies have 0.9 and more, very bad ones
-#: 0.8; other signs have at most 0.78, and 0.6 if the hand is at the chin in one and at the mouth in the other. See
-#: benchmarks/README.md.
+#: Least similarity of copies. Measured on the demo's signers, see benchmarks/README.md: copies have 0.9 and
+#: more, very bad ones 0.8; other signs at most 0.78, and 0.6 with the hand at the chin and at the mouth.
 SAME = 0.8
 
 #: The similarity of two clips is that of the least similar moments, which have this share of the movement.
@@ -104,20 +102,16 @@ def compare_proposals(
         partners[first].add(second)
         partners[second].add(first)
     # Partners are about equally long: in this order, few films are in memory at a time.
-    tasks = sorted(
+    decoded = sorted(
         (clip for clip in clips if clip.video_id in partners),
         key=lambda clip: (clip.duration_s, clip.video_id),
     )
+    tasks = ((data_dir / clip.path, clip) for clip in decoded)
     bar = progress.add_task("confirming copies", total=len(partners), visible=bool(partners))
     films: dict[str, Film | str] = {}  # a text says why there is none
     compared: dict[tuple[str, str], Comparison] = {}
-    for ended in workers.run_lazily(
-        partial(read_film, data_dir),
-        iter(tasks),
-        ahead=2 * workers.count,
-        timeout_s=timeout_s,
-    ):
-        clip = ended.task
+    for ended in workers.run_lazily(read_film, tasks, ahead=2 * workers.count, timeout_s=timeout_s):
+        _, clip = ended.task
         films[clip.video_id] = (
             ended.result if isinstance(ended, Done) else f"{clip.path} cannot be compared: {ended.message}"
         )
@@ -133,13 +127,14 @@ def compare_proposals(
     return [compared[pair] for pair in proposals]
 
 
-def read_film(data_dir: Path, clip: Clip) -> Film:
-    """Decode a clip to a film. Run it in a worker: decoding may hang or crash.
+def read_film(task: tuple[Path, Clip]) -> Film:
+    """Decode a clip's file to a film. Run it in a worker: decoding may hang or crash.
 
     Raises:
         VideoError: a frame cannot be decoded.
     """
-    decoded = decode_file(data_dir / clip.path, thumbnail_frames=range(clip.num_frames), thumbnail_side=SIDE)
+    path, clip = task
+    decoded = decode_file(path, thumbnail_frames=range(clip.num_frames), thumbnail_side=SIDE)
     starts_s = np.array([float(time_s) for time_s in decoded.timeline.times])
     inner = decoded.thumbnails[:, _CUT:-_CUT, _CUT:-_CUT]
     return make_film(inner, starts_s, float(decoded.timeline.duration))
