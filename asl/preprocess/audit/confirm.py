@@ -34,11 +34,11 @@ MOMENTS = 32  # at which two clips are compared
 SHIFTS_S = np.linspace(-DURATION_TOLERANCE_S, DURATION_TOLERANCE_S, 11)
 
 #: Least similarity of copies. Measured on the demo's signers, see benchmarks/README.md: copies have 0.9 and
-#: more, very bad ones 0.8; other signs at most 0.78, and 0.6 with the hand at the chin and at the mouth.
-SAME = 0.8
+#: more, very bad ones 0.77; other signs that are proposed at most 0.66.
+SAME = 0.77
 
 #: The similarity of two clips is that of the least similar moments, which have this share of the movement.
-LEAST_SIMILAR_SHARE = 0.2
+LEAST_SIMILAR_SHARE = 0.15
 
 _Pixels = npt.NDArray[np.float32]  # (T, P)
 
@@ -168,10 +168,11 @@ def similarity(one: Film, other: Film) -> float:
     duration_s = min(one.duration_s, other.duration_s)
     edge_s = min(DURATION_TOLERANCE_S / 2, duration_s / 4)
     times_s = np.linspace(edge_s, duration_s - edge_s, MOMENTS)
-    return max(
+    best = max(
         _similarity(_movement(one.at(times_s - shift_s / 2)), _movement(other.at(times_s + shift_s / 2)))
         for shift_s in SHIFTS_S
     )
+    return round(best, 3)
 
 
 def _movement(pixels: _Pixels) -> _Pixels:
@@ -198,5 +199,5 @@ def _similarity(one: _Pixels, other: _Pixels) -> float:
 
 def _compare(first: str, one: Film | str, second: str, other: Film | str) -> Comparison:
     if isinstance(one, Film) and isinstance(other, Film):
-        return Comparison(first, second, round(similarity(one, other), 3))
+        return Comparison(first, second, similarity(one, other))
     return Comparison(first, second, None, "; ".join(film for film in (one, other) if isinstance(film, str)))
