@@ -34,7 +34,7 @@ MOMENTS = 32  # at which two clips are compared
 SHIFTS_S = np.linspace(-DURATION_TOLERANCE_S, DURATION_TOLERANCE_S, 11)
 
 #: Least similarity of copies. Measured on the demo's signers, see benchmarks/README.md: copies have 0.9 and
-#: more, very bad ones 0.77; other signs that are proposed at most 0.66.
+#: more, very bad ones 0.77; other signs that are proposed at most 0.67.
 SAME = 0.77
 
 #: The similarity of two clips is that of the least similar moments, which have this share of the movement.
