@@ -106,7 +106,7 @@ def run(instances_count: int, files_count: int) -> dict[str, float]:
         for clip in clips
     }
     audited = time.perf_counter()
-    audit(instances, clips, find_pairs(instances, prints), min_per_class=5)
+    audit(instances, clips, find_pairs(instances, prints, lambda _: [])[0], min_per_class=5)
     return {
         "instances": len(instances),
         "files": len(files),

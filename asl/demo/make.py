@@ -23,6 +23,7 @@ from asl.demo.special_cases import (
     add_formats,
     add_questionable_clips,
     add_rows_without_clip,
+    add_series,
     add_shared_sources,
 )
 from asl.errors import UserError
@@ -31,7 +32,7 @@ from asl.machine import worker_context
 
 #: A file in the raw folder of a demo, with its recipe. A folder without it holds other videos.
 _MARK = "made_by_asl_demo.json"
-_VERSION = 1  # increase it whenever the same recipe gives other files
+_VERSION = 2  # increase it whenever the same recipe gives other files
 
 
 class DemoError(UserError):
@@ -67,6 +68,7 @@ def plan_demo(recipe: Recipe) -> Planner:
     add_shared_sources(plan, more=recipe.train_per_gloss // 12)
     add_rows_without_clip(plan)
     add_questionable_clips(plan)
+    add_series(plan)
     for split in ("train", "val", "test"):
         plan.fill(split, getattr(recipe, f"{split}_per_gloss"))
     return plan

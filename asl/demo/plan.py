@@ -94,6 +94,8 @@ class Planner:
         named: str = "video_id",
         url: str | None = None,
         path: str | None = None,
+        signer_id: int | None = None,
+        signed: tuple[Performance, float] | None = None,
         frame_start: int = 1,
         damage: str | None = None,
         outcome: str = "clip",
@@ -109,6 +111,8 @@ class Planner:
                 ``decoded``, ``encoded`` or ``other case``.
             url: replaces the URL that ``named`` gives.
             path: replaces the path that ``named`` gives, relative to the raw folder.
+            signer_id: the signer; None: a random one of ``split``.
+            signed: the performance of ``gloss`` and the duration of the file; None: random ones.
             frame_start: as in the metadata.
             damage: see :class:`~asl.demo.raw_files.RawFile`.
             outcome: expected result, see :class:`Row`.
@@ -116,7 +120,8 @@ class Planner:
         """
         video_id = self.new_video_id()
         site = _SITES[self.rng.integers(len(_SITES))]
-        signer_id = int(self.rng.choice(list(SIGNERS[split])))
+        if signer_id is None:
+            signer_id = int(self.rng.choice(list(SIGNERS[split])))
         if named == "youtube":
             youtube_id = self.new_youtube_id()
             usual_url, usual_path = self.youtube_url(youtube_id), f"youtube/{youtube_id}{form.suffix}"
@@ -129,12 +134,16 @@ class Planner:
                 "encoded": f"{site}/{quote(name)}",
                 "other case": f"{site}/{name.lower()}",
             }[named]
-        duration_s = self.random_length() / FPS
+        if signed is None:
+            duration_s = self.random_length() / FPS
+            performance = self.random_performance(gloss, 0.0, duration_s)
+        else:
+            performance, duration_s = signed
         file = RawFile(
             path or usual_path,
             form,
             make_signer(signer_id, self.seed),
-            (self.random_performance(gloss, 0.0, duration_s),),
+            (performance,),
             duration_s,
             damage,
             seed=int(self.rng.integers(2**31)),

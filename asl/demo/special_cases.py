@@ -5,9 +5,10 @@ from __future__ import annotations
 from fractions import Fraction
 from itertools import cycle
 
-from asl.demo.glosses import GLOSSES
+from asl.demo.glosses import GLOSSES, Gloss
 from asl.demo.plan import FPS, Planner
 from asl.demo.raw_files import Format
+from asl.demo.signer import Performance
 
 _NTSC, _FILM = Fraction(30000, 1001), Fraction(24000, 1001)
 
@@ -129,6 +130,30 @@ def add_questionable_clips(plan: Planner) -> None:
     row = plan.add_whole(GLOSSES[1], form=Format(), named="youtube", note="the same video under two glosses")
     plan.add_variant(row, gloss=GLOSSES[2])
     plan.add_whole(GLOSSES[3], form=Format(), frame_start=2, note="starts at frame 2, without an end")
+
+
+def add_series(plan: Planner) -> None:
+    """Add clips of one signer and wall, of one length and start: two signs, and a copy of one of them.
+
+    In the frames of a fingerprint, the hand is at the same places in both signs.
+    """
+    signer_id, out, swing = 28, Gloss("right", "circle out"), Gloss("right", "swing in")
+    for note, gloss, split, size in (
+        ("series of one signer", out, "train", (176, 128)),
+        ("series of one signer, another sign", swing, "val", (176, 128)),
+        ("series of one signer, the sign in val at half the size", swing, "train", (88, 64)),
+    ):
+        performance = Performance(
+            gloss, 0.5, 1.3, centre=(0.0, 0.0), radius=0.2, unevenness=0.0, unevenness_phase=0.0
+        )
+        plan.add_whole(
+            gloss,
+            split,
+            form=Format(fps=Fraction(25), size=size),
+            signer_id=signer_id,
+            signed=(performance, 81 / 25),
+            note=note,
+        )
 
 
 def _webm(fps: Fraction | None, size: tuple[int, int], audio: str | None = None) -> Format:

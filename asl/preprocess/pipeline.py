@@ -10,6 +10,7 @@ import time
 from collections.abc import Sequence
 from contextlib import ExitStack
 from datetime import datetime
+from functools import partial
 from pathlib import Path
 
 from rich.console import Console
@@ -21,6 +22,7 @@ from asl.errors import UserError
 from asl.files import remove_temp_files
 from asl.preprocess import WORKER_MODULES
 from asl.preprocess.audit.audit_clips import audit_clips
+from asl.preprocess.audit.confirm import compare_proposals
 from asl.preprocess.audit.missing_clips import find_missing_clips
 from asl.preprocess.audit.statistics import compute_statistics
 from asl.preprocess.clips.backend import workers_for
@@ -120,7 +122,18 @@ def _run(
             workers=workers,
             timeout_s=timeout_s,
         )
-        clips, audit, dropped = audit_clips(proven, metadata.instances, sources.matches, proofs, config.audit)
+        with _progress(console) as progress:
+            compare = partial(
+                compare_proposals,
+                clips=proven,
+                data_dir=Path(paths.data_dir),
+                workers=workers,
+                progress=progress,
+                timeout_s=timeout_s,
+            )
+            clips, audit, dropped = audit_clips(
+                proven, metadata.instances, sources.matches, proofs, config.audit, compare
+            )
         missing = find_missing_clips(metadata, sources.matches, cut_results.failures, dropped)
         clock.stop("auditing")
         result = RunResult(

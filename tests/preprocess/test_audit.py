@@ -1,21 +1,22 @@
 from dataclasses import replace
 from pathlib import Path
 
-import av
 import numpy as np
 import pytest
 from clips import make_clip
 from hypothesis import given
 from hypothesis import strategies as st
+from raw_videos import shrink
 
 from asl.codecs.decoder import decode_file
 from asl.datasets.instance import Instance
 from asl.datasets.wlasl import segment_span
 from asl.preprocess.audit.audit import audit, missing_glosses, signer_overlap, small_classes
 from asl.preprocess.audit.audit_clips import audit_clips
+from asl.preprocess.audit.confirm import Comparison
 from asl.preprocess.audit.manifest_columns import leaking_train_clips, with_flags_and_copies
 from asl.preprocess.audit.pairs import find_pairs, make_pair, shared_segments
-from asl.preprocess.audit.same_content import same_content
+from asl.preprocess.audit.same_content import propose_copies
 from asl.preprocess.audit.settings import AuditSettings
 from asl.preprocess.clips import fingerprint
 from asl.preprocess.clips.proof import Proof
@@ -150,6 +151,10 @@ def test_copies_are_the_other_clips_of_all_pairs_in_the_manifest():
     }
 
 
+def confirm_all(proposals):
+    return [Comparison(first, second, 0.9) for first, second in proposals]
+
+
 def proof_with(bitstream, content):
     """A proof of noise, which no other number ``content`` gives."""
     side = fingerprint.SIDE
@@ -157,6 +162,28 @@ def proof_with(bitstream, content):
     numbers = {"num_frames": 8, "fps": 25.0, "duration_s": 0.32, "width": 64, "height": 48}
     rest = {"start_s": 0.0, "end_s": 0.32, "copied": True, "size": 1, "digest": ""}
     return Proof(**numbers, **rest, fingerprint=fingerprint.to_text(noise), bitstream=bitstream)
+
+
+@pytest.mark.parametrize("confirmed", [True, False])
+def test_only_confirmed_copies_are_flagged_and_dropped_and_the_others_are_kept_as_rejected(confirmed):
+    clips = [make_clip("train", 0, 1), make_clip("test", 1, 2)]
+    instances = [
+        instance(clip.video_id, f"http://a.example/{clip.video_id}.mp4", split=clip.split) for clip in clips
+    ]
+    proofs = {clip.video_id: proof_with("", 1) for clip in clips}
+
+    def compare(proposals):
+        return [Comparison(first, second, 0.9 if confirmed else 0.3) for first, second in proposals]
+
+    settings = AuditSettings(leakage="drop_train")
+    rows, found, dropped = audit_clips(clips, instances, {}, proofs, settings, compare)
+    told = found.as_dict()
+    assert {row.video_id for row in rows} == ({"test102"} if confirmed else {"test102", "train001"})
+    assert [row.flags + row.copies for row in rows] == [""] * len(rows)
+    assert list(dropped) == (["train001"] if confirmed else [])
+    assert len(told["pairs"]) == confirmed
+    rejected = {"first": "test102", "second": "train001", "similarity": 0.3, "problem": ""}
+    assert list(told["rejected"]) == ([] if confirmed else [rejected])
 
 
 @pytest.mark.parametrize("leakage", ["report", "drop_train"])
@@ -178,7 +205,7 @@ def test_what_only_the_gpus_parser_refuses_is_a_flag_and_changes_nothing_else(le
             clip.video_id: proof_with(found.get(clip.video_id, ""), number)
             for number, clip in enumerate(clips)
         }
-        return audit_clips(clips, instances, matches, proofs, AuditSettings(leakage=leakage))
+        return audit_clips(clips, instances, matches, proofs, AuditSettings(leakage=leakage), confirm_all)
 
     text = "picture 12, slice 0, macroblock 300, bit 4182: the slice goes on after its data end"
     rows, found, dropped = audited(dict.fromkeys(["train001", "test002", "train003"], text))
@@ -194,21 +221,6 @@ def test_what_only_the_gpus_parser_refuses_is_a_flag_and_changes_nothing_else(le
 
 
 # ---------------------------------------------------------------- content
-
-
-def shrink(source: Path, target: Path) -> Path:
-    """The same at half the size, another frame type pattern and a low quality."""
-    with av.open(str(source)) as reading, av.open(str(target), "w") as writing:
-        shown = reading.streams.video[0]
-        stream = writing.add_stream("libx264", rate=shown.average_rate, options={"crf": "30"})
-        stream.codec_context.time_base = shown.time_base
-        stream.width, stream.height, stream.pix_fmt = shown.width // 4 * 2, shown.height // 4 * 2, "yuv420p"
-        for frame in reading.decode(shown):
-            small = frame.reformat(width=stream.width, height=stream.height)
-            small.pict_type = 0
-            writing.mux(stream.encode(small))
-        writing.mux(stream.encode())
-    return target
 
 
 def fingerprint_of(path: Path) -> tuple[str, float]:
@@ -236,26 +248,25 @@ def signed(demo_dir, tmp_path_factory):
     return prints
 
 
-def test_the_same_content_is_found_under_another_name_and_size_and_nothing_else(signed):
-    found = {(pair.first, pair.second) for pair in same_content(signed)}
+def test_the_same_content_is_proposed_under_another_name_and_size(signed):
     names = {name.rsplit(" ", 1)[0] for name in signed}
-    assert found == {(f"{name} large", f"{name} small") for name in names}
+    assert set(propose_copies(signed)) >= {(f"{name} large", f"{name} small") for name in names}
 
 
-def test_two_clips_without_movement_are_not_called_the_same():
+def test_two_clips_without_movement_are_not_proposed():
     """One wall, some noise, nobody in front of it: nothing tells one sign from another."""
     wall = np.random.default_rng(0).integers(50, 200, (fingerprint.SIDE, fingerprint.SIDE))
     noise = np.random.default_rng(1).integers(0, 2, (fingerprint.FRAMES, fingerprint.SIDE, fingerprint.SIDE))
     still = {name: (fingerprint.to_text((wall + noise).astype(np.uint8)), 2.0) for name in "ab"}
-    assert list(same_content(still)) == []
+    assert propose_copies(still) == []
     moving = {name: (fingerprint.to_text((wall + 20 * noise).astype(np.uint8)), 2.0) for name in "ab"}
-    assert len(list(same_content(moving))) == 1
+    assert propose_copies(moving) == [("a", "b")]
 
 
 def test_other_lengths_are_other_contents(signed):
     name, (text, duration_s) = next(iter(signed.items()))
-    assert list(same_content({name: (text, duration_s), "x": (text, duration_s + 0.2)})) == []
-    assert len(list(same_content({name: (text, duration_s), "x": (text, duration_s + 0.05)}))) == 1
+    assert propose_copies({name: (text, duration_s), "x": (text, duration_s + 0.2)}) == []
+    assert len(propose_copies({name: (text, duration_s), "x": (text, duration_s + 0.05)})) == 1
 
 
 def test_a_fingerprint_survives_as_text(signed):
@@ -281,11 +292,13 @@ def test_content_pairs_are_added_to_those_of_the_metadata(signed):
         instance(large, "http://a.example/1.mp4"),
         instance(small, "http://b.example/2.mp4", split="test"),
     ]
-    pairs = find_pairs(instances, {name: signed[name] for name in (large, small)})
+    prints = {name: signed[name] for name in (large, small)}
+    pairs, rejected = find_pairs(instances, prints, confirm_all)
     (pair,) = pairs
     found = audit(instances, [], pairs, min_per_class=1)
-    assert (pair.kind, pair.is_leakage) == ("same content", True)
+    assert (pair.kind, pair.is_leakage, pair.similarity, rejected) == ("same content", True, 0.9, [])
     assert found.counts()["same content"] == {"pairs": 1, "across_splits": 1, "two_glosses": 0}
     same_url = [instance(large), instance(small)]
-    again = find_pairs(same_url, {name: signed[name] for name in (large, small)})
+    again, rejected = find_pairs(same_url, prints, confirm_all)
     assert [pair.kind for pair in again] == ["same segment"]  # listed once
+    assert rejected == []  # and not compared

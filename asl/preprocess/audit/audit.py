@@ -10,6 +10,7 @@ from typing import Any
 
 from asl.contract.manifest import SPLITS, Clip
 from asl.datasets.instance import Instance
+from asl.preprocess.audit.confirm import Comparison
 from asl.preprocess.audit.pairs import KINDS, Pair
 
 
@@ -22,6 +23,7 @@ class Audit:
     missing_glosses: dict[str, list[str]]  # by split, glosses without a clip
     small_classes: list[tuple[str, int]]  # gloss and its number of training clips
     dropped: tuple[str, ...] = ()  # video_ids of training clips that were taken out of the manifest
+    rejected: tuple[Comparison, ...] = ()  # pairs that small pictures proposed as copies, not confirmed
 
     def as_dict(self) -> dict[str, Any]:
         """Plain data for ``{dataset}_audit.json``."""
@@ -51,6 +53,7 @@ def audit(
     *,
     min_per_class: int,
     dropped: Iterable[str] = (),
+    rejected: Iterable[Comparison] = (),
 ) -> Audit:
     """Audit the metadata and the finished clips.
 
@@ -60,6 +63,7 @@ def audit(
         pairs: see :func:`asl.preprocess.audit.pairs.find_pairs`.
         min_per_class: classes with fewer training clips are listed.
         dropped: video_ids of training clips that were taken out of the manifest because they leak.
+        rejected: proposed copies that were not confirmed.
     """
     glosses = list(dict.fromkeys(instance.gloss for instance in instances))
     return Audit(
@@ -71,6 +75,7 @@ def audit(
         missing_glosses=missing_glosses(clips, glosses),
         small_classes=small_classes(clips, glosses, min_per_class),
         dropped=tuple(dropped),
+        rejected=tuple(rejected),
     )
 
 

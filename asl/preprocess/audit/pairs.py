@@ -3,18 +3,22 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from typing import Literal
 
 from asl.contract.manifest import FLAGS, copy_flags
 from asl.datasets.instance import Instance
-from asl.preprocess.audit.same_content import same_content
+from asl.preprocess.audit.confirm import Comparison
+from asl.preprocess.audit.same_content import propose_copies
 from asl.preprocess.sources.names import video_key
 
 Kind = Literal["same segment", "overlapping segments", "same content"]
 KINDS: tuple[Kind, ...] = ("same segment", "overlapping segments", "same content")
+
+#: Compares proposed pairs of clips, see :func:`asl.preprocess.audit.confirm.compare_proposals`.
+Compare = Callable[[Sequence[tuple[str, str]]], Sequence[Comparison]]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -27,7 +31,7 @@ class Pair:
     splits: tuple[str, str]
     glosses: tuple[str, str]
     url: str  # of the first
-    similarity: float | None = None  # correlation of the motions; None if the metadata names the pair
+    similarity: float | None = None  # see :class:`Comparison`; None if the metadata names the pair
 
     @property
     def is_leakage(self) -> bool:
@@ -51,23 +55,28 @@ class Pair:
 
 
 def find_pairs(
-    instances: Sequence[Instance], fingerprints: Mapping[str, tuple[str, float]]
-) -> tuple[Pair, ...]:
-    """All pairs: first those of the metadata, then those that only the content of the clips shows.
+    instances: Sequence[Instance], fingerprints: Mapping[str, tuple[str, float]], compare: Compare
+) -> tuple[list[Pair], list[Comparison]]:
+    """All pairs: first those of the metadata, then copies that only the content of the clips shows.
 
     Args:
         instances: all of the data set, each with the split that it is used in.
         fingerprints: by video_id of a clip, its fingerprint as text and its duration in seconds.
+        compare: called with the pairs that the fingerprints propose and the metadata does not name.
+
+    Returns:
+        The pairs, and the comparisons that did not confirm a proposed pair.
     """
     instance_of = {instance.video_id: instance for instance in instances}
     by_segment = list(shared_segments(instances))
     known = {(pair.first, pair.second) for pair in by_segment}
+    compared = compare([pair for pair in propose_copies(fingerprints) if pair not in known])
     by_content = [
-        make_pair("same content", instance_of[same.first], instance_of[same.second], same.motion)
-        for same in same_content(fingerprints)
-        if (same.first, same.second) not in known
+        make_pair("same content", instance_of[one.first], instance_of[one.second], one.similarity)
+        for one in compared
+        if one.confirmed
     ]
-    return (*by_segment, *by_content)
+    return [*by_segment, *by_content], [one for one in compared if not one.confirmed]
 
 
 def make_pair(kind: Kind, one: Instance, other: Instance, similarity: float | None = None) -> Pair:

@@ -1,14 +1,14 @@
-"""Pairs of clips with the same content, found by their fingerprints, whatever their names and encodings.
+"""Pairs of clips that may have the same content, proposed by their fingerprints.
 
-Two clips have the same content if they are about equally long, and both their mean pictures and their
-motions correlate. The mean picture alone cannot tell two signs of one signer before one wall apart.
+Two clips are proposed, whatever their names and encodings, if they are about equally long, and both their
+mean pictures and their motions correlate. Fingerprints are too small to tell two signs apart whose hands are
+close to each other: :mod:`asl.preprocess.audit.confirm` decides.
 """
 
 from __future__ import annotations
 
 import base64
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
@@ -21,10 +21,9 @@ MARGIN = 2
 #: Largest difference of two durations. Re-encoding at another frame rate moves the end by up to a frame.
 DURATION_TOLERANCE_S = 0.1
 
-#: Least correlations of the same content. Measured on the demo's clips: each against itself at half the
-#: size and crf 35, and against all others. See benchmarks/README.md.
-SAME_PICTURE = 0.93
-SAME_MOTION = 0.85
+#: Least correlations of proposed clips. Measured on the demo's signers, see benchmarks/README.md.
+SIMILAR_PICTURE = 0.93
+SIMILAR_MOTION = 0.8
 
 #: Standard deviation in grey levels. Motions below it are noise, and correlate with nothing.
 LEAST_MOTION = 0.5
@@ -34,35 +33,22 @@ _BLOCK = 256  # clips
 _Vectors = npt.NDArray[np.float32]  # (clips, pixels)
 
 
-@dataclass(frozen=True)
-class SameContent:
-    """Two clips with the same content, and the correlations of their mean pictures and motions."""
-
-    first: str
-    second: str
-    picture: float
-    motion: float
-
-
-def same_content(fingerprints: Mapping[str, tuple[str, float]]) -> Iterator[SameContent]:
-    """Yield each pair of clips with the same content once, in the order of their names.
+def propose_copies(fingerprints: Mapping[str, tuple[str, float]]) -> list[tuple[str, str]]:
+    """Pairs of clips that may have the same content, each in the order of its names, and sorted.
 
     Args:
         fingerprints: by name of the clip, its fingerprint as text and its duration in seconds.
     """
     names = sorted(fingerprints, key=lambda name: (fingerprints[name][1], name))
     if len(names) < 2:
-        return
+        return []
     durations = np.array([fingerprints[name][1] for name in names])
     pictures, motions = _unit_vectors([fingerprints[name][0] for name in names])
-    found = []
-    for i, k in _similar_pictures(pictures, durations):
-        motion = float(motions[i] @ motions[k])
-        if motion >= SAME_MOTION:
-            first, second = sorted((names[i], names[k]))
-            picture = round(float(pictures[i] @ pictures[k]), 3)
-            found.append(SameContent(first, second, picture, round(motion, 3)))
-    yield from sorted(found, key=lambda pair: (pair.first, pair.second))
+    return sorted(
+        (min(names[i], names[k]), max(names[i], names[k]))
+        for i, k in _similar_pictures(pictures, durations)
+        if motions[i] @ motions[k] >= SIMILAR_MOTION
+    )
 
 
 def _similar_pictures(pictures: _Vectors, durations: npt.NDArray[np.float64]) -> Iterator[tuple[int, int]]:
@@ -70,7 +56,7 @@ def _similar_pictures(pictures: _Vectors, durations: npt.NDArray[np.float64]) ->
     ends = np.searchsorted(durations, durations + DURATION_TOLERANCE_S, side="right")
     for start in range(0, len(pictures), _BLOCK):  # one matrix product for a block of clips at a time
         stop = min(start + _BLOCK, len(pictures))
-        similar = pictures[start:stop] @ pictures[start : ends[stop - 1]].T >= SAME_PICTURE
+        similar = pictures[start:stop] @ pictures[start : ends[stop - 1]].T >= SIMILAR_PICTURE
         for row, column in zip(*np.nonzero(similar), strict=True):
             i, k = start + int(row), start + int(column)
             if i < k < ends[i]:

@@ -44,6 +44,7 @@ def summarize(result: RunResult) -> dict[str, Any]:
             "small_classes": len(audit.small_classes),
             "missing_glosses": {split: len(audit.missing_glosses[split]) for split in SPLITS},
             "dropped": len(audit.dropped),
+            "rejected": len(audit.rejected),
         },
         "reused": result.cut_results.reused,
         "copied": numbers.copied,

@@ -116,6 +116,11 @@ def _print_audit(audit: Audit, min_per_class: int, console: Console) -> None:
         console.print(
             f"{len(audit.dropped)} training clips were dropped because val or test has copies of them"
         )
+    if audit.rejected:
+        console.print(
+            f"{len(audit.rejected)} pairs of clips that resemble each other were not confirmed as copies, "
+            "see rejected in the audit file"
+        )
 
 
 def _print_bitstream(numbers: Statistics, console: Console) -> None:

@@ -71,7 +71,7 @@ def _pairs(pairs: Sequence[Pair], in_manifest: Collection[str], full_list: str) 
             Column(name="Second split", kind="split"),
             Column(name="Second gloss"),
             Column(name="Clips", kind="number", tooltip="how many of the two are in the manifest"),
-            Column(name="Similarity", kind="decimal", tooltip="correlation of the motions, at most 1"),
+            Column(name="Similarity", kind="decimal", tooltip="of the moments that differ most, at most 1"),
             Column(name="URL", kind="url", tooltip="of the first"),
         ),
         rows=[

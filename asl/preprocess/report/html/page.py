@@ -81,6 +81,7 @@ def build_page(result: RunResult, shown: ShownClips, folder: Path) -> str:
     return environment.get_template("page.html").render(
         result=result,
         config=result.config,
+        audit_file=result.config.paths.audit(result.config.dataset.name).name,
         errors_file=result.config.paths.errors(result.config.dataset.name).name,
         audit=result.audit,
         numbers=result.statistics,
