@@ -18,12 +18,14 @@ from torch._dynamo.testing import CompileCounter
 
 from asl.config.setting import ConfigError
 from asl.contract.manifest import read_manifest
+from asl.data.datamodule import ClipDataModule
 from asl.data.transforms import KINETICS_MEAN
 from asl.errors import UserError
 from asl.model.networks.video_resnet import VideoResNet
 from asl.training import run as run_module
 from asl.training.checkpoints import CheckpointError, LastAndBest, read_checkpoint, restore_network
 from asl.training.config import TrainConfig
+from asl.training.device_errors import DeviceMemoryError, explained_errors
 from asl.training.job_folder import job_name
 from asl.training.run import train
 from asl.training.trainer import check_devices, resolve_precision, why_not_compiled
@@ -249,6 +251,12 @@ def test_the_demo_experiment_has_its_own_folders() -> None:
         (["augment.speed=[1.5,0.5]"], r"augment\.speed=\[1\.5, 0\.5\]"),
         (["data.fps=null"], r"data\.fps=null.*frames\.fps=25.*frames\.fps=null.*reader=decord"),
         (["data.fps=30"], r"data\.fps=30.*frames\.fps=25.*frames\.fps=30.*reader=decord"),
+        (
+            ["data.resize=[256,342]"],
+            r"data\.resize=\[256, 342\].*frames\.short_side=128: set frames\.short_side=256.*"
+            r"data\.resize=\[128, 171\]",
+        ),
+        (["frames.short_side=96"], r"frames\.short_side=128.*data\.resize=\[96, 128\].*at most 96"),
         (["frames.enabled=false"], r"frames\.enabled=false.*reader=decord"),
         (["model.width=12"], r"model\.weights=kinetics400.*model\.width=12"),
         (["model.layers=[1,1]"], r"model\.weights=kinetics400.*model\.layers=\[1, 1\]"),
@@ -259,6 +267,33 @@ def test_the_demo_experiment_has_its_own_folders() -> None:
 def test_the_error_names_keys_that_contradict_each_other(overrides: list[str], message: str) -> None:
     with pytest.raises(ConfigError, match=message):
         configure(*overrides)
+
+
+@pytest.mark.parametrize(
+    ("size", "remedy"),
+    [
+        (2, "data.batch_size=1 trainer.accumulate_grad_batches=4)"),
+        (9, "data.batch_size=3 trainer.accumulate_grad_batches=6)"),
+        (15, "data.batch_size=5 trainer.accumulate_grad_batches=6)"),
+        (16, "data.batch_size=8 trainer.accumulate_grad_batches=4)"),
+        (
+            7,
+            "data.batch_size=1 trainer.accumulate_grad_batches=14), or make smaller steps (data.batch_size=3;",
+        ),
+    ],
+)
+def test_accumulated_batches_of_a_full_gpu_have_as_many_clips_per_step(
+    tiny_data: Path, tmp_path: Path, size: int, remedy: str
+) -> None:
+    config = tiny(tiny_data, tmp_path, f"data.batch_size={size}", "trainer.accumulate_grad_batches=2")
+    datamodule = ClipDataModule(config.data.manifest, data=config.data)
+    with (
+        pytest.raises(DeviceMemoryError) as raised,
+        explained_errors(config.data, config.trainer, datamodule),
+    ):
+        raise torch.cuda.OutOfMemoryError("CUDA out of memory.")
+    assert remedy in str(raised.value)
+    assert ("prime" in str(raised.value)) == (size == 7)
 
 
 def test_the_error_of_a_full_gpu_names_remedies(
