@@ -20,8 +20,8 @@ Batch = dict[str, Tensor]
 class SignClassifier(pl.LightningModule):
     """Trains and measures a network on the batches of :class:`~asl.data.datamodule.ClipDataModule`.
 
-    Logs ``train_loss_step`` and ``lr`` after each step, and ``train_loss_epoch``, ``{val,test}_loss``,
-    ``{val,test}_top1`` and ``{val,test}_top5`` after each epoch (see :class:`SplitMetrics`).
+    Logs ``train_loss_step`` and ``lr`` after each step, and ``train_loss_epoch``, ``{val,test}_loss`` and
+    ``{val,test}_{top1,top5,top1_clean,top5_clean}`` after each epoch (see :class:`SplitMetrics`).
 
     Args:
         model: the network, ``(B, 3, T, H, W)`` float -> logits ``(B, num_classes)``.
@@ -112,12 +112,12 @@ class SignClassifier(pl.LightningModule):
         self._measure(batch, "test", self.test_metrics)
 
     def _measure(self, batch: Batch, split: str, metrics: SplitMetrics) -> None:
-        logits, label = self(batch["video"]).float()[batch["valid"]], batch["label"][batch["valid"]]
+        logits, valid = self(batch["video"]).float(), batch["valid"]
+        logits, label, clean = logits[valid], batch["label"][valid], batch["clean"][valid]
         if len(label):
-            metrics.update(logits, label, self.loss(logits, label))
-        self.log(f"{split}_top1", metrics.top1, on_epoch=True)
-        self.log(f"{split}_top5", metrics.top5, on_epoch=True)
-        self.log(f"{split}_loss", metrics.loss, on_epoch=True)
+            metrics.update(logits, label, self.loss(logits, label), clean)
+        for name, metric in metrics.named_children():
+            self.log(f"{split}_{name}", metric, on_epoch=True)
 
     def configure_optimizers(self) -> Any:
         # With loss scaling, a fused AdamW unscales gradients in its step, too late for clipping.

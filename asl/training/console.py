@@ -16,6 +16,7 @@ from rich.table import Table
 
 from asl.contract.manifest import SPLITS
 from asl.data.datamodule import ClipDataModule
+from asl.data.settings import DROP_TRAIN
 from asl.messages import first_few, format_bytes
 from asl.model.classifier import SignClassifier
 from asl.training.checkpoints import MONITOR, LastAndBest
@@ -128,6 +129,7 @@ def print_start(
         "data": f"{config.dataset.name}, {config.data.split_name} split: "
         + ", ".join(f"{n} {split}" for split, n in counts.items())
         + f" clips, {len(datamodule.glosses)} glosses, {_span(per_class.values())} training clips each",
+        **_flags(datamodule),
         "batches": f"{config.data.batch_size} clips of {config.data.clip_len} frames, "
         f"{config.data.crop_size}×{config.data.crop_size}{_readers(datamodule)}",
         "frames": _frames(datamodule),
@@ -152,6 +154,19 @@ def print_start(
     _print_table("Training", rows)
 
 
+def _flags(datamodule: ClipDataModule) -> dict[str, str]:
+    """The row of the table with the number of clips of each split by flag. Empty if none is flagged."""
+    if not any(datamodule.flagged.values()):
+        return {}
+    counts = "; ".join(
+        f"{split} " + (", ".join(f"{n} {flag}" for flag, n in by_flag.items()) or "none")
+        for split, by_flag in datamodule.flagged.items()
+    )
+    if datamodule.data.flags == DROP_TRAIN:
+        return {"flags": f"{counts}; {datamodule.num_dropped} training clips are left out"}
+    return {"flags": f"{counts}; training uses all (data.flags=drop_train: only clean clips)"}
+
+
 def _readers(datamodule: ClipDataModule) -> str:
     """The number of reader processes, if there are any."""
     return f", {datamodule.num_workers} reader processes" if datamodule.num_workers else ""
@@ -173,19 +188,31 @@ def print_result(metrics: dict[str, Any], folder: Path) -> None:
         folder: folder of the run's checkpoints.
     """
     test = (
-        f"top-1 {metrics['test_top1']:.1%}, top-5 {metrics['test_top5']:.1%} of "
-        f"{metrics['clips']['test']} clips"
+        _accuracies(metrics, "test")
         if metrics["test_top1"] is not None
         else "not measured: the manifest has no test clips"
     )
     _print_table(
         "Result",
         {
-            "val": f"top-1 {metrics['val_top1']:.1%}, top-5 {metrics['val_top5']:.1%} of "
-            f"{metrics['clips']['val']} clips, best epoch {metrics['best_epoch']} of {metrics['epochs']}",
+            "val": f"{_accuracies(metrics, 'val')}, "
+            f"best epoch {metrics['best_epoch']} of {metrics['epochs']}",
             "test": test,
             "files": f"{folder}/best.pt, last.pt, metrics.json, logs/",
         },
+    )
+
+
+def _accuracies(metrics: dict[str, Any], split: str) -> str:
+    """The accuracies on a split, and those on its clean clips if these are fewer."""
+    text = f"top-1 {metrics[f'{split}_top1']:.1%}, top-5 {metrics[f'{split}_top5']:.1%} of "
+    text += f"{metrics['clips'][split]} clips"
+    clean = metrics["clean_clips"][split]
+    if clean == metrics["clips"][split] or metrics[f"{split}_top1_clean"] is None:
+        return text
+    return (
+        f"{text} (top-1 {metrics[f'{split}_top1_clean']:.1%}, top-5 {metrics[f'{split}_top5_clean']:.1%} of "
+        f"the {clean} clean ones)"
     )
 
 

@@ -195,25 +195,33 @@ def _measure_best(
 ) -> dict[str, Any]:
     """Measure the best epoch on test. Returns the content of ``metrics.json``.
 
-    ``test_top1`` and ``test_top5`` are None if there are no test clips.
+    An accuracy is None if there is no clip to measure it on. Those whose name ends with ``_clean`` are over
+    the clean clips (see :attr:`Clip.is_clean`).
     """
     best_file = folder / BEST
     if not best_file.is_file():
         raise CheckpointError(f"{best_file} does not exist, so there is no best epoch to measure on test")
     best = read_checkpoint(best_file)["asl"]
-    test_metrics: dict[str, float] = {}
+    measured: dict[str, float] = dict(best["metrics"])
     if len(datamodule.datasets["test"]):
         trainer.test(module, datamodule=datamodule, ckpt_path=best_file, verbose=False, weights_only=True)
-        test_metrics = {name: float(value) for name, value in trainer.callback_metrics.items()}
+        measured |= {name: float(value) for name, value in trainer.callback_metrics.items()}
+    clean = datamodule.num_clean
+    accuracies = {
+        f"{split}_{top}{end}": measured.get(f"{split}_{top}{end}") if clean[split] or not end else None
+        for split in ("val", "test")
+        for end in ("", "_clean")
+        for top in ("top1", "top5")
+    }
     return {
-        "val_top1": best["metrics"]["val_top1"],
-        "val_top5": best["metrics"]["val_top5"],
-        "test_top1": test_metrics.get("test_top1"),
-        "test_top5": test_metrics.get("test_top5"),
+        **accuracies,
         "epochs": read_checkpoint(folder / LAST)["asl"]["epoch"],
         "best_epoch": best["epoch"],
         "num_classes": len(datamodule.glosses),
         "clips": {split: len(dataset) for split, dataset in datamodule.datasets.items()},
+        "clean_clips": clean,
+        "flagged": datamodule.flagged,
+        "flags": datamodule.data.flags,
         "dataset": best["dataset"],
         "split": best.get("split", OFFICIAL),
         "model": best["model"]["name"],

@@ -17,7 +17,7 @@ from composing import CONF, composed
 from torch._dynamo.testing import CompileCounter
 
 from asl.config.setting import ConfigError
-from asl.contract.manifest import read_manifest
+from asl.contract.manifest import Clip, read_manifest
 from asl.data.datamodule import ClipDataModule
 from asl.data.transforms import KINETICS_MEAN
 from asl.errors import UserError
@@ -212,6 +212,58 @@ def test_a_resumed_run_prints_changed_settings(
     assert "changed since the checkpoint: data.frame_stride=2 there, 1 now, seed=0 there, 5 now" in printed
 
 
+def flag(clips: list[Clip], flags: dict[str, str]) -> list[Clip]:
+    """The clips with these flags, by video_id."""
+    return [dataclasses.replace(clip, flags=flags.get(clip.video_id, "")) for clip in clips]
+
+
+FLAGS = {"train000": "leakage", "train101": "suspect leakage", "train202": "duplicate", "test000": "leakage"}
+
+
+def test_flagged_clips_are_counted_and_test_is_also_measured_without_them(
+    tiny_data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    clips = read_manifest(tiny_data / "metadata" / "tiny_manifest.csv")
+    every_book_of_val = {"val000": "suspect", "val001": "suspect"}
+    flagged = flag(clips, FLAGS | every_book_of_val)
+    manifest = write_manifest_and_label_map(tmp_path / "flagged_manifest.csv", flagged)
+    metrics = train(tiny(tiny_data, tmp_path, f"data.manifest={manifest}", "trainer.max_epochs=1"))
+    assert metrics["flags"] == "keep"
+    assert metrics["clips"]["train"] == 12
+    assert metrics["flagged"] == {
+        "train": {"leakage": 2, "suspect": 1, "duplicate": 1},
+        "val": {"suspect": 2},
+        "test": {"leakage": 1},
+    }
+    assert metrics["clean_clips"] == {"train": 10, "val": 4, "test": 5}
+    assert metrics["test_top1_clean"] * 5 == pytest.approx(round(metrics["test_top1_clean"] * 5), abs=1e-5)
+    assert metrics["val_top1_clean"] * 4 == round(metrics["val_top1_clean"] * 4)
+    assert metrics["val_top5_clean"] == 1.0
+    saved = read_checkpoint(tmp_path / "best.pt")["asl"]["metrics"]
+    assert saved["val_top1_clean"] == metrics["val_top1_clean"]
+    printed = " ".join(capsys.readouterr().out.split())
+    assert "flags train 2 leakage, 1 suspect, 1 duplicate; val 2 suspect; test 1 leakage" in printed
+    assert "of the 5 clean ones)" in printed
+
+
+def test_drop_train_leaves_out_flagged_training_clips_only(
+    tiny_data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    clips = read_manifest(tiny_data / "metadata" / "tiny_manifest.csv")
+    flagged = flag(clips, FLAGS | {clip.video_id: "conflict" for clip in clips if clip.split == "val"})
+    manifest = write_manifest_and_label_map(tmp_path / "flagged_manifest.csv", flagged)
+    keys = [f"data.manifest={manifest}", "trainer.max_epochs=1", "data.flags=drop_train"]
+    metrics = train(tiny(tiny_data, tmp_path, *keys))
+    assert metrics["clips"] == {"train": 10, "val": 6, "test": 6}
+    assert metrics["val_top1"] is not None
+    assert metrics["val_top1_clean"] is None
+    assert "2 training clips are left out" in " ".join(capsys.readouterr().out.split())
+    everything = flag(clips, {clip.video_id: "suspect" for clip in clips})
+    manifest = write_manifest_and_label_map(tmp_path / "all_flagged_manifest.csv", everything)
+    with pytest.raises(UserError, match=r"drop_train: all training clips .*data\.flags=keep"):
+        train(tiny(tiny_data, tmp_path / "none", f"data.manifest={manifest}", "data.flags=drop_train"))
+
+
 def test_without_test_clips_there_is_no_test_accuracy(
     tiny_data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -278,7 +330,7 @@ def test_the_error_names_keys_that_contradict_each_other(overrides: list[str], m
         (16, "data.batch_size=8 trainer.accumulate_grad_batches=4)"),
         (
             7,
-            "data.batch_size=1 trainer.accumulate_grad_batches=14), or make smaller steps (data.batch_size=3;",
+            "trainer.accumulate_grad_batches=14), or make smaller steps (data.batch_size=3;",
         ),
     ],
 )
