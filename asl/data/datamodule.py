@@ -39,8 +39,8 @@ class ClipDataModule(pl.LightningDataModule):
 
     A batch on the device has ``video`` (B, C, T, H, W) float32, normalised; ``label`` (B,) int64; ``valid``
     (B,) bool, False for clips that only fill up a rank's last batch and that metrics must ignore; and
-    ``clean`` (B,) bool, see :attr:`Clip.is_clean`. With mixup, training batches also have ``mixed_label`` (B,)
-    int64 and ``mix`` (), the share of ``label``.
+    ``clean`` (B,) bool, see :attr:`Clip.is_clean`. With mixup, training batches also have ``mixed_label``
+    (B,) int64 and ``mix`` (), the share of ``label``.
 
     Which frames are drawn depends only on (seed, epoch, position in the epoch): not on the reader, the number
     of workers, or where frames are kept. With several devices, each rank gets its share of the clips, also

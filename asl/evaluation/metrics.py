@@ -12,8 +12,8 @@ _IGNORED = -1  # instead of the label of a clip that does not count
 class SplitMetrics(nn.Module):
     """Top-1 accuracy, top-5 accuracy and mean loss over the clips of one split, of all ranks together.
 
-    ``top1_clean`` and ``top5_clean`` are over its clean clips only; without any, they are 0. With fewer than five
-    classes, top-5 is top-``num_classes``. The metrics are not in a MetricCollection, because that merges
+    ``top1_clean`` and ``top5_clean`` are over its clean clips only; without any, they are 0. With fewer than
+    five classes, top-5 is top-``num_classes``. The metrics are not in a MetricCollection, because that merges
     metrics whose states are equal after the first batch, as top-1 and top-5 can be.
 
     Args:

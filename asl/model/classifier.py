@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from asl.evaluation.metrics import SplitMetrics
-from asl.model.optimizer import OptimizerSettings, warmup_cosine
+from asl.model.optimizer import OptimizerSettings, continue_schedule, warmup_cosine
 
 Batch = dict[str, Tensor]
 
@@ -77,6 +77,12 @@ class SignClassifier(pl.LightningModule):
         torch.compiler.reset()  # or earlier jobs of a sweep would count towards the limit of recompilations
         # Compile the method, because compiling the module would change parameter names in checkpoints.
         self._compiled = torch.compile(self.model.forward, dynamic=False)
+
+    def on_train_start(self) -> None:
+        # Of the schedule in a checkpoint only the epoch counts: this run may have another peak or length.
+        steps_per_epoch = int(self.trainer.estimated_stepping_batches) // (self.trainer.max_epochs or 1)
+        scheduler: Any = self.lr_schedulers()
+        continue_schedule(scheduler, lr=self._optimizer.lr, step=self.current_epoch * steps_per_epoch)
 
     def on_train_batch_start(self, batch: Batch, batch_idx: int) -> None:
         # Seed at the first batch, not when the epoch starts: creating the loader's iterator draws a random

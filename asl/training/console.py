@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections import Counter
 from collections.abc import Collection, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +22,16 @@ from asl.messages import first_few, format_bytes
 from asl.model.classifier import SignClassifier
 from asl.training.checkpoints import MONITOR, LastAndBest
 from asl.training.config import TrainConfig
+
+
+@dataclass(frozen=True)
+class Resumed:
+    """From where a run is resumed, and what differs."""
+
+    checkpoint: Path
+    epoch: int  # number of finished epochs in it
+    changed: Sequence[str]  # see changed_settings()
+    not_compared: Sequence[str]  # see not_compared()
 
 
 class EpochLine(Callback):
@@ -98,8 +109,7 @@ def print_start(
     trainer: pl.Trainer,
     *,
     folder: Path,
-    resume_from: Path | None,
-    changed: Sequence[str],
+    resumed: Resumed | None,
     not_compiled: str | None,
     tuned: str | None,
 ) -> None:
@@ -111,8 +121,7 @@ def print_start(
         module: the classifier.
         trainer: Lightning's Trainer.
         folder: folder of the run's checkpoints.
-        resume_from: the checkpoint from which the run is resumed, or None.
-        changed: the result of :func:`changed_settings` for a resumed run.
+        resumed: None for a new run.
         not_compiled: why training steps are not compiled. None if they are.
         tuned: how the network was changed for a GPU. None if it was not.
     """
@@ -120,7 +129,8 @@ def print_start(
     per_class = Counter(clip.label for clip in datamodule.datasets["train"].clips)
     absent = [gloss for label, gloss in enumerate(datamodule.glosses) if not per_class[label]]
     architecture = ", ".join(f"{name} {_plain(value)}" for name, value in config.model.architecture().items())
-    start = f"resumed from {resume_from}" if resume_from else f"weights {config.model.weights or 'random'}"
+    start = f"resumed from {resumed.checkpoint}" if resumed else f"weights {config.model.weights or 'random'}"
+    is_finished = resumed is not None and resumed.epoch == config.trainer.max_epochs
     device = trainer.strategy.root_device
     name = (
         torch.cuda.get_device_name(device) if device.type == "cuda" else f"{torch.get_num_threads()} threads"
@@ -137,8 +147,12 @@ def print_start(
         f"{sum(p.numel() for p in module.model.parameters()):,} parameters, {start}",
         "device": f"{trainer.world_size} × {device.type} ({name}), {trainer.precision}",
         "speed": _speed(config, not_compiled, tuned),
-        "epochs": f"{config.trainer.max_epochs}, {config.loss.name}, AdamW, "
-        f"peak learning rate {config.optim.lr:g}",
+        "epochs": f"{config.trainer.max_epochs}, "
+        + (
+            "all done: only test is measured"
+            if is_finished
+            else f"{config.loss.name}, AdamW, peak learning rate {config.optim.lr:g}"
+        ),
         "results": f"{folder}/",
     }
     attention = []
@@ -147,8 +161,14 @@ def print_start(
         attention.append(f"{len(absent)} glosses have no training clip and cannot be learnt: {named}")
     if not counts["test"]:
         attention.append("no test clips, so test accuracy will not be measured")
-    if changed:
-        attention.append("changed since the checkpoint: " + ", ".join(changed))
+    if resumed and resumed.changed:
+        used = "no epoch is left to use it" if is_finished else f"used from epoch {resumed.epoch + 1} on"
+        attention.append(f"changed since the checkpoint, {used}: {', '.join(resumed.changed)}")
+    if resumed and resumed.not_compared:
+        missing = ", ".join(resumed.not_compared)
+        attention.append(
+            f"the checkpoint is of an earlier version, which does not say {missing}: not compared"
+        )
     if attention:
         rows["attention"] = "; ".join(attention)
     _print_table("Training", rows)

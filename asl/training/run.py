@@ -12,7 +12,6 @@ import pytorch_lightning as pl
 
 from asl.config.setting import ConfigError
 from asl.data.datamodule import ClipDataModule
-from asl.data.split import OFFICIAL
 from asl.files import atomic_write_text, remove_temp_files
 from asl.model.classifier import SignClassifier
 from asl.model.weights import load_weights
@@ -21,16 +20,27 @@ from asl.training.checkpoints import (
     LAST,
     CheckpointError,
     LastAndBest,
-    changed_settings,
-    check_same_run,
-    checkpoint_info,
     checkpoint_to_resume,
     copy_best,
     read_checkpoint,
 )
 from asl.training.config import TrainConfig
-from asl.training.console import CompilationLines, EpochLine, EpochProgressBar, print_result, print_start
+from asl.training.console import (
+    CompilationLines,
+    EpochLine,
+    EpochProgressBar,
+    Resumed,
+    print_result,
+    print_start,
+)
 from asl.training.device_errors import explained_errors
+from asl.training.identity import (
+    changed_settings,
+    check_epochs,
+    check_same_run,
+    checkpoint_info,
+    not_compared,
+)
 from asl.training.job_folder import checkpoint_folder, in_sweep
 from asl.training.trainer import (
     build_loggers,
@@ -66,20 +76,26 @@ def train(config: TrainConfig, *, callbacks: Sequence[pl.Callback] = ()) -> dict
     pl.seed_everything(config.seed, workers=True, verbose=False)
 
     datamodule = _build_datamodule(config)
+    trainer = _build_trainer(config, folder, callbacks)
     info = checkpoint_info(
-        dataset=config.dataset.name,
+        config,
         glosses=datamodule.glosses,
-        network=config.model,
-        data=config.data,
-        seed=config.seed,
+        clips=datamodule.clips,
+        devices=trainer.world_size,
+        precision=resolve_precision(config.trainer.precision, config.trainer.accelerator),
     )
-    changed: list[str] = []
+    resumed: Resumed | None = None
     if resume_from is not None:
         checkpoint = read_checkpoint(resume_from)
+        check_epochs(checkpoint, resume_from, folder, config.trainer.max_epochs)
         check_same_run(checkpoint, resume_from, info)
-        changed = changed_settings(checkpoint, info)
-    module, tuned = _build_classifier(config, info, load_initial_weights=resume_from is None)
-    trainer = _build_trainer(config, folder, callbacks)
+        resumed = Resumed(
+            resume_from,
+            epoch=checkpoint["asl"]["epoch"],
+            changed=changed_settings(checkpoint, info),
+            not_compared=not_compared(checkpoint),
+        )
+    module, tuned = _build_classifier(config, info, load_initial_weights=resumed is None)
     device = trainer.strategy.root_device
 
     with explained_errors(config.data, config.trainer, datamodule):
@@ -90,16 +106,15 @@ def train(config: TrainConfig, *, callbacks: Sequence[pl.Callback] = ()) -> dict
         datamodule.decide_placement(device, processes=trainer.num_devices)
         if trainer.is_global_zero:
             remove_temp_files(folder)
-            if resume_from is not None:
-                copy_best(resume_from, folder, epoch=checkpoint["asl"]["epoch"])
+            if resumed is not None:
+                copy_best(resumed.checkpoint, folder, epoch=resumed.epoch)
             print_start(
                 config,
                 datamodule,
                 module,
                 trainer,
                 folder=folder,
-                resume_from=resume_from,
-                changed=changed,
+                resumed=resumed,
                 not_compiled=not_compiled,
                 tuned=tuned,
             )
@@ -108,7 +123,7 @@ def train(config: TrainConfig, *, callbacks: Sequence[pl.Callback] = ()) -> dict
             datamodule.prepare_data()
         with _keyboard_interrupt():
             trainer.fit(module, datamodule=datamodule, ckpt_path=resume_from, weights_only=True)
-            metrics = _measure_best(trainer, module, datamodule, folder)
+            metrics = _measure_best(trainer, module, datamodule, folder, info)
     if trainer.is_global_zero:
         atomic_write_text(folder / METRICS, json.dumps(metrics, indent=2) + "\n")
         print_result(metrics, folder)
@@ -191,7 +206,11 @@ def _build_trainer(config: TrainConfig, folder: Path, callbacks: Sequence[pl.Cal
 
 
 def _measure_best(
-    trainer: pl.Trainer, module: SignClassifier, datamodule: ClipDataModule, folder: Path
+    trainer: pl.Trainer,
+    module: SignClassifier,
+    datamodule: ClipDataModule,
+    folder: Path,
+    info: dict[str, Any],
 ) -> dict[str, Any]:
     """Measure the best epoch on test. Returns the content of ``metrics.json``.
 
@@ -222,7 +241,6 @@ def _measure_best(
         "clean_clips": clean,
         "flagged": datamodule.flagged,
         "flags": datamodule.data.flags,
-        "dataset": best["dataset"],
-        "split": best.get("split", OFFICIAL),
-        "model": best["model"]["name"],
+        **{key: info[key] for key in ("dataset", "manifest", "digest", "split")},
+        "model": info["model"]["name"],
     }

@@ -15,7 +15,7 @@ from torch.utils.data import DataLoader
 from asl.evaluation.metrics import SplitMetrics
 from asl.model.classifier import SignClassifier
 from asl.model.networks.video_resnet import VideoResNet
-from asl.model.optimizer import OptimizerSettings, _keep_fused, decay_groups, warmup_cosine
+from asl.model.optimizer import OptimizerSettings, _keep_settings, decay_groups, warmup_cosine
 
 
 def test_top1_and_top5_count_clips() -> None:
@@ -88,7 +88,7 @@ def test_weight_decay_is_not_applied_to_biases_and_norms() -> None:
 def test_a_resumed_optimiser_keeps_its_own_fused_setting() -> None:
     def optimiser(fused: bool) -> AdamW:
         made = AdamW([weight], lr=0.1, fused=fused)
-        made.register_load_state_dict_pre_hook(_keep_fused)
+        made.register_load_state_dict_pre_hook(_keep_settings)
         return made
 
     weight = nn.Parameter(torch.ones(2))
