@@ -16,6 +16,7 @@ from asl.errors import UserError
 from asl.files import atomic_copy, atomic_link, atomic_write
 from asl.model.networks.base import NetworkSettings
 from asl.model.weights import read_tensors
+from asl.training.interruption import finished_first
 
 LAST, BEST = "last.pt", "best.pt"
 MONITOR = "val_top1"
@@ -53,7 +54,8 @@ class LastAndBest(Checkpoint):
     """Saves ``last.pt`` after each epoch and ``best.pt`` if the epoch has a new best ``val_top1``.
 
     Of equal epochs, the first one is the best. ``best.pt`` is written first: if the program is killed before
-    ``last.pt`` is written, a resumed run repeats the epoch and writes the same ``best.pt`` again.
+    ``last.pt`` is written, a resumed run repeats the epoch and writes the same ``best.pt`` again. Ctrl-C and
+    SIGTERM wait until both are written.
 
     Args:
         folder: folder of the checkpoints.
@@ -66,13 +68,14 @@ class LastAndBest(Checkpoint):
 
     def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         score = float(trainer.callback_metrics[MONITOR])  # equal on all ranks, so all of them save or none
-        if score > self.best_score:
-            self.best_score, self.best_epoch = score, trainer.current_epoch + 1
-            trainer.save_checkpoint(self.folder / BEST, weights_only=False)
-            if trainer.is_global_zero:
-                atomic_link(self.folder / BEST, self.folder / LAST)
-        else:
-            trainer.save_checkpoint(self.folder / LAST, weights_only=False)
+        with finished_first():
+            if score > self.best_score:
+                self.best_score, self.best_epoch = score, trainer.current_epoch + 1
+                trainer.save_checkpoint(self.folder / BEST, weights_only=False)
+                if trainer.is_global_zero:
+                    atomic_link(self.folder / BEST, self.folder / LAST)
+            else:
+                trainer.save_checkpoint(self.folder / LAST, weights_only=False)
 
     def state_dict(self) -> dict[str, Any]:
         return {"best_score": self.best_score, "best_epoch": self.best_epoch}

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -41,6 +40,7 @@ from asl.training.identity import (
     checkpoint_info,
     not_compared,
 )
+from asl.training.interruption import Interruption
 from asl.training.job_folder import checkpoint_folder, in_sweep
 from asl.training.trainer import (
     build_loggers,
@@ -68,6 +68,7 @@ def train(config: TrainConfig, *, callbacks: Sequence[pl.Callback] = ()) -> dict
 
     Raises:
         UserError: an error that the user can fix; before training if it can be known then.
+        KeyboardInterrupt: after Ctrl-C; after SIGTERM it is :class:`~asl.errors.Terminated`.
     """
     check_devices(config.trainer)
     folder = checkpoint_folder(config.paths.checkpoint_dir)
@@ -76,7 +77,8 @@ def train(config: TrainConfig, *, callbacks: Sequence[pl.Callback] = ()) -> dict
     pl.seed_everything(config.seed, workers=True, verbose=False)
 
     datamodule = _build_datamodule(config)
-    trainer = _build_trainer(config, folder, callbacks)
+    interruption = Interruption()
+    trainer = _build_trainer(config, folder, [interruption, *callbacks])
     info = checkpoint_info(
         config,
         glosses=datamodule.glosses,
@@ -98,7 +100,7 @@ def train(config: TrainConfig, *, callbacks: Sequence[pl.Callback] = ()) -> dict
     module, tuned = _build_classifier(config, info, load_initial_weights=resumed is None)
     device = trainer.strategy.root_device
 
-    with explained_errors(config.data, config.trainer, datamodule):
+    with interruption.handled(trainer), explained_errors(config.data, config.trainer, datamodule):
         not_compiled = why_not_compiled(config.trainer.compile, device)
         if not_compiled is None:
             module.compile_training()
@@ -121,24 +123,12 @@ def train(config: TrainConfig, *, callbacks: Sequence[pl.Callback] = ()) -> dict
         # Before Lightning starts the other processes: they would exceed its time limit while they wait.
         if trainer.local_rank == 0:
             datamodule.prepare_data()
-        with _keyboard_interrupt():
-            trainer.fit(module, datamodule=datamodule, ckpt_path=resume_from, weights_only=True)
-            metrics = _measure_best(trainer, module, datamodule, folder, info)
+        trainer.fit(module, datamodule=datamodule, ckpt_path=resume_from, weights_only=True)
+        metrics = _measure_best(trainer, module, datamodule, folder, info)
     if trainer.is_global_zero:
         atomic_write_text(folder / METRICS, json.dumps(metrics, indent=2) + "\n")
         print_result(metrics, folder)
     return metrics
-
-
-@contextmanager
-def _keyboard_interrupt() -> Iterator[None]:
-    """Raise KeyboardInterrupt after Ctrl-C, which Lightning turns into SystemExit with code 1."""
-    try:
-        yield
-    except SystemExit as error:
-        if isinstance(error.__context__, KeyboardInterrupt):
-            raise error.__context__ from None
-        raise
 
 
 def _build_datamodule(config: TrainConfig) -> ClipDataModule:

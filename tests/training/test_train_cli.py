@@ -100,25 +100,46 @@ def test_a_killed_run_can_be_resumed_from_its_last_finished_epoch(tiny_data: Pat
     assert json.loads((tmp_path / "metrics.json").read_text())["epochs"] == done + 2
 
 
-def test_ctrl_c_is_one_line_and_leaves_a_checkpoint_to_resume_from(tiny_data: Path, tmp_path: Path) -> None:
-    last = tmp_path / "last.pt"
+def start(data_dir: Path, folder: Path, *overrides: str) -> subprocess.Popen[str]:
+    """Start a run of many epochs; returns when its first epoch is saved."""
     process = subprocess.Popen(
-        command(tiny_data, tmp_path, "trainer.max_epochs=500"),
-        stdout=subprocess.DEVNULL,
+        command(data_dir, folder, "trainer.max_epochs=5000", *overrides),
+        stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
         env={**os.environ, "OMP_NUM_THREADS": "1"},
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # shells ignore it in the background
     )
-    while not last.is_file() and process.poll() is None:
+    while not (folder / "last.pt").is_file() and process.poll() is None:
         time.sleep(0.05)
-    process.send_signal(signal.SIGINT)
-    _, said = process.communicate()
-    assert process.returncode == 130
-    assert said.strip().splitlines()[-1] == (
-        "stopped; to resume after the last finished epoch, use resume=auto"
-    )
-    assert "Traceback" not in said
-    assert 1 <= torch.load(last, weights_only=True)["asl"]["epoch"] < 500
+    return process
+
+
+STOPPED = "stopped; to resume after the last finished epoch, use resume=auto\n"
+
+
+@pytest.mark.parametrize(("signum", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_a_signal_ends_training_in_one_line_and_leaves_the_last_whole_epoch(
+    tiny_data: Path, tmp_path: Path, signum: int, code: int
+) -> None:
+    process = start(tiny_data, tmp_path)
+    process.send_signal(signum)
+    printed, said = process.communicate()
+    assert (process.returncode, said) == (code, STOPPED)
+    epochs = printed.count("val top-1")
+    assert 1 <= epochs < 5000
+    # The line of an epoch is printed before its checkpoint is written.
+    assert torch.load(tmp_path / "last.pt", weights_only=True)["asl"]["epoch"] in (epochs, epochs - 1)
+    assert not (tmp_path / "metrics.json").exists()
+
+
+def test_ctrl_c_in_one_of_two_processes_ends_both_in_one_line(tiny_data: Path, tmp_path: Path) -> None:
+    process = start(tiny_data, tmp_path, "trainer.devices=2", "trainer.strategy=ddp", "logger=[]")
+    children = Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()
+    ranks = [int(pid) for pid in children if b"train.py" in Path(f"/proc/{pid}/cmdline").read_bytes()]
+    os.kill(ranks[0], signal.SIGINT)
+    _, said = process.communicate()  # also waits until the other process has closed its end of the pipe
+    assert (process.returncode, said) == (130, STOPPED)
 
 
 def test_two_processes_measure_each_clip_once(tiny_data: Path, tmp_path: Path) -> None:
