@@ -122,8 +122,8 @@ class SignClassifier(pl.LightningModule):
         logits, label, clean = logits[valid], batch["label"][valid], batch["clean"][valid]
         if len(label):
             metrics.update(logits, label, self.loss(logits, label), clean)
-        for name, metric in metrics.named_children():
-            self.log(f"{split}_{name}", metric, on_epoch=True)
+        for name in ("top1", "top5", "top1_clean", "top5_clean", "loss"):
+            self.log(f"{split}_{name}", getattr(metrics, name), on_epoch=True)
 
     def configure_optimizers(self) -> Any:
         # With loss scaling, a fused AdamW unscales gradients in its step, too late for clipping.
