@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import os
 import signal
@@ -146,6 +147,7 @@ def test_two_processes_measure_each_clip_once(tiny_data: Path, tmp_path: Path) -
     """Of five clips, one rank gets three and the other two; the latter repeats one that must not count."""
     clips = read_manifest(tiny_data / "metadata" / "tiny_manifest.csv")
     five = [clip for clip in clips if clip.video_id not in ("val201", "test201")]
+    five = [dataclasses.replace(clip, flags="suspect" if clip.label == 0 else "") for clip in five]
     manifest = write_manifest_and_label_map(tmp_path / "five_manifest.csv", five)
     keys = [f"data.manifest={manifest}", "trainer.max_epochs=1", "logger=[]"]
     result = run(tiny_data, tmp_path, *keys, "trainer.devices=2", "trainer.strategy=ddp")
@@ -160,6 +162,9 @@ def test_two_processes_measure_each_clip_once(tiny_data: Path, tmp_path: Path) -
     assert metrics["test_top1"] == pytest.approx(expected["test"]["top1"], abs=1e-6)
     assert metrics["test_top5"] == expected["test"]["top5"] == 1.0
     assert metrics["val_top1"] == pytest.approx(expected["val"]["top1"], abs=1e-6)
+    assert metrics["clean_clips"] == {"train": 8, "val": 3, "test": 3}
+    for split in ("val", "test"):
+        assert metrics[f"{split}_top1_clean"] == pytest.approx(expected[split]["top1_clean"], abs=1e-6)
     # The loss differs from clip to clip: unlike the accuracy it always shows a clip that counts twice.
     assert checkpoint["asl"]["metrics"]["val_loss"] == pytest.approx(expected["val"]["loss"], rel=1e-5)
     first_twice = (5 * expected["val"]["loss"] + expected["val"]["first_loss"]) / 6
@@ -184,6 +189,7 @@ def measured_by_one_process(checkpoint: dict[str, Any], config: TrainConfig) -> 
         ranks = (logits > logits.gather(1, label[:, None])).sum(1)  # 0: the true class is first
         results[split] = {
             "top1": float((ranks < 1).float().mean()),
+            "top1_clean": float((ranks < 1)[label != 0].float().mean()),
             "top5": float((ranks < 5).float().mean()),
             "loss": float(loss(logits, label)),
             "first_loss": float(loss(logits[:1], label[:1])),
