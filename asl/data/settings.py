@@ -22,7 +22,11 @@ class DataSettings(Sampling, SplitSettings):
     label_map: str | None = setting(
         None, "label map file (class index of each gloss); null: x_label_map.json beside x_manifest.csv"
     )
-    resize: list[int] = setting([128, 171], "height, width to which the reader scales frames", ge=8)
+    resize: list[int] = setting(
+        [128, 171],
+        "height, width to which frames are scaled; stored frames (frames.short_side) are not enlarged",
+        ge=8,
+    )
     crop_size: int = setting(112, "height and width of the network's input", ge=8)
     flags: str = setting(
         KEEP,

@@ -6,6 +6,7 @@ import dataclasses
 import functools
 import json
 import math
+import signal
 import sys
 from pathlib import Path
 from typing import Any
@@ -21,10 +22,16 @@ from asl.config.setting import ConfigError
 from asl.contract.manifest import Clip, read_manifest
 from asl.data.datamodule import ClipDataModule
 from asl.data.transforms import KINETICS_MEAN
-from asl.errors import UserError
+from asl.errors import Terminated, UserError
 from asl.model.networks.video_resnet import VideoResNet
 from asl.training import run as run_module
-from asl.training.checkpoints import CheckpointError, LastAndBest, read_checkpoint, restore_network
+from asl.training.checkpoints import (
+    AtomicCheckpointIO,
+    CheckpointError,
+    LastAndBest,
+    read_checkpoint,
+    restore_network,
+)
 from asl.training.config import TrainConfig
 from asl.training.device_errors import DeviceMemoryError, explained_errors
 from asl.training.job_folder import job_name
@@ -136,6 +143,35 @@ def test_a_resumed_run_equals_an_uninterrupted_one(
         assert states_equal(a["state_dict"], b["state_dict"])
     # Each start has its own log; the first one is kept.
     assert len(list((broken / "logs" / "csv").glob("version_*/metrics.csv"))) == 2
+
+
+@pytest.mark.parametrize(
+    ("signum", "error"), [(signal.SIGINT, KeyboardInterrupt), (signal.SIGTERM, Terminated)]
+)
+def test_a_checkpoint_is_written_to_its_end_before_a_signal_ends_the_run(
+    tiny_data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, signum: int, error: type[BaseException]
+) -> None:
+    through, broken = tmp_path / "through", tmp_path / "broken"
+    keys = ["trainer.max_epochs=3", "logger=[]"]
+    whole = train(tiny(tiny_data, through, *keys))
+    save = AtomicCheckpointIO.save_checkpoint
+
+    def interrupted_save(
+        self: AtomicCheckpointIO, checkpoint: dict[str, Any], *args: Any, **options: Any
+    ) -> None:
+        if checkpoint["asl"]["epoch"] == 2:
+            signal.raise_signal(signum)
+        save(self, checkpoint, *args, **options)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(AtomicCheckpointIO, "save_checkpoint", interrupted_save)
+        with pytest.raises(KeyboardInterrupt) as raised:
+            train(tiny(tiny_data, broken, *keys))
+    assert raised.type is error
+    assert read_checkpoint(broken / "last.pt")["asl"]["epoch"] == 2
+    assert train(tiny(tiny_data, broken, *keys, "resume=auto")) == whole
+    states = [read_checkpoint(folder / "last.pt")["state_dict"] for folder in (through, broken)]
+    assert states_equal(*states)
 
 
 def test_the_first_epoch_after_a_resume_draws_its_own_clips(
