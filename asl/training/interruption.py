@@ -7,6 +7,7 @@ import signal
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from subprocess import Popen
 from types import FrameType
 from typing import Any
 
@@ -16,7 +17,6 @@ from pytorch_lightning.callbacks import Callback
 from asl.errors import Terminated
 
 _EXCEPTIONS = {signal.SIGINT: KeyboardInterrupt, signal.SIGTERM: Terminated}
-_KILL = getattr(signal, "SIGKILL", signal.SIGTERM)  # Windows has no SIGKILL
 
 #: Environment variable with the id of the process that starts the other ranks of this machine.
 _FIRST_RANK = "ASL_FIRST_RANK_PID"
@@ -35,6 +35,7 @@ class Interruption(Callback):
     def __init__(self) -> None:
         self._received: signal.Signals | None = None
         self._ending = False  # further signals are ignored: they would interrupt the ending
+        self._other_ranks: list[Popen[Any]] = []  # to be killed
         parent = os.getppid()
         self._first_rank = parent if os.environ.get(_FIRST_RANK) == str(parent) else None
 
@@ -59,9 +60,9 @@ class Interruption(Callback):
         except BaseException:  # also SystemExit of Lightning, and errors of what was interrupted
             if self._received is None:
                 raise
-            self._ending = True
-            if trainer.strategy.launcher is not None:
-                trainer.strategy.launcher.kill(_KILL)
+            self._begin_ending(trainer)
+            for process in self._other_ranks:
+                process.kill()
             raise _EXCEPTIONS[self._received] from None
         finally:
             os.environ.pop(_FIRST_RANK, None)
@@ -77,7 +78,19 @@ class Interruption(Callback):
     def on_exception(
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, exception: BaseException
     ) -> None:
-        self._ending = self._received is not None
+        if self._received is not None:
+            self._begin_ending(trainer)
+
+    def _begin_ending(self, trainer: pl.Trainer) -> None:
+        """Ignore further signals, and take the processes of other ranks from Lightning.
+
+        They are killed after Lightning has torn down this rank, which may wait for them. Its observer would
+        kill this process when it finds them killed.
+        """
+        self._ending = True
+        processes = getattr(trainer.strategy.launcher, "procs", [])
+        self._other_ranks += processes
+        processes.clear()
 
     def _replace_handler_of_lightning(self) -> None:
         if threading.current_thread() is threading.main_thread():
