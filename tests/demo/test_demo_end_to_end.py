@@ -76,7 +76,7 @@ def unseen(run: Run) -> tuple[Tensor, list[Gloss]]:
         data_dir=run.data_dir,
         sampling=Sampling(**about["sampling"]),
         size=tuple(about["resize"]),
-        reader=FramesReaderSettings().build(FrameSettings(), run.data_dir / "frames"),
+        reader=FramesReaderSettings().build(FrameSettings(short_side=64), run.data_dir / "frames"),
     )
     gloss_of = {gloss.name: gloss for gloss in GLOSSES}
     videos = [dataset[Draw(i, None)]["video"] for i in range(len(dataset))]
