@@ -1,4 +1,4 @@
-"""Errors that a user can correct. They are printed once, without a traceback."""
+"""Errors that a user can correct, and the end by a signal. They are printed once, without a traceback."""
 
 
 class UserError(Exception):
@@ -7,3 +7,7 @@ class UserError(Exception):
     The programs print the message alone and exit with code 1. Any other exception is a defect of asl and
     keeps its traceback.
     """
+
+
+class Terminated(KeyboardInterrupt):
+    """SIGTERM was received. The program ends as after Ctrl-C, with another exit code."""

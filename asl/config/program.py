@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -17,7 +18,7 @@ from omegaconf import DictConfig
 from asl.config.compose import checked
 from asl.config.explain import CONFIG_ERRORS, explain
 from asl.config.help import print_help
-from asl.errors import UserError
+from asl.errors import Terminated, UserError
 
 C = TypeVar("C")
 
@@ -29,7 +30,7 @@ def run_program(main: Callable[[], Any], *, name: str, conf: Path, if_stopped: s
         main: function decorated with ``hydra.main``.
         name: name of the primary configuration, for ``--help``.
         conf: folder of the YAML files.
-        if_stopped: printed after Ctrl-C: how to continue.
+        if_stopped: printed after Ctrl-C or SIGTERM: how to continue.
     """
     os.environ.setdefault("HYDRA_FULL_ERROR", "1")  # or Hydra would print exceptions itself
     try:
@@ -43,9 +44,9 @@ def run_program(main: Callable[[], Any], *, name: str, conf: Path, if_stopped: s
         sys.exit(f"error: {error}")
     except CONFIG_ERRORS as error:
         sys.exit(f"error: {explain(error)}")
-    except KeyboardInterrupt:
+    except KeyboardInterrupt as stop:
         print(f"stopped; {if_stopped}", file=sys.stderr)
-        sys.exit(130)  # as shells do after SIGINT
+        sys.exit(128 + (signal.SIGTERM if isinstance(stop, Terminated) else signal.SIGINT))  # as shells do
 
 
 @contextmanager

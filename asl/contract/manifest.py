@@ -44,6 +44,11 @@ class Clip:
     flags: str = ""  # keys of FLAGS, separated by spaces
     copies: str = ""  # sorted video_ids of other clips with the same video, separated by spaces
 
+    @property
+    def is_clean(self) -> bool:
+        """Whether no flag speaks against the clip. ``duplicate`` does not: the clip only counts twice."""
+        return set(self.flags.split()) <= {"duplicate"}
+
 
 #: The flags that the audit gives to clips, and their meaning.
 FLAGS = {

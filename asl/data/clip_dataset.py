@@ -67,7 +67,7 @@ class ClipDataset(Dataset[Batch]):
 
         Returns:
             ``video`` (T, H, W, C) uint8, ``label`` () int64, ``uniforms`` (NUM_UNIFORMS,) float32 in [0, 1),
-            ``valid`` () bool.
+            ``valid`` () bool, ``clean`` () bool.
 
         Raises:
             ClipError: the file cannot be read.
@@ -91,6 +91,7 @@ class ClipDataset(Dataset[Batch]):
             "label": torch.tensor(clip.label),
             "uniforms": torch.from_numpy(uniforms).float(),
             "valid": torch.tensor(draw.valid),
+            "clean": torch.tensor(clip.is_clean),
         }
 
     def being_read(self) -> list[str]:
@@ -122,6 +123,7 @@ class FrameIndexDataset(Dataset[Batch]):
         self._sampling, self._speed = sampling, speed
         self._durations_s = [clip.duration_s for clip in clips]
         self._labels = np.array([clip.label for clip in clips], np.int64)
+        self._clean = np.array([clip.is_clean for clip in clips], np.bool_)
         self._times_s = frames.times_s[first : first + len(clips)]
         self._offsets = frames.offsets[first : first + len(clips)]
 
@@ -133,7 +135,7 @@ class FrameIndexDataset(Dataset[Batch]):
 
         Returns:
             ``frames`` (B, T) int64, indices into ``frames``; ``label`` (B,) int64, ``uniforms``
-            (B, NUM_UNIFORMS) float32 in [0, 1), ``valid`` (B,) bool.
+            (B, NUM_UNIFORMS) float32 in [0, 1), ``valid`` (B,) bool, ``clean`` (B,) bool.
         """
         frames = np.empty((len(draws), self._sampling.clip_len), np.int64)
         uniforms = np.empty((len(draws), NUM_UNIFORMS), np.float32)
@@ -142,11 +144,13 @@ class FrameIndexDataset(Dataset[Batch]):
             times_s, duration_s = self._times_s[draw.clip_index], self._durations_s[draw.clip_index]
             frames[row] = draw_frames(times_s, duration_s, self._sampling, rng, speed=self._speed)
             frames[row] += self._offsets[draw.clip_index]
+        indices = [draw.clip_index for draw in draws]
         return {
             "frames": torch.from_numpy(frames),
-            "label": torch.from_numpy(self._labels[[draw.clip_index for draw in draws]]),
+            "label": torch.from_numpy(self._labels[indices]),
             "uniforms": torch.from_numpy(uniforms),
             "valid": torch.tensor([draw.valid for draw in draws]),
+            "clean": torch.from_numpy(self._clean[indices]),
         }
 
 

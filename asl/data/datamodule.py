@@ -23,10 +23,10 @@ from asl.data.frames.on_device import FramesOnDevice
 from asl.data.frames.on_host import FramesOnHost, ReadAhead
 from asl.data.frames.placement import AUTO, DEVICE, Placement, choose_placement, frames_bytes, free_memory
 from asl.data.frames.store import FrameStore
-from asl.data.read_clips import read_clips
+from asl.data.read_clips import count_flags, drop_flagged, read_clips
 from asl.data.readers.base import ReaderSettings
 from asl.data.readers.frames import FramesReaderSettings
-from asl.data.settings import DataSettings
+from asl.data.settings import DROP_TRAIN, DataSettings
 from asl.data.transforms import augment, centre_crop, mix_clips
 from asl.machine import available_cores
 from asl.messages import format_bytes, listed_lines
@@ -37,9 +37,10 @@ MAX_WORKERS = 16  # reader processes if data.num_workers is null
 class ClipDataModule(pl.LightningDataModule):
     """Train, val and test batches of a manifest, for asl's own training or any Lightning Trainer.
 
-    A batch on the device has ``video`` (B, C, T, H, W) float32, normalised; ``label`` (B,) int64; and
-    ``valid`` (B,) bool, False for clips that only fill up a rank's last batch and that metrics must ignore.
-    With mixup, training batches also have ``mixed_label`` (B,) int64 and ``mix`` (), the share of ``label``.
+    A batch on the device has ``video`` (B, C, T, H, W) float32, normalised; ``label`` (B,) int64; ``valid``
+    (B,) bool, False for clips that only fill up a rank's last batch and that metrics must ignore; and
+    ``clean`` (B,) bool, see :attr:`Clip.is_clean`. With mixup, training batches also have ``mixed_label``
+    (B,) int64 and ``mix`` (), the share of ``label``.
 
     Which frames are drawn depends only on (seed, epoch, position in the epoch): not on the reader, the number
     of workers, or where frames are kept. With several devices, each rank gets its share of the clips, also
@@ -86,6 +87,9 @@ class ClipDataModule(pl.LightningDataModule):
 
         manifest = Path(manifest)
         self.glosses, clips = read_clips(manifest, self.data)
+        self.flagged = count_flags(clips)
+        used = drop_flagged(clips) if self.data.flags == DROP_TRAIN else clips
+        self.num_dropped = len(clips) - len(used)
         data_dir = manifest.parent.parent if data_dir is None else Path(data_dir)
         frames_dir = data_dir / "frames" if frames_dir is None else Path(frames_dir)
         self.reader = self._reader_settings.build(frames or FrameSettings(), frames_dir)
@@ -93,7 +97,7 @@ class ClipDataModule(pl.LightningDataModule):
         self.num_workers = min(MAX_WORKERS, available_cores()) if workers is None else workers
         self.datasets = {
             split: ClipDataset(
-                [clip for clip in clips if clip.split == split],
+                [clip for clip in used if clip.split == split],
                 data_dir=data_dir,
                 reader=self.reader,
                 sampling=self.data,
@@ -120,6 +124,13 @@ class ClipDataModule(pl.LightningDataModule):
         problems = problems or list(self._reader_settings.problems_with(self.data, frames))
         if problems:
             raise ConfigError("\n".join(problems))
+
+    @property
+    def num_clean(self) -> dict[str, int]:
+        """The number of clean clips of each split among those that are used."""
+        return {
+            split: sum(clip.is_clean for clip in dataset.clips) for split, dataset in self.datasets.items()
+        }
 
     @property
     def clips(self) -> list[Clip]:
@@ -228,7 +239,7 @@ class ClipDataModule(pl.LightningDataModule):
         """Augment (training) or crop (evaluation) on the device. Frames arrive there as uint8, not floats."""
         video = self.uint8_video(batch)
         uniforms, label = batch["uniforms"], batch["label"]
-        ready = {"label": label, "valid": batch["valid"]}
+        ready = {"label": label, "valid": batch["valid"], "clean": batch["clean"]}
         if self.trainer is None or not self.trainer.training:
             return {**ready, "video": centre_crop(video, crop_size=self.data.crop_size)}
         augmentation = self._augmentation

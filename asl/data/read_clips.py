@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections import Counter
+from collections.abc import Sequence
 from pathlib import Path
 
 from asl.contract.label_map import check_labels, label_map_path, read_label_map
-from asl.contract.manifest import Clip, ManifestError, read_manifest
+from asl.contract.manifest import SPLITS, Clip, ManifestError, read_manifest
 from asl.data.settings import DataSettings
 from asl.data.split import split_clips
 
@@ -33,3 +35,25 @@ def read_clips(manifest: Path, data: DataSettings) -> tuple[list[str], list[Clip
             f"the manifest has only one gloss, {clips[0].gloss!r}. Training needs at least two"
         )
     return glosses, clips
+
+
+def count_flags(clips: Sequence[Clip]) -> dict[str, dict[str, int]]:
+    """The number of clips by split and flag: ``{"train": {"leakage": 3}, "val": {}, "test": {}}``."""
+    return {
+        split: dict(Counter(flag for clip in clips if clip.split == split for flag in clip.flags.split()))
+        for split in SPLITS
+    }
+
+
+def drop_flagged(clips: Sequence[Clip]) -> list[Clip]:
+    """The clips without the training clips that are not clean, see :attr:`Clip.is_clean`.
+
+    Raises:
+        ManifestError: no training clip is left.
+    """
+    kept = [clip for clip in clips if clip.is_clean or clip.split != "train"]
+    if not any(clip.split == "train" for clip in kept):
+        raise ManifestError(
+            "data.flags=drop_train: all training clips of the manifest are flagged. Set data.flags=keep"
+        )
+    return kept

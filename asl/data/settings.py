@@ -9,6 +9,8 @@ from asl.config.setting import setting
 from asl.data.sampling import Sampling
 from asl.data.split import SplitSettings
 
+KEEP, DROP_TRAIN = "keep", "drop_train"
+
 
 @dataclass(kw_only=True)
 class DataSettings(Sampling, SplitSettings):
@@ -20,8 +22,18 @@ class DataSettings(Sampling, SplitSettings):
     label_map: str | None = setting(
         None, "label map file (class index of each gloss); null: x_label_map.json beside x_manifest.csv"
     )
-    resize: list[int] = setting([128, 171], "height, width to which the reader scales frames", ge=8)
+    resize: list[int] = setting(
+        [128, 171],
+        "height, width to which frames are scaled; stored frames (frames.short_side) are not enlarged",
+        ge=8,
+    )
     crop_size: int = setting(112, "height and width of the network's input", ge=8)
+    flags: str = setting(
+        KEEP,
+        "training clips with a flag in the manifest, other than duplicate; keep: train on them; drop_train: "
+        "leave them out. Val and test keep all clips",
+        choices=[KEEP, DROP_TRAIN],
+    )
     balance: bool = setting(True, "draw training clips with weight 1 / class frequency")
     batch_size: int = setting(16, "clips per step and device", ge=1)
     num_workers: int | None = setting(

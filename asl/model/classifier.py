@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from asl.evaluation.metrics import SplitMetrics
-from asl.model.optimizer import OptimizerSettings, warmup_cosine
+from asl.model.optimizer import OptimizerSettings, continue_schedule, warmup_cosine
 
 Batch = dict[str, Tensor]
 
@@ -20,8 +20,8 @@ Batch = dict[str, Tensor]
 class SignClassifier(pl.LightningModule):
     """Trains and measures a network on the batches of :class:`~asl.data.datamodule.ClipDataModule`.
 
-    Logs ``train_loss_step`` and ``lr`` after each step, and ``train_loss_epoch``, ``{val,test}_loss``,
-    ``{val,test}_top1`` and ``{val,test}_top5`` after each epoch (see :class:`SplitMetrics`).
+    Logs ``train_loss_step`` and ``lr`` after each step, and ``train_loss_epoch``, ``{val,test}_loss`` and
+    ``{val,test}_{top1,top5,top1_clean,top5_clean}`` after each epoch (see :class:`SplitMetrics`).
 
     Args:
         model: the network, ``(B, 3, T, H, W)`` float -> logits ``(B, num_classes)``.
@@ -78,6 +78,12 @@ class SignClassifier(pl.LightningModule):
         # Compile the method, because compiling the module would change parameter names in checkpoints.
         self._compiled = torch.compile(self.model.forward, dynamic=False)
 
+    def on_train_start(self) -> None:
+        # Of the schedule in a checkpoint only the epoch counts: this run may have another peak or length.
+        steps_per_epoch = int(self.trainer.estimated_stepping_batches) // (self.trainer.max_epochs or 1)
+        scheduler: Any = self.lr_schedulers()
+        continue_schedule(scheduler, lr=self._optimizer.lr, step=self.current_epoch * steps_per_epoch)
+
     def on_train_batch_start(self, batch: Batch, batch_idx: int) -> None:
         # Seed at the first batch, not when the epoch starts: creating the loader's iterator draws a random
         # number, and a resumed run creates that of its first epoch earlier than an uninterrupted run does.
@@ -112,12 +118,12 @@ class SignClassifier(pl.LightningModule):
         self._measure(batch, "test", self.test_metrics)
 
     def _measure(self, batch: Batch, split: str, metrics: SplitMetrics) -> None:
-        logits, label = self(batch["video"]).float()[batch["valid"]], batch["label"][batch["valid"]]
+        logits, valid = self(batch["video"]).float(), batch["valid"]
+        logits, label, clean = logits[valid], batch["label"][valid], batch["clean"][valid]
         if len(label):
-            metrics.update(logits, label, self.loss(logits, label))
-        self.log(f"{split}_top1", metrics.top1, on_epoch=True)
-        self.log(f"{split}_top5", metrics.top5, on_epoch=True)
-        self.log(f"{split}_loss", metrics.loss, on_epoch=True)
+            metrics.update(logits, label, self.loss(logits, label), clean)
+        for name in ("top1", "top5", "top1_clean", "top5_clean", "loss"):
+            self.log(f"{split}_{name}", getattr(metrics, name), on_epoch=True)
 
     def configure_optimizers(self) -> Any:
         # With loss scaling, a fused AdamW unscales gradients in its step, too late for clipping.

@@ -34,7 +34,7 @@ class OptimizerSettings:
 
         groups = decay_groups(network, self.weight_decay)
         optimizer = AdamW(groups, lr=self.lr, fused=self.fused and fused)
-        optimizer.register_load_state_dict_pre_hook(_keep_fused)
+        optimizer.register_load_state_dict_pre_hook(_keep_settings)
         return optimizer
 
 
@@ -47,6 +47,22 @@ def warmup_cosine(optimizer: Optimizer, warmup: int, steps: int) -> LambdaLR:
     from torch.optim.lr_scheduler import LambdaLR
 
     return LambdaLR(optimizer, lambda step: _factor(step, warmup, steps))
+
+
+def continue_schedule(scheduler: LambdaLR, *, lr: float, step: int) -> None:
+    """Continue at ``step`` with the peak ``lr``, also if the checkpoint that was loaded has other ones.
+
+    Args:
+        scheduler: the result of :func:`warmup_cosine`, with or without the state of a checkpoint.
+        lr: peak learning rate.
+        step: optimiser steps that are done.
+    """
+    rate = lr * scheduler.lr_lambdas[0](step)
+    groups = scheduler.optimizer.param_groups
+    for group in groups:
+        group["initial_lr"], group["lr"] = lr, rate
+    position = {"last_epoch": step, "base_lrs": [lr] * len(groups), "_last_lr": [rate] * len(groups)}
+    scheduler.load_state_dict({**scheduler.state_dict(), **position})
 
 
 def _factor(step: int, warmup: int, steps: int) -> float:
@@ -65,7 +81,10 @@ def decay_groups(network: nn.Module, weight_decay: float) -> list[dict[str, Any]
     ]
 
 
-def _keep_fused(optimizer: Optimizer, state: dict[str, Any]) -> dict[str, Any]:
-    """Keep this optimiser's ``fused``: the checkpoint may have been written on another kind of device."""
-    fused = optimizer.defaults["fused"]
-    return {**state, "param_groups": [{**group, "fused": fused} for group in state["param_groups"]]}
+def _keep_settings(optimizer: Optimizer, state: dict[str, Any]) -> dict[str, Any]:
+    """Keep this optimiser's settings: those of the checkpoint may be of another device or configuration."""
+    groups = [
+        {**theirs, "fused": ours["fused"], "weight_decay": ours["weight_decay"]}
+        for theirs, ours in zip(state["param_groups"], optimizer.param_groups, strict=True)
+    ]
+    return {**state, "param_groups": groups}

@@ -1,9 +1,7 @@
-"""Write, read and check checkpoints: ``last.pt`` after each epoch, ``best.pt`` at the best ``val_top1``."""
+"""Write and read checkpoints: ``last.pt`` after each epoch, ``best.pt`` at the best ``val_top1``."""
 
 from __future__ import annotations
 
-import dataclasses
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,14 +12,11 @@ from lightning_fabric.plugins.io.torch_io import TorchCheckpointIO
 from pytorch_lightning.callbacks import Checkpoint
 from torch import nn
 
-from asl.data.sampling import Sampling
-from asl.data.settings import DataSettings
-from asl.data.split import OFFICIAL
-from asl.data.transforms import KINETICS_MEAN, KINETICS_STD
 from asl.errors import UserError
 from asl.files import atomic_copy, atomic_link, atomic_write
 from asl.model.networks.base import NetworkSettings
 from asl.model.weights import read_tensors
+from asl.training.interruption import finished_first
 
 LAST, BEST = "last.pt", "best.pt"
 MONITOR = "val_top1"
@@ -59,7 +54,8 @@ class LastAndBest(Checkpoint):
     """Saves ``last.pt`` after each epoch and ``best.pt`` if the epoch has a new best ``val_top1``.
 
     Of equal epochs, the first one is the best. ``best.pt`` is written first: if the program is killed before
-    ``last.pt`` is written, a resumed run repeats the epoch and writes the same ``best.pt`` again.
+    ``last.pt`` is written, a resumed run repeats the epoch and writes the same ``best.pt`` again. Ctrl-C and
+    SIGTERM wait until both are written.
 
     Args:
         folder: folder of the checkpoints.
@@ -72,13 +68,14 @@ class LastAndBest(Checkpoint):
 
     def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         score = float(trainer.callback_metrics[MONITOR])  # equal on all ranks, so all of them save or none
-        if score > self.best_score:
-            self.best_score, self.best_epoch = score, trainer.current_epoch + 1
-            trainer.save_checkpoint(self.folder / BEST, weights_only=False)
-            if trainer.is_global_zero:
-                atomic_link(self.folder / BEST, self.folder / LAST)
-        else:
-            trainer.save_checkpoint(self.folder / LAST, weights_only=False)
+        with finished_first():
+            if score > self.best_score:
+                self.best_score, self.best_epoch = score, trainer.current_epoch + 1
+                trainer.save_checkpoint(self.folder / BEST, weights_only=False)
+                if trainer.is_global_zero:
+                    atomic_link(self.folder / BEST, self.folder / LAST)
+            else:
+                trainer.save_checkpoint(self.folder / LAST, weights_only=False)
 
     def state_dict(self) -> dict[str, Any]:
         return {"best_score": self.best_score, "best_epoch": self.best_epoch}
@@ -98,8 +95,9 @@ def read_checkpoint(path: Path | str, map_location: Any = "cpu") -> dict[str, An
         Lightning's checkpoint, with the network's parameters in ``state_dict`` under the prefix ``model.``.
         Its key ``asl`` has what is needed to use the network, as plain values: ``glosses`` (by label),
         ``network`` (class of its settings), ``model`` (its name and architecture settings), ``sampling``
-        (fields of :class:`Sampling`), ``resize``, ``crop_size``, ``mean``, ``std``, ``seed``, ``dataset``,
-        ``split``, ``epoch`` (number of finished epochs) and ``metrics``.
+        (fields of :class:`Sampling`), ``resize``, ``crop_size``, ``mean``, ``std``; ``epoch`` (number of
+        finished epochs) and ``metrics``; and what :func:`~asl.training.identity.checkpoint_info` says about
+        the run.
 
     Raises:
         CheckpointError: there is no such file, or it is not a checkpoint of asl.
@@ -114,25 +112,6 @@ def read_checkpoint(path: Path | str, map_location: Any = "cpu") -> dict[str, An
             f"{path} is not a checkpoint of asl. To start from these weights, use model.weights={path}"
         )
     return checkpoint
-
-
-def checkpoint_info(
-    *, dataset: str, glosses: Sequence[str], network: NetworkSettings, data: DataSettings, seed: int
-) -> dict[str, Any]:
-    """The value of a checkpoint's key ``asl``, without epoch and metrics. See :func:`read_checkpoint`."""
-    return {
-        "dataset": dataset,
-        "split": data.split_name,
-        "glosses": list(glosses),
-        "network": f"{type(network).__module__}.{type(network).__qualname__}",
-        "model": {"name": network.name, **network.architecture()},
-        "sampling": {field.name: getattr(data, field.name) for field in dataclasses.fields(Sampling)},
-        "resize": list(data.resize),
-        "crop_size": data.crop_size,
-        "seed": seed,
-        "mean": list(KINETICS_MEAN),
-        "std": list(KINETICS_STD),
-    }
 
 
 def restore_network(checkpoint: dict[str, Any]) -> nn.Module:
@@ -189,69 +168,6 @@ def checkpoint_to_resume(resume: str | None, folder: Path) -> Path | None:
             f"choose another folder with paths.checkpoint_dir=..., or move {last} away"
         )
     return Path(resume) if resume is not None else None
-
-
-def check_same_run(checkpoint: dict[str, Any], path: Path, info: dict[str, Any]) -> None:
-    """Check that a run can be resumed from a checkpoint: same glosses, network and split.
-
-    Args:
-        checkpoint: the result of :func:`read_checkpoint`.
-        path: its file, for messages.
-        info: the result of :func:`checkpoint_info` for this run.
-
-    Raises:
-        CheckpointError: glosses, network or split differ. The message says how.
-    """
-    theirs, ours = checkpoint["asl"], info
-    # In checkpoints of the first version, the gloss of a class without clips is empty.
-    named = [a or b for a, b in zip(theirs["glosses"], ours["glosses"], strict=False)]
-    if len(theirs["glosses"]) != len(ours["glosses"]) or named != ours["glosses"]:
-        pairs = zip(theirs["glosses"], ours["glosses"], strict=False)
-        label, pair = next(
-            ((i, p) for i, p in enumerate(pairs) if p[0] and p[0] != p[1]),
-            (min(len(theirs["glosses"]), len(ours["glosses"])), ("nothing", "another gloss")),
-        )
-        raise CheckpointError(
-            f"{path} was trained with another label map: {len(theirs['glosses'])} glosses there, "
-            f"{len(ours['glosses'])} in the label map now; label {label} is {pair[0]!r} there, {pair[1]!r} "
-            "now. Resume with the data set it was trained on, or start a new run in another "
-            f"paths.checkpoint_dir (to start from its weights: model.weights={path})"
-        )
-    differing = difference({"model": theirs["model"]}, {"model": ours["model"]})
-    if differing:
-        raise CheckpointError(
-            f"{path} holds another network: {', '.join(differing)}. Choose it with model="
-            f"{theirs['model']['name']} and set these keys to the values there"
-        )
-    split = theirs.get("split", OFFICIAL)  # not in checkpoints of the first version
-    if split != ours["split"]:
-        raise CheckpointError(
-            f"{path} was trained on another split ({split} there, {ours['split']} now), so clips that it was "
-            "trained on would be in val or test. Set data.split, data.folds, data.fold and data.fold_seed as "
-            "they were, or start a new run in another paths.checkpoint_dir"
-        )
-
-
-def changed_settings(checkpoint: dict[str, Any], info: dict[str, Any]) -> list[str]:
-    """Settings that may change on resume and did: ``["data.frame_stride=2 there, 3 now"]``."""
-
-    def may_change(info: dict[str, Any]) -> dict[str, Any]:
-        data = {**info["sampling"], "resize": info["resize"], "crop_size": info["crop_size"]}
-        return {"data": data, "seed": info["seed"]}
-
-    return difference(may_change(checkpoint["asl"]), may_change(info))
-
-
-def difference(theirs: dict[str, Any], ours: dict[str, Any], prefix: str = "") -> list[str]:
-    """Keys whose values differ in two nested dictionaries, as ``key=value there, value now``."""
-    lines = []
-    for name in dict.fromkeys([*ours, *theirs]):
-        first, second = theirs.get(name, "(not set)"), ours.get(name, "(not set)")
-        if isinstance(first, dict) and isinstance(second, dict):
-            lines += difference(first, second, f"{prefix}{name}.")
-        elif first != second:
-            lines.append(f"{prefix}{name}={first} there, {second} now")
-    return lines
 
 
 def copy_best(resume_from: Path, folder: Path, *, epoch: int) -> None:

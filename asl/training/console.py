@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections import Counter
 from collections.abc import Collection, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -16,10 +17,21 @@ from rich.table import Table
 
 from asl.contract.manifest import SPLITS
 from asl.data.datamodule import ClipDataModule
+from asl.data.settings import DROP_TRAIN
 from asl.messages import first_few, format_bytes
 from asl.model.classifier import SignClassifier
 from asl.training.checkpoints import MONITOR, LastAndBest
 from asl.training.config import TrainConfig
+
+
+@dataclass(frozen=True)
+class Resumed:
+    """From where a run is resumed, and what differs."""
+
+    checkpoint: Path
+    epoch: int  # number of finished epochs in it
+    changed: Sequence[str]  # see changed_settings()
+    not_compared: Sequence[str]  # see not_compared()
 
 
 class EpochLine(Callback):
@@ -97,8 +109,7 @@ def print_start(
     trainer: pl.Trainer,
     *,
     folder: Path,
-    resume_from: Path | None,
-    changed: Sequence[str],
+    resumed: Resumed | None,
     not_compiled: str | None,
     tuned: str | None,
 ) -> None:
@@ -110,8 +121,7 @@ def print_start(
         module: the classifier.
         trainer: Lightning's Trainer.
         folder: folder of the run's checkpoints.
-        resume_from: the checkpoint from which the run is resumed, or None.
-        changed: the result of :func:`changed_settings` for a resumed run.
+        resumed: None for a new run.
         not_compiled: why training steps are not compiled. None if they are.
         tuned: how the network was changed for a GPU. None if it was not.
     """
@@ -119,7 +129,8 @@ def print_start(
     per_class = Counter(clip.label for clip in datamodule.datasets["train"].clips)
     absent = [gloss for label, gloss in enumerate(datamodule.glosses) if not per_class[label]]
     architecture = ", ".join(f"{name} {_plain(value)}" for name, value in config.model.architecture().items())
-    start = f"resumed from {resume_from}" if resume_from else f"weights {config.model.weights or 'random'}"
+    start = f"resumed from {resumed.checkpoint}" if resumed else f"weights {config.model.weights or 'random'}"
+    is_finished = resumed is not None and resumed.epoch == config.trainer.max_epochs
     device = trainer.strategy.root_device
     name = (
         torch.cuda.get_device_name(device) if device.type == "cuda" else f"{torch.get_num_threads()} threads"
@@ -128,6 +139,7 @@ def print_start(
         "data": f"{config.dataset.name}, {config.data.split_name} split: "
         + ", ".join(f"{n} {split}" for split, n in counts.items())
         + f" clips, {len(datamodule.glosses)} glosses, {_span(per_class.values())} training clips each",
+        **_flags(datamodule),
         "batches": f"{config.data.batch_size} clips of {config.data.clip_len} frames, "
         f"{config.data.crop_size}×{config.data.crop_size}{_readers(datamodule)}",
         "frames": _frames(datamodule),
@@ -135,8 +147,12 @@ def print_start(
         f"{sum(p.numel() for p in module.model.parameters()):,} parameters, {start}",
         "device": f"{trainer.world_size} × {device.type} ({name}), {trainer.precision}",
         "speed": _speed(config, not_compiled, tuned),
-        "epochs": f"{config.trainer.max_epochs}, {config.loss.name}, AdamW, "
-        f"peak learning rate {config.optim.lr:g}",
+        "epochs": f"{config.trainer.max_epochs}, "
+        + (
+            "all done: only test is measured"
+            if is_finished
+            else f"{config.loss.name}, AdamW, peak learning rate {config.optim.lr:g}"
+        ),
         "results": f"{folder}/",
     }
     attention = []
@@ -145,11 +161,30 @@ def print_start(
         attention.append(f"{len(absent)} glosses have no training clip and cannot be learnt: {named}")
     if not counts["test"]:
         attention.append("no test clips, so test accuracy will not be measured")
-    if changed:
-        attention.append("changed since the checkpoint: " + ", ".join(changed))
+    if resumed and resumed.changed:
+        used = "no epoch is left to use it" if is_finished else f"used from epoch {resumed.epoch + 1} on"
+        attention.append(f"changed since the checkpoint, {used}: {', '.join(resumed.changed)}")
+    if resumed and resumed.not_compared:
+        missing = ", ".join(resumed.not_compared)
+        attention.append(
+            f"the checkpoint is of an earlier version, which does not say {missing}: not compared"
+        )
     if attention:
         rows["attention"] = "; ".join(attention)
     _print_table("Training", rows)
+
+
+def _flags(datamodule: ClipDataModule) -> dict[str, str]:
+    """The row of the table with the number of clips of each split by flag. Empty if none is flagged."""
+    if not any(datamodule.flagged.values()):
+        return {}
+    counts = "; ".join(
+        f"{split} " + (", ".join(f"{n} {flag}" for flag, n in by_flag.items()) or "none")
+        for split, by_flag in datamodule.flagged.items()
+    )
+    if datamodule.data.flags == DROP_TRAIN:
+        return {"flags": f"{counts}; {datamodule.num_dropped} training clips are left out"}
+    return {"flags": f"{counts}; training uses all (data.flags=drop_train: only clean clips)"}
 
 
 def _readers(datamodule: ClipDataModule) -> str:
@@ -173,19 +208,31 @@ def print_result(metrics: dict[str, Any], folder: Path) -> None:
         folder: folder of the run's checkpoints.
     """
     test = (
-        f"top-1 {metrics['test_top1']:.1%}, top-5 {metrics['test_top5']:.1%} of "
-        f"{metrics['clips']['test']} clips"
+        _accuracies(metrics, "test")
         if metrics["test_top1"] is not None
         else "not measured: the manifest has no test clips"
     )
     _print_table(
         "Result",
         {
-            "val": f"top-1 {metrics['val_top1']:.1%}, top-5 {metrics['val_top5']:.1%} of "
-            f"{metrics['clips']['val']} clips, best epoch {metrics['best_epoch']} of {metrics['epochs']}",
+            "val": f"{_accuracies(metrics, 'val')}, "
+            f"best epoch {metrics['best_epoch']} of {metrics['epochs']}",
             "test": test,
             "files": f"{folder}/best.pt, last.pt, metrics.json, logs/",
         },
+    )
+
+
+def _accuracies(metrics: dict[str, Any], split: str) -> str:
+    """The accuracies on a split, and those on its clean clips if these are fewer."""
+    text = f"top-1 {metrics[f'{split}_top1']:.1%}, top-5 {metrics[f'{split}_top5']:.1%} of "
+    text += f"{metrics['clips'][split]} clips"
+    clean = metrics["clean_clips"][split]
+    if clean == metrics["clips"][split] or metrics[f"{split}_top1_clean"] is None:
+        return text
+    return (
+        f"{text} (top-1 {metrics[f'{split}_top1_clean']:.1%}, top-5 {metrics[f'{split}_top5_clean']:.1%} of "
+        f"the {clean} clean ones)"
     )
 
 

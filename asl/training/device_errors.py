@@ -50,6 +50,11 @@ def _is_out_of_memory(error: RuntimeError) -> bool:
     )
 
 
+def _largest_part(batch_size: int) -> int:
+    """The largest smaller batch size of which an integer number makes up ``batch_size``: 15 -> 5, 7 -> 1."""
+    return next(part for part in range(batch_size // 2, 0, -1) if batch_size % part == 0)
+
+
 def _remedies(
     error: RuntimeError, data: DataSettings, trainer: TrainerSettings, datamodule: ClipDataModule
 ) -> str:
@@ -58,9 +63,12 @@ def _remedies(
     remedies = ["end other programs on the GPU (nvidia-smi)"]
     if datamodule.placement is not None and datamodule.placement.where == DEVICE:
         remedies.append("keep the frames on the disk (reader.placement=host)")
-    if size > 1:  # accumulation keeps the number of optimiser steps and the schedule
-        smaller = f"data.batch_size={size // 2} trainer.accumulate_grad_batches={2 * steps}"
-        remedies.append(f"accumulate smaller batches to the same steps ({smaller})")
+    if size > 1:
+        part = _largest_part(size)
+        smaller = f"data.batch_size={part} trainer.accumulate_grad_batches={size // part * steps}"
+        remedies.append(f"accumulate smaller batches to as many clips per step ({smaller})")
+        if part == 1 and size > 3:
+            remedies.append(f"make smaller steps (data.batch_size={size // 2}; {size} is a prime number)")
     first = next(iter(str(error).splitlines()), "CUDA out of memory")
     return (
         f"{first}\nTo continue: {', or '.join(remedies)}. resume=auto continues after the last finished epoch"

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +11,6 @@ import pytorch_lightning as pl
 
 from asl.config.setting import ConfigError
 from asl.data.datamodule import ClipDataModule
-from asl.data.split import OFFICIAL
 from asl.files import atomic_write_text, remove_temp_files
 from asl.model.classifier import SignClassifier
 from asl.model.weights import load_weights
@@ -21,16 +19,28 @@ from asl.training.checkpoints import (
     LAST,
     CheckpointError,
     LastAndBest,
-    changed_settings,
-    check_same_run,
-    checkpoint_info,
     checkpoint_to_resume,
     copy_best,
     read_checkpoint,
 )
 from asl.training.config import TrainConfig
-from asl.training.console import CompilationLines, EpochLine, EpochProgressBar, print_result, print_start
+from asl.training.console import (
+    CompilationLines,
+    EpochLine,
+    EpochProgressBar,
+    Resumed,
+    print_result,
+    print_start,
+)
 from asl.training.device_errors import explained_errors
+from asl.training.identity import (
+    changed_settings,
+    check_epochs,
+    check_same_run,
+    checkpoint_info,
+    not_compared,
+)
+from asl.training.interruption import Interruption
 from asl.training.job_folder import checkpoint_folder, in_sweep
 from asl.training.trainer import (
     build_loggers,
@@ -58,6 +68,7 @@ def train(config: TrainConfig, *, callbacks: Sequence[pl.Callback] = ()) -> dict
 
     Raises:
         UserError: an error that the user can fix; before training if it can be known then.
+        KeyboardInterrupt: after Ctrl-C; after SIGTERM it is :class:`~asl.errors.Terminated`.
     """
     check_devices(config.trainer)
     folder = checkpoint_folder(config.paths.checkpoint_dir)
@@ -66,23 +77,30 @@ def train(config: TrainConfig, *, callbacks: Sequence[pl.Callback] = ()) -> dict
     pl.seed_everything(config.seed, workers=True, verbose=False)
 
     datamodule = _build_datamodule(config)
+    interruption = Interruption()
+    trainer = _build_trainer(config, folder, [interruption, *callbacks])
     info = checkpoint_info(
-        dataset=config.dataset.name,
+        config,
         glosses=datamodule.glosses,
-        network=config.model,
-        data=config.data,
-        seed=config.seed,
+        clips=datamodule.clips,
+        devices=trainer.world_size,
+        precision=resolve_precision(config.trainer.precision, config.trainer.accelerator),
     )
-    changed: list[str] = []
+    resumed: Resumed | None = None
     if resume_from is not None:
         checkpoint = read_checkpoint(resume_from)
+        check_epochs(checkpoint, resume_from, folder, config.trainer.max_epochs)
         check_same_run(checkpoint, resume_from, info)
-        changed = changed_settings(checkpoint, info)
-    module, tuned = _build_classifier(config, info, load_initial_weights=resume_from is None)
-    trainer = _build_trainer(config, folder, callbacks)
+        resumed = Resumed(
+            resume_from,
+            epoch=checkpoint["asl"]["epoch"],
+            changed=changed_settings(checkpoint, info),
+            not_compared=not_compared(checkpoint),
+        )
+    module, tuned = _build_classifier(config, info, load_initial_weights=resumed is None)
     device = trainer.strategy.root_device
 
-    with explained_errors(config.data, config.trainer, datamodule):
+    with interruption.handled(trainer), explained_errors(config.data, config.trainer, datamodule):
         not_compiled = why_not_compiled(config.trainer.compile, device)
         if not_compiled is None:
             module.compile_training()
@@ -90,40 +108,27 @@ def train(config: TrainConfig, *, callbacks: Sequence[pl.Callback] = ()) -> dict
         datamodule.decide_placement(device, processes=trainer.num_devices)
         if trainer.is_global_zero:
             remove_temp_files(folder)
-            if resume_from is not None:
-                copy_best(resume_from, folder, epoch=checkpoint["asl"]["epoch"])
+            if resumed is not None:
+                copy_best(resumed.checkpoint, folder, epoch=resumed.epoch)
             print_start(
                 config,
                 datamodule,
                 module,
                 trainer,
                 folder=folder,
-                resume_from=resume_from,
-                changed=changed,
+                resumed=resumed,
                 not_compiled=not_compiled,
                 tuned=tuned,
             )
         # Before Lightning starts the other processes: they would exceed its time limit while they wait.
         if trainer.local_rank == 0:
             datamodule.prepare_data()
-        with _keyboard_interrupt():
-            trainer.fit(module, datamodule=datamodule, ckpt_path=resume_from, weights_only=True)
-            metrics = _measure_best(trainer, module, datamodule, folder)
+        trainer.fit(module, datamodule=datamodule, ckpt_path=resume_from, weights_only=True)
+        metrics = _measure_best(trainer, module, datamodule, folder, info)
     if trainer.is_global_zero:
         atomic_write_text(folder / METRICS, json.dumps(metrics, indent=2) + "\n")
         print_result(metrics, folder)
     return metrics
-
-
-@contextmanager
-def _keyboard_interrupt() -> Iterator[None]:
-    """Raise KeyboardInterrupt after Ctrl-C, which Lightning turns into SystemExit with code 1."""
-    try:
-        yield
-    except SystemExit as error:
-        if isinstance(error.__context__, KeyboardInterrupt):
-            raise error.__context__ from None
-        raise
 
 
 def _build_datamodule(config: TrainConfig) -> ClipDataModule:
@@ -191,30 +196,41 @@ def _build_trainer(config: TrainConfig, folder: Path, callbacks: Sequence[pl.Cal
 
 
 def _measure_best(
-    trainer: pl.Trainer, module: SignClassifier, datamodule: ClipDataModule, folder: Path
+    trainer: pl.Trainer,
+    module: SignClassifier,
+    datamodule: ClipDataModule,
+    folder: Path,
+    info: dict[str, Any],
 ) -> dict[str, Any]:
     """Measure the best epoch on test. Returns the content of ``metrics.json``.
 
-    ``test_top1`` and ``test_top5`` are None if there are no test clips.
+    An accuracy is None if there is no clip to measure it on. Those whose name ends with ``_clean`` are over
+    the clean clips (see :attr:`Clip.is_clean`).
     """
     best_file = folder / BEST
     if not best_file.is_file():
         raise CheckpointError(f"{best_file} does not exist, so there is no best epoch to measure on test")
     best = read_checkpoint(best_file)["asl"]
-    test_metrics: dict[str, float] = {}
+    measured: dict[str, float] = dict(best["metrics"])
     if len(datamodule.datasets["test"]):
         trainer.test(module, datamodule=datamodule, ckpt_path=best_file, verbose=False, weights_only=True)
-        test_metrics = {name: float(value) for name, value in trainer.callback_metrics.items()}
+        measured |= {name: float(value) for name, value in trainer.callback_metrics.items()}
+    clean = datamodule.num_clean
+    accuracies = {
+        f"{split}_{top}{end}": measured.get(f"{split}_{top}{end}") if clean[split] or not end else None
+        for split in ("val", "test")
+        for end in ("", "_clean")
+        for top in ("top1", "top5")
+    }
     return {
-        "val_top1": best["metrics"]["val_top1"],
-        "val_top5": best["metrics"]["val_top5"],
-        "test_top1": test_metrics.get("test_top1"),
-        "test_top5": test_metrics.get("test_top5"),
+        **accuracies,
         "epochs": read_checkpoint(folder / LAST)["asl"]["epoch"],
         "best_epoch": best["epoch"],
         "num_classes": len(datamodule.glosses),
         "clips": {split: len(dataset) for split, dataset in datamodule.datasets.items()},
-        "dataset": best["dataset"],
-        "split": best.get("split", OFFICIAL),
-        "model": best["model"]["name"],
+        "clean_clips": clean,
+        "flagged": datamodule.flagged,
+        "flags": datamodule.data.flags,
+        **{key: info[key] for key in ("dataset", "manifest", "digest", "split")},
+        "model": info["model"]["name"],
     }

@@ -57,7 +57,7 @@ def test_evaluation_batches_are_not_augmented(tiny_data: Path) -> None:
     batch["uniforms"] = torch.rand_like(batch["uniforms"])
     seen = module.on_after_batch_transfer(batch, 0)
     assert torch.equal(seen["video"], centre_crop(batch["video"], crop_size=16))
-    assert set(seen) == {"video", "label", "valid"}
+    assert set(seen) == {"video", "label", "valid", "clean"}
 
 
 def test_evaluation_gives_every_clip_once_in_order_and_is_deterministic(tiny_data: Path) -> None:

@@ -132,7 +132,7 @@ def test_reader_workers_and_placement_do_not_change_batches(
     )
     assert len(device) == len(host) == len(workers) == len(decord) > 1
     for a, b, c, d in zip(device, host, workers, decord, strict=True):
-        for name in ("video", "label", "uniforms", "valid"):
+        for name in ("video", "label", "uniforms", "valid", "clean"):
             assert torch.equal(a[name], b[name]), name
             assert torch.equal(a[name], c[name]), name
             if name != "video":

@@ -15,23 +15,35 @@ from torch.utils.data import DataLoader
 from asl.evaluation.metrics import SplitMetrics
 from asl.model.classifier import SignClassifier
 from asl.model.networks.video_resnet import VideoResNet
-from asl.model.optimizer import OptimizerSettings, _keep_fused, decay_groups, warmup_cosine
+from asl.model.optimizer import OptimizerSettings, _keep_settings, decay_groups, warmup_cosine
 
 
 def test_top1_and_top5_count_clips() -> None:
     metrics = SplitMetrics(num_classes=7)
     logits = torch.arange(7.0).repeat(4, 1)  # label 6 is first, 2 is fifth, 1 is sixth
-    metrics.update(logits[:3], torch.tensor([6, 2, 1]), torch.tensor(1.0))
-    metrics.update(logits[3:], torch.tensor([6]), torch.tensor(5.0))
+    metrics.update(logits[:3], torch.tensor([6, 2, 1]), torch.tensor(1.0), torch.tensor([True] * 3))
+    metrics.update(logits[3:], torch.tensor([6]), torch.tensor(5.0), torch.tensor([True]))
     assert float(metrics.top1.compute()) == pytest.approx(2 / 4)
     assert float(metrics.top5.compute()) == pytest.approx(3 / 4)
     assert float(metrics.loss.compute()) == pytest.approx(2.0)  # three clips at 1, one at 5
 
 
+def test_clean_accuracies_count_only_clean_clips() -> None:
+    metrics = SplitMetrics(num_classes=7)
+    logits = torch.arange(7.0).repeat(4, 1)  # label 6 is first, 2 is fifth, 1 is sixth
+    labels, clean = torch.tensor([6, 2, 1, 6]), torch.tensor([False, True, True, False])
+    metrics.update(logits[:3], labels[:3], torch.tensor(1.0), clean[:3])
+    metrics.update(logits[3:], labels[3:], torch.tensor(1.0), clean[3:])
+    assert float(metrics.top1.compute()) == pytest.approx(2 / 4)
+    assert float(metrics.top1_clean.compute()) == 0.0
+    assert float(metrics.top5_clean.compute()) == pytest.approx(1 / 2)
+
+
 @pytest.mark.parametrize("num_classes", [2, 3, 4, 5])
 def test_with_fewer_than_six_glosses_top5_is_1(num_classes: int) -> None:
     metrics = SplitMetrics(num_classes)
-    metrics.update(torch.randn(6, num_classes), torch.arange(6) % num_classes, torch.tensor(0.0))
+    clean = torch.tensor([True] * 6)
+    metrics.update(torch.randn(6, num_classes), torch.arange(6) % num_classes, torch.tensor(0.0), clean)
     assert float(metrics.top5.compute()) == 1.0
 
 
@@ -76,7 +88,7 @@ def test_weight_decay_is_not_applied_to_biases_and_norms() -> None:
 def test_a_resumed_optimiser_keeps_its_own_fused_setting() -> None:
     def optimiser(fused: bool) -> AdamW:
         made = AdamW([weight], lr=0.1, fused=fused)
-        made.register_load_state_dict_pre_hook(_keep_fused)
+        made.register_load_state_dict_pre_hook(_keep_settings)
         return made
 
     weight = nn.Parameter(torch.ones(2))
@@ -141,6 +153,7 @@ def test_no_training_step_copies_a_number_from_the_device(monkeypatch: pytest.Mo
         "video": torch.randn(2, 3, 1, 2, 2),
         "label": torch.tensor([0, 1]),
         "valid": torch.tensor([True, True]),
+        "clean": torch.tensor([True, True]),
     }
     trainer = pl.Trainer(
         max_epochs=1,

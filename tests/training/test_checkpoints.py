@@ -15,11 +15,11 @@ from asl.training.checkpoints import (
     AtomicCheckpointIO,
     CheckpointError,
     LastAndBest,
-    check_same_run,
     checkpoint_to_resume,
     copy_best,
     read_checkpoint,
 )
+from asl.training.identity import check_same_run
 
 
 class FixedAccuracies(pl.LightningModule):

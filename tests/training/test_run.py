@@ -5,6 +5,8 @@ from __future__ import annotations
 import dataclasses
 import functools
 import json
+import math
+import signal
 import sys
 from pathlib import Path
 from typing import Any
@@ -17,13 +19,21 @@ from composing import CONF, composed
 from torch._dynamo.testing import CompileCounter
 
 from asl.config.setting import ConfigError
-from asl.contract.manifest import read_manifest
+from asl.contract.manifest import Clip, read_manifest
+from asl.data.datamodule import ClipDataModule
 from asl.data.transforms import KINETICS_MEAN
-from asl.errors import UserError
+from asl.errors import Terminated, UserError
 from asl.model.networks.video_resnet import VideoResNet
 from asl.training import run as run_module
-from asl.training.checkpoints import CheckpointError, LastAndBest, read_checkpoint, restore_network
+from asl.training.checkpoints import (
+    AtomicCheckpointIO,
+    CheckpointError,
+    LastAndBest,
+    read_checkpoint,
+    restore_network,
+)
 from asl.training.config import TrainConfig
+from asl.training.device_errors import DeviceMemoryError, explained_errors
 from asl.training.job_folder import job_name
 from asl.training.run import train
 from asl.training.trainer import check_devices, resolve_precision, why_not_compiled
@@ -135,6 +145,35 @@ def test_a_resumed_run_equals_an_uninterrupted_one(
     assert len(list((broken / "logs" / "csv").glob("version_*/metrics.csv"))) == 2
 
 
+@pytest.mark.parametrize(
+    ("signum", "error"), [(signal.SIGINT, KeyboardInterrupt), (signal.SIGTERM, Terminated)]
+)
+def test_a_checkpoint_is_written_to_its_end_before_a_signal_ends_the_run(
+    tiny_data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, signum: int, error: type[BaseException]
+) -> None:
+    through, broken = tmp_path / "through", tmp_path / "broken"
+    keys = ["trainer.max_epochs=3", "logger=[]"]
+    whole = train(tiny(tiny_data, through, *keys))
+    save = AtomicCheckpointIO.save_checkpoint
+
+    def interrupted_save(
+        self: AtomicCheckpointIO, checkpoint: dict[str, Any], *args: Any, **options: Any
+    ) -> None:
+        if checkpoint["asl"]["epoch"] == 2:
+            signal.raise_signal(signum)
+        save(self, checkpoint, *args, **options)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(AtomicCheckpointIO, "save_checkpoint", interrupted_save)
+        with pytest.raises(KeyboardInterrupt) as raised:
+            train(tiny(tiny_data, broken, *keys))
+    assert raised.type is error
+    assert read_checkpoint(broken / "last.pt")["asl"]["epoch"] == 2
+    assert train(tiny(tiny_data, broken, *keys, "resume=auto")) == whole
+    states = [read_checkpoint(folder / "last.pt")["state_dict"] for folder in (through, broken)]
+    assert states_equal(*states)
+
+
 def test_the_first_epoch_after_a_resume_draws_its_own_clips(
     tiny_data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -203,11 +242,212 @@ def test_a_resumed_run_prints_changed_settings(
 ) -> None:
     train(tiny(tiny_data, tmp_path, "trainer.max_epochs=1"))
     assert "changed since the checkpoint" not in capsys.readouterr().out
-    train(tiny(tiny_data, tmp_path, "trainer.max_epochs=2", "resume=auto"))
+    train(tiny(tiny_data, tmp_path, "trainer.max_epochs=1", "resume=auto"))
     assert "changed since the checkpoint" not in capsys.readouterr().out
-    train(tiny(tiny_data, tmp_path, "trainer.max_epochs=3", "resume=auto", "data.frame_stride=1", "seed=5"))
+    changed = ["trainer.max_epochs=2", "data.frame_stride=1", "data.balance=false", "seed=5"]
+    changed += ["loss=focal", "augment.mixup=0.2", "trainer.precision=bf16-mixed", "dataset.name=other"]
+    changed += [f"data.manifest={tiny_data}/metadata/tiny_manifest.csv"]
+    train(tiny(tiny_data, tmp_path, *changed, "resume=auto"))
     printed = " ".join(capsys.readouterr().out.split())
-    assert "changed since the checkpoint: data.frame_stride=2 there, 1 now, seed=0 there, 5 now" in printed
+    listed = printed.partition("changed since the checkpoint, used from epoch 2 on: ")[2]
+    for text in (
+        "data.frame_stride=2 there, 1 now",
+        "data.balance=True there, False now",
+        "augment.mixup=0.0 there, 0.2 now",
+        "loss.name=cross_entropy there, focal now",
+        "trainer.max_epochs=1 there, 2 now",
+        "trainer.precision=32-true there, bf16-mixed now",
+        "seed=0 there, 5 now",
+        "dataset.name=tiny there, other now",
+    ):
+        assert text in listed
+
+
+class Rates(pl.Callback):
+    """The learning rates of the steps, and the weight decay."""
+
+    def __init__(self) -> None:
+        self.rates: list[float] = []
+        self.weight_decay = -1.0
+
+    def on_before_optimizer_step(self, trainer: pl.Trainer, pl_module: Any, optimizer: Any) -> None:
+        self.rates.append(optimizer.param_groups[0]["lr"])
+        assert optimizer.param_groups[1]["lr"] == self.rates[-1]
+        self.weight_decay = optimizer.param_groups[0]["weight_decay"]
+
+
+def test_a_resumed_run_follows_its_own_learning_rate_and_schedule(
+    tiny_data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    train(tiny(tiny_data, tmp_path, "trainer.max_epochs=2", "data.batch_size=4"))  # 3 steps an epoch
+    capsys.readouterr()
+    used = Rates()
+    keys = ["trainer.max_epochs=4", "data.batch_size=2", "optim.lr=1e-4", "optim.weight_decay=0.3"]
+    keys += ["optim.warmup_epochs=0"]
+    train(tiny(tiny_data, tmp_path, *keys, "resume=auto"), callbacks=[used])  # 6 steps an epoch
+    cosine = [0.5e-4 * (1 + math.cos(math.pi * step / 24)) for step in range(12, 24)]
+    assert used.rates == pytest.approx(cosine)
+    assert used.weight_decay == 0.3
+    printed = " ".join(capsys.readouterr().out.split())
+    assert "peak learning rate 0.0001" in printed
+    assert "optim.lr=0.01 there, 0.0001 now" in printed
+    # A resume without changes goes on with these.
+    again = Rates()
+    keys[0] = "trainer.max_epochs=5"
+    train(tiny(tiny_data, tmp_path, *keys, "resume=auto"), callbacks=[again])
+    cosine = [0.5e-4 * (1 + math.cos(math.pi * step / 30)) for step in range(24, 30)]
+    assert again.rates == pytest.approx(cosine)
+
+
+def swapped(clips: list[Clip]) -> list[Clip]:
+    """The clips of train are those of test and the other way round."""
+    other = {"train": "test", "test": "train", "val": "val"}
+    return [dataclasses.replace(clip, split=other[clip.split]) for clip in clips]
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (swapped, r"12 moved from train to test \(train000, train001, .*; 6 moved from test to train"),
+        (lambda clips: clips[1:], r"1 fewer in train \(train000\)"),
+        (
+            lambda clips: [*clips, dataclasses.replace(clips[-1], video_id="another")],
+            r"1 more in test \(another\)",
+        ),
+        (
+            lambda clips: [dataclasses.replace(clips[0], start_s=0.2), *clips[1:]],
+            r"1 with another label or segment in train \(train000\)",
+        ),
+    ],
+    ids=["swapped", "fewer", "more", "another segment"],
+)
+def test_other_clips_are_refused_on_resume(
+    tiny_data: Path, tmp_path: Path, change: Any, message: str
+) -> None:
+    train(tiny(tiny_data, tmp_path, "trainer.max_epochs=1", "logger=[]"))
+    clips = change(read_manifest(tiny_data / "metadata" / "tiny_manifest.csv"))
+    manifest = write_manifest_and_label_map(tmp_path / "other_manifest.csv", clips)
+    keys = [f"data.manifest={manifest}", "dataset.name=other", "resume=auto"]
+    for epochs in (1, 2):  # only measured, and trained on
+        with pytest.raises(CheckpointError, match=message) as raised:
+            train(tiny(tiny_data, tmp_path, *keys, f"trainer.max_epochs={epochs}"))
+        assert "tiny_manifest.csv" in str(raised.value)
+        assert "paths.checkpoint_dir" in str(raised.value)
+
+
+def test_the_same_clips_in_moved_folders_are_the_same_data(tiny_data: Path, tmp_path: Path) -> None:
+    first = train(tiny(tiny_data, tmp_path, "trainer.max_epochs=1", "logger=[]"))
+    assert first["manifest"] == str(tiny_data / "metadata" / "tiny_manifest.csv")
+    clips = [
+        dataclasses.replace(clip, path=str(tiny_data / clip.path), source=f"moved/{clip.source}")
+        for clip in read_manifest(tiny_data / "metadata" / "tiny_manifest.csv")
+    ]
+    manifest = write_manifest_and_label_map(tmp_path / "moved_manifest.csv", clips)
+    keys = [f"data.manifest={manifest}", "trainer.max_epochs=2", "logger=[]", "resume=auto"]
+    again = train(tiny(tiny_data, tmp_path, *keys))
+    assert again["epochs"] == 2
+    assert again["manifest"] == str(manifest)
+    assert again["digest"] == first["digest"] == read_checkpoint(tmp_path / "last.pt")["asl"]["digest"]
+
+
+def test_flags_that_leave_out_other_clips_are_refused_on_resume(tiny_data: Path, tmp_path: Path) -> None:
+    clips = read_manifest(tiny_data / "metadata" / "tiny_manifest.csv")
+    manifest = write_manifest_and_label_map(tmp_path / "flagged_manifest.csv", flag(clips, FLAGS))
+    keys = [f"data.manifest={manifest}", "logger=[]"]
+    train(tiny(tiny_data, tmp_path, *keys, "trainer.max_epochs=1"))
+    with pytest.raises(CheckpointError, match=r"2 fewer in train.*data\.flags=keep"):
+        train(tiny(tiny_data, tmp_path, *keys, "data.flags=drop_train", "resume=auto"))
+
+
+def test_a_checkpoint_of_an_earlier_version_can_be_used_and_resumed(
+    tiny_data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    train(tiny(tiny_data, tmp_path, "trainer.max_epochs=1", "logger=[]"))
+    for name in ("last.pt", "best.pt"):
+        checkpoint = read_checkpoint(tmp_path / name)
+        for key in ("clips", "digest", "manifest", "settings"):
+            del checkpoint["asl"][key]
+        for metric in ("val_top1_clean", "val_top5_clean"):
+            del checkpoint["asl"]["metrics"][metric]
+        (tmp_path / name).unlink()
+        torch.save(checkpoint, tmp_path / name)
+    assert isinstance(restore_network(read_checkpoint(tmp_path / "best.pt")), VideoResNet)
+    capsys.readouterr()
+    assert train(tiny(tiny_data, tmp_path, "trainer.max_epochs=1", "logger=[]", "resume=auto"))["epochs"] == 1
+    printed = " ".join(capsys.readouterr().out.split())
+    assert "does not say the clips of each split, the settings of optim, loss" in printed
+    assert "changed since" not in printed
+    assert train(tiny(tiny_data, tmp_path, "trainer.max_epochs=2", "logger=[]", "resume=auto"))["epochs"] == 2
+    assert "clips" in read_checkpoint(tmp_path / "last.pt")["asl"]
+
+
+def test_a_finished_run_is_not_resumed_in_another_folder_or_with_fewer_epochs(
+    tiny_data: Path, tmp_path: Path
+) -> None:
+    first, other = tmp_path / "first", tmp_path / "other"
+    train(tiny(tiny_data, first, "trainer.max_epochs=2", "logger=[]"))
+    resume = [f"resume={first}/last.pt", "logger=[]"]
+    with pytest.raises(
+        CheckpointError, match=r"last\.pt is of a run that is finished: it has 2 epochs.*max_epochs above 2"
+    ) as raised:
+        train(tiny(tiny_data, other, *resume, "trainer.max_epochs=2"))
+    assert f"paths.checkpoint_dir={first} trainer.max_epochs=2 resume=auto" in str(raised.value)
+    assert not list(other.glob("*.pt"))
+    with pytest.raises(CheckpointError, match=r"it has 2 epochs, and trainer\.max_epochs=1"):
+        train(tiny(tiny_data, first, *resume, "trainer.max_epochs=1"))
+    assert train(tiny(tiny_data, other, *resume, "trainer.max_epochs=3"))["epochs"] == 3
+
+
+def flag(clips: list[Clip], flags: dict[str, str]) -> list[Clip]:
+    """The clips with these flags, by video_id."""
+    return [dataclasses.replace(clip, flags=flags.get(clip.video_id, "")) for clip in clips]
+
+
+FLAGS = {"train000": "leakage", "train101": "suspect leakage", "train202": "duplicate", "test000": "leakage"}
+
+
+def test_flagged_clips_are_counted_and_test_is_also_measured_without_them(
+    tiny_data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    clips = read_manifest(tiny_data / "metadata" / "tiny_manifest.csv")
+    every_book_of_val = {"val000": "suspect", "val001": "suspect"}
+    flagged = flag(clips, FLAGS | every_book_of_val)
+    manifest = write_manifest_and_label_map(tmp_path / "flagged_manifest.csv", flagged)
+    metrics = train(tiny(tiny_data, tmp_path, f"data.manifest={manifest}", "trainer.max_epochs=1"))
+    assert metrics["flags"] == "keep"
+    assert metrics["clips"]["train"] == 12
+    assert metrics["flagged"] == {
+        "train": {"leakage": 2, "suspect": 1, "duplicate": 1},
+        "val": {"suspect": 2},
+        "test": {"leakage": 1},
+    }
+    assert metrics["clean_clips"] == {"train": 10, "val": 4, "test": 5}
+    assert metrics["test_top1_clean"] * 5 == pytest.approx(round(metrics["test_top1_clean"] * 5), abs=1e-5)
+    assert metrics["val_top1_clean"] * 4 == round(metrics["val_top1_clean"] * 4)
+    assert metrics["val_top5_clean"] == 1.0
+    saved = read_checkpoint(tmp_path / "best.pt")["asl"]["metrics"]
+    assert saved["val_top1_clean"] == metrics["val_top1_clean"]
+    printed = " ".join(capsys.readouterr().out.split())
+    assert "flags train 2 leakage, 1 suspect, 1 duplicate; val 2 suspect; test 1 leakage" in printed
+    assert "of the 5 clean ones)" in printed
+
+
+def test_drop_train_leaves_out_flagged_training_clips_only(
+    tiny_data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    clips = read_manifest(tiny_data / "metadata" / "tiny_manifest.csv")
+    flagged = flag(clips, FLAGS | {clip.video_id: "conflict" for clip in clips if clip.split == "val"})
+    manifest = write_manifest_and_label_map(tmp_path / "flagged_manifest.csv", flagged)
+    keys = [f"data.manifest={manifest}", "trainer.max_epochs=1", "data.flags=drop_train"]
+    metrics = train(tiny(tiny_data, tmp_path, *keys))
+    assert metrics["clips"] == {"train": 10, "val": 6, "test": 6}
+    assert metrics["val_top1"] is not None
+    assert metrics["val_top1_clean"] is None
+    assert "2 training clips are left out" in " ".join(capsys.readouterr().out.split())
+    everything = flag(clips, {clip.video_id: "suspect" for clip in clips})
+    manifest = write_manifest_and_label_map(tmp_path / "all_flagged_manifest.csv", everything)
+    with pytest.raises(UserError, match=r"drop_train: all training clips .*data\.flags=keep"):
+        train(tiny(tiny_data, tmp_path / "none", f"data.manifest={manifest}", "data.flags=drop_train"))
 
 
 def test_without_test_clips_there_is_no_test_accuracy(
@@ -249,6 +489,12 @@ def test_the_demo_experiment_has_its_own_folders() -> None:
         (["augment.speed=[1.5,0.5]"], r"augment\.speed=\[1\.5, 0\.5\]"),
         (["data.fps=null"], r"data\.fps=null.*frames\.fps=25.*frames\.fps=null.*reader=decord"),
         (["data.fps=30"], r"data\.fps=30.*frames\.fps=25.*frames\.fps=30.*reader=decord"),
+        (
+            ["data.resize=[256,342]"],
+            r"data\.resize=\[256, 342\].*frames\.short_side=128: set frames\.short_side=256.*"
+            r"data\.resize=\[128, 171\]",
+        ),
+        (["frames.short_side=96"], r"frames\.short_side=128.*data\.resize=\[96, 128\].*at most 96"),
         (["frames.enabled=false"], r"frames\.enabled=false.*reader=decord"),
         (["model.width=12"], r"model\.weights=kinetics400.*model\.width=12"),
         (["model.layers=[1,1]"], r"model\.weights=kinetics400.*model\.layers=\[1, 1\]"),
@@ -259,6 +505,33 @@ def test_the_demo_experiment_has_its_own_folders() -> None:
 def test_the_error_names_keys_that_contradict_each_other(overrides: list[str], message: str) -> None:
     with pytest.raises(ConfigError, match=message):
         configure(*overrides)
+
+
+@pytest.mark.parametrize(
+    ("size", "remedy"),
+    [
+        (2, "data.batch_size=1 trainer.accumulate_grad_batches=4)"),
+        (9, "data.batch_size=3 trainer.accumulate_grad_batches=6)"),
+        (15, "data.batch_size=5 trainer.accumulate_grad_batches=6)"),
+        (16, "data.batch_size=8 trainer.accumulate_grad_batches=4)"),
+        (
+            7,
+            "trainer.accumulate_grad_batches=14), or make smaller steps (data.batch_size=3;",
+        ),
+    ],
+)
+def test_accumulated_batches_of_a_full_gpu_have_as_many_clips_per_step(
+    tiny_data: Path, tmp_path: Path, size: int, remedy: str
+) -> None:
+    config = tiny(tiny_data, tmp_path, f"data.batch_size={size}", "trainer.accumulate_grad_batches=2")
+    datamodule = ClipDataModule(config.data.manifest, data=config.data)
+    with (
+        pytest.raises(DeviceMemoryError) as raised,
+        explained_errors(config.data, config.trainer, datamodule),
+    ):
+        raise torch.cuda.OutOfMemoryError("CUDA out of memory.")
+    assert remedy in str(raised.value)
+    assert ("prime" in str(raised.value)) == (size == 7)
 
 
 def test_the_error_of_a_full_gpu_names_remedies(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import os
 import signal
@@ -100,31 +101,53 @@ def test_a_killed_run_can_be_resumed_from_its_last_finished_epoch(tiny_data: Pat
     assert json.loads((tmp_path / "metrics.json").read_text())["epochs"] == done + 2
 
 
-def test_ctrl_c_is_one_line_and_leaves_a_checkpoint_to_resume_from(tiny_data: Path, tmp_path: Path) -> None:
-    last = tmp_path / "last.pt"
+def start(data_dir: Path, folder: Path, *overrides: str) -> subprocess.Popen[str]:
+    """Start a run of many epochs; returns when its first epoch is saved."""
     process = subprocess.Popen(
-        command(tiny_data, tmp_path, "trainer.max_epochs=500"),
-        stdout=subprocess.DEVNULL,
+        command(data_dir, folder, "trainer.max_epochs=5000", *overrides),
+        stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
         env={**os.environ, "OMP_NUM_THREADS": "1"},
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # shells ignore it in the background
     )
-    while not last.is_file() and process.poll() is None:
+    while not (folder / "last.pt").is_file() and process.poll() is None:
         time.sleep(0.05)
-    process.send_signal(signal.SIGINT)
-    _, said = process.communicate()
-    assert process.returncode == 130
-    assert said.strip().splitlines()[-1] == (
-        "stopped; to resume after the last finished epoch, use resume=auto"
-    )
-    assert "Traceback" not in said
-    assert 1 <= torch.load(last, weights_only=True)["asl"]["epoch"] < 500
+    return process
+
+
+STOPPED = "stopped; to resume after the last finished epoch, use resume=auto\n"
+
+
+@pytest.mark.parametrize(("signum", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_a_signal_ends_training_in_one_line_and_leaves_the_last_whole_epoch(
+    tiny_data: Path, tmp_path: Path, signum: int, code: int
+) -> None:
+    process = start(tiny_data, tmp_path)
+    process.send_signal(signum)
+    printed, said = process.communicate()
+    assert (process.returncode, said) == (code, STOPPED)
+    epochs = printed.count("val top-1")
+    assert 1 <= epochs < 5000
+    # The line of an epoch is printed before its checkpoint is written.
+    assert torch.load(tmp_path / "last.pt", weights_only=True)["asl"]["epoch"] in (epochs, epochs - 1)
+    assert not (tmp_path / "metrics.json").exists()
+
+
+def test_ctrl_c_in_one_of_two_processes_ends_both_in_one_line(tiny_data: Path, tmp_path: Path) -> None:
+    process = start(tiny_data, tmp_path, "trainer.devices=2", "trainer.strategy=ddp", "logger=[]")
+    children = Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()
+    ranks = [int(pid) for pid in children if b"train.py" in Path(f"/proc/{pid}/cmdline").read_bytes()]
+    os.kill(ranks[0], signal.SIGINT)
+    _, said = process.communicate()  # also waits until the other process has closed its end of the pipe
+    assert (process.returncode, said) == (130, STOPPED)
 
 
 def test_two_processes_measure_each_clip_once(tiny_data: Path, tmp_path: Path) -> None:
     """Of five clips, one rank gets three and the other two; the latter repeats one that must not count."""
     clips = read_manifest(tiny_data / "metadata" / "tiny_manifest.csv")
     five = [clip for clip in clips if clip.video_id not in ("val201", "test201")]
+    five = [dataclasses.replace(clip, flags="suspect" if clip.label == 0 else "") for clip in five]
     manifest = write_manifest_and_label_map(tmp_path / "five_manifest.csv", five)
     keys = [f"data.manifest={manifest}", "trainer.max_epochs=1", "logger=[]"]
     result = run(tiny_data, tmp_path, *keys, "trainer.devices=2", "trainer.strategy=ddp")
@@ -139,6 +162,9 @@ def test_two_processes_measure_each_clip_once(tiny_data: Path, tmp_path: Path) -
     assert metrics["test_top1"] == pytest.approx(expected["test"]["top1"], abs=1e-6)
     assert metrics["test_top5"] == expected["test"]["top5"] == 1.0
     assert metrics["val_top1"] == pytest.approx(expected["val"]["top1"], abs=1e-6)
+    assert metrics["clean_clips"] == {"train": 8, "val": 3, "test": 3}
+    for split in ("val", "test"):
+        assert metrics[f"{split}_top1_clean"] == pytest.approx(expected[split]["top1_clean"], abs=1e-6)
     # The loss differs from clip to clip: unlike the accuracy it always shows a clip that counts twice.
     assert checkpoint["asl"]["metrics"]["val_loss"] == pytest.approx(expected["val"]["loss"], rel=1e-5)
     first_twice = (5 * expected["val"]["loss"] + expected["val"]["first_loss"]) / 6
@@ -163,6 +189,7 @@ def measured_by_one_process(checkpoint: dict[str, Any], config: TrainConfig) -> 
         ranks = (logits > logits.gather(1, label[:, None])).sum(1)  # 0: the true class is first
         results[split] = {
             "top1": float((ranks < 1).float().mean()),
+            "top1_clean": float((ranks < 1)[label != 0].float().mean()),
             "top5": float((ranks < 5).float().mean()),
             "loss": float(loss(logits, label)),
             "first_loss": float(loss(logits[:1], label[:1])),

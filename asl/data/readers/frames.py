@@ -28,7 +28,7 @@ class FramesReaderSettings(ReaderSettings):
     )
 
     def problems_with(self, data: DataSettings, frames: FrameSettings) -> Iterator[str]:
-        """Frames are not stored, or training would draw frames that are not stored."""
+        """Frames are not stored, not those that training draws, or smaller than those that it asks for."""
         if not frames.enabled:
             yield "frames.enabled=false: reader=frames needs stored frames; set reader=decord"
         if data.fps is None and frames.fps is not None:
@@ -40,6 +40,14 @@ class FramesReaderSettings(ReaderSettings):
             yield (
                 f"data.fps={data.fps:g} draws from more frames than frames.fps={frames.fps:g} stores: set "
                 f"frames.fps={data.fps:g} or frames.fps=null (for both programs), or reader=decord"
+            )
+        side, stored = min(data.resize), frames.short_side
+        if side > stored:
+            shrunk = [round(length * stored / side) for length in data.resize]
+            yield (
+                f"data.resize={data.resize} would enlarge the stored frames, whose shorter side is "
+                f"frames.short_side={stored}: set frames.short_side={side} (for both programs), or "
+                f"data.resize={shrunk} (and data.crop_size to at most {min(shrunk)}), or reader=decord"
             )
 
     def build(self, frames: FrameSettings, frames_dir: Path) -> FramesReader:

@@ -1,0 +1,242 @@
+"""What a run is: its data, network and settings. Checkpoints hold it; it decides which run may be resumed."""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from asl.contract.manifest import SPLITS, Clip
+from asl.data.sampling import Sampling
+from asl.data.split import OFFICIAL
+from asl.data.transforms import KINETICS_MEAN, KINETICS_STD
+from asl.messages import first_few
+from asl.training.checkpoints import CheckpointError
+from asl.training.config import TrainConfig
+
+ClipKeys = dict[str, dict[str, str]]  # by split and video_id; in the order of the clips
+
+
+def checkpoint_info(
+    config: TrainConfig, *, glosses: Sequence[str], clips: Sequence[Clip], devices: int, precision: str
+) -> dict[str, Any]:
+    """The value of a checkpoint's key ``asl``, without epoch and metrics.
+
+    Beside what is needed to use the network (see :func:`~asl.training.checkpoints.read_checkpoint`), it has
+    ``dataset``, ``manifest``, ``split``, ``clips`` and ``digest`` (see :func:`clip_keys`), ``seed``, and in
+    ``settings`` the other settings that decide the result.
+
+    Args:
+        config: configuration of the run.
+        glosses: by label.
+        clips: the clips that are used, of all splits.
+        devices: number of devices.
+        precision: the resolved ``trainer.precision``.
+    """
+    data, trainer = config.data, config.trainer
+    keys = clip_keys(clips)
+    return {
+        "dataset": config.dataset.name,
+        "manifest": data.manifest,
+        "split": data.split_name,
+        "clips": keys,
+        "digest": clips_digest(keys),
+        "glosses": list(glosses),
+        "network": f"{type(config.model).__module__}.{type(config.model).__qualname__}",
+        "model": {"name": config.model.name, **config.model.architecture()},
+        "sampling": {field.name: getattr(data, field.name) for field in dataclasses.fields(Sampling)},
+        "resize": list(data.resize),
+        "crop_size": data.crop_size,
+        "seed": config.seed,
+        "settings": {
+            "data": {"flags": data.flags, "balance": data.balance, "batch_size": data.batch_size},
+            "reader": f"{type(config.reader).__module__}.{type(config.reader).__qualname__}",
+            "frames": {"fps": config.frames.fps, "short_side": config.frames.short_side},
+            "augment": dataclasses.asdict(config.augment),
+            "loss": {"name": config.loss.name, **dataclasses.asdict(config.loss)},
+            "optim": {
+                "lr": config.optim.lr,
+                "weight_decay": config.optim.weight_decay,
+                "warmup_epochs": config.optim.warmup_epochs,
+            },
+            "trainer": {
+                "max_epochs": trainer.max_epochs,
+                "devices": devices,
+                "precision": precision,
+                "accumulate_grad_batches": trainer.accumulate_grad_batches,
+                "gradient_clip_val": trainer.gradient_clip_val,
+            },
+        },
+        "mean": list(KINETICS_MEAN),
+        "std": list(KINETICS_STD),
+    }
+
+
+def clip_keys(clips: Sequence[Clip]) -> ClipKeys:
+    """For each split ``{video_id: key}``. The key changes with the clip's label, source and segment.
+
+    It does not depend on folders: data that were moved, or cut again, are the same clips.
+    """
+    keys: ClipKeys = {split: {} for split in SPLITS}
+    for clip in clips:
+        segment = (Path(clip.source).name, f"{clip.start_s:.3f}", f"{clip.end_s:.3f}", clip.label)
+        keys[clip.split][clip.video_id] = _digest(segment, num_bytes=6)
+    return keys
+
+
+def clips_digest(keys: ClipKeys) -> str:
+    """One hash of the clips of all splits, whatever their order."""
+    return _digest({split: sorted(of_split.items()) for split, of_split in keys.items()}, num_bytes=10)
+
+
+def _digest(value: Any, *, num_bytes: int) -> str:
+    return hashlib.blake2b(json.dumps(value).encode(), digest_size=num_bytes).hexdigest()
+
+
+def check_same_run(checkpoint: dict[str, Any], path: Path, info: dict[str, Any]) -> None:
+    """Check that a run can be resumed from a checkpoint: same glosses, network, split and clips.
+
+    Args:
+        checkpoint: the result of :func:`~asl.training.checkpoints.read_checkpoint`.
+        path: its file, for messages.
+        info: the result of :func:`checkpoint_info` for this run.
+
+    Raises:
+        CheckpointError: glosses, network, split or clips differ. The message says how.
+    """
+    theirs, ours = checkpoint["asl"], info
+    # In checkpoints of the first version, the gloss of a class without clips is empty.
+    named = [a or b for a, b in zip(theirs["glosses"], ours["glosses"], strict=False)]
+    if len(theirs["glosses"]) != len(ours["glosses"]) or named != ours["glosses"]:
+        pairs = zip(theirs["glosses"], ours["glosses"], strict=False)
+        label, pair = next(
+            ((i, p) for i, p in enumerate(pairs) if p[0] and p[0] != p[1]),
+            (min(len(theirs["glosses"]), len(ours["glosses"])), ("nothing", "another gloss")),
+        )
+        raise CheckpointError(
+            f"{path} was trained with another label map: {len(theirs['glosses'])} glosses there, "
+            f"{len(ours['glosses'])} in the label map now; label {label} is {pair[0]!r} there, {pair[1]!r} "
+            "now. Resume with the data set it was trained on, or start a new run in another "
+            f"paths.checkpoint_dir (to start from its weights: model.weights={path})"
+        )
+    differing = difference({"model": theirs["model"]}, {"model": ours["model"]})
+    if differing:
+        raise CheckpointError(
+            f"{path} holds another network: {', '.join(differing)}. Choose it with model="
+            f"{theirs['model']['name']} and set these keys to the values there"
+        )
+    split = theirs.get("split", OFFICIAL)  # not in checkpoints of the first version
+    if split != ours["split"]:
+        raise CheckpointError(
+            f"{path} was trained on another split ({split} there, {ours['split']} now), so clips that it was "
+            "trained on would be in val or test. Set data.split, data.folds, data.fold and data.fold_seed as "
+            "they were, or start a new run in another paths.checkpoint_dir"
+        )
+    if "clips" in theirs:
+        _check_same_clips(theirs, ours, path)
+
+
+def _check_same_clips(theirs: dict[str, Any], ours: dict[str, Any], path: Path) -> None:
+    differing = clip_differences(theirs["clips"], ours["clips"])
+    if not differing:
+        return
+    flags = [info["settings"]["data"]["flags"] for info in (theirs, ours)]
+    keys = f"data.manifest={theirs['manifest']}"
+    if theirs["manifest"] == ours["manifest"] and flags[0] == flags[1]:
+        keys += " as it was"
+    elif flags[0] != flags[1]:
+        keys += f" data.flags={flags[0]}"
+    raise CheckpointError(
+        f"{path} was trained on other clips than those of {ours['manifest']} now: {'; '.join(differing)}. "
+        f"Resume with the clips that it was trained on ({keys}), or start a new run in another "
+        "paths.checkpoint_dir"
+    )
+
+
+def clip_differences(theirs: ClipKeys, ours: ClipKeys) -> list[str]:
+    """How the clips of two runs differ: ``["2 more in train (a, b)", "1 moved from train to test (c)"]``."""
+    split_then, split_now = _split_of(theirs), _split_of(ours)
+    groups: dict[str, list[str]] = {}
+    for video_id in dict.fromkeys([*split_then, *split_now]):
+        then, now = split_then.get(video_id), split_now.get(video_id)
+        if then is None:
+            groups.setdefault(f"more in {now}", []).append(video_id)
+        elif now is None:
+            groups.setdefault(f"fewer in {then}", []).append(video_id)
+        elif then != now:
+            groups.setdefault(f"moved from {then} to {now}", []).append(video_id)
+        elif theirs[then][video_id] != ours[now][video_id]:
+            groups.setdefault(f"with another label or segment in {now}", []).append(video_id)
+    return [f"{len(ids):,} {how} ({first_few(ids, most=3)})" for how, ids in groups.items()]
+
+
+def _split_of(keys: ClipKeys) -> dict[str, str]:
+    return {video_id: split for split, of_split in keys.items() for video_id in of_split}
+
+
+def changed_settings(checkpoint: dict[str, Any], info: dict[str, Any]) -> list[str]:
+    """Settings that may change on resume and did: ``["data.frame_stride=2 there, 3 now"]``.
+
+    A resumed run follows all of them from its first epoch on.
+    """
+
+    def may_change(info: dict[str, Any]) -> dict[str, Any]:
+        settings = info.get("settings", {})
+        data = {**info["sampling"], "resize": info["resize"], "crop_size": info["crop_size"]}
+        return {
+            **settings,
+            "data": {**data, **settings.get("data", {})},
+            "seed": info["seed"],
+            "dataset": {"name": info["dataset"]},
+        }
+
+    theirs, ours = checkpoint["asl"], info
+    if "settings" not in theirs:
+        ours = {**ours, "settings": {}}
+    changed = difference(may_change(theirs), may_change(ours))
+    if "clips" in theirs and list(theirs["clips"]["train"]) != list(ours["clips"]["train"]):
+        changed.append("the order of the training clips")
+    return changed
+
+
+def not_compared(checkpoint: dict[str, Any]) -> list[str]:
+    """What a checkpoint of an earlier version does not hold, so that it cannot be compared."""
+    missing = {
+        "clips": "the clips of each split",
+        "settings": "the settings of optim, loss, augment, trainer",
+    }
+    return [what for key, what in missing.items() if key not in checkpoint["asl"]]
+
+
+def check_epochs(checkpoint: dict[str, Any], path: Path, folder: Path, max_epochs: int) -> None:
+    """Check that a run with ``max_epochs`` can be resumed from a checkpoint into ``folder``.
+
+    A finished run can be resumed in its own folder: its best epoch is measured again.
+
+    Raises:
+        CheckpointError: the checkpoint has more epochs, or as many and lies in another folder.
+    """
+    done = checkpoint["asl"]["epoch"]
+    if done < max_epochs or (done == max_epochs and path.resolve().parent == folder.resolve()):
+        return
+    raise CheckpointError(
+        f"{path} is of a run that is finished: it has {done} epochs, and trainer.max_epochs={max_epochs}. To "
+        f"train on, set trainer.max_epochs above {done}. To measure its best epoch again, set "
+        f"paths.checkpoint_dir={path.parent} trainer.max_epochs={done} resume=auto. To start a new run from "
+        f"its weights, set model.weights={path} and no resume"
+    )
+
+
+def difference(theirs: Mapping[str, Any], ours: Mapping[str, Any], prefix: str = "") -> list[str]:
+    """Keys whose values differ in two nested dictionaries, as ``key=value there, value now``."""
+    lines = []
+    for name in dict.fromkeys([*ours, *theirs]):
+        first, second = theirs.get(name, "(not set)"), ours.get(name, "(not set)")
+        if isinstance(first, dict) and isinstance(second, dict):
+            lines += difference(first, second, f"{prefix}{name}.")
+        elif first != second:
+            lines.append(f"{prefix}{name}={first} there, {second} now")
+    return lines
