@@ -1,7 +1,7 @@
 """Mutation testing: change the modules that hold rules at one place at a time, and run their own tests.
 
-``mutants.yaml`` names the modules with their tests, and the changes that cannot matter. The changes are those of
-cosmic-ray's operators: another operator, another number, a negated condition, a loop that never runs.
+``mutants.yaml`` names the modules with their tests, and the changes that cannot matter. The changes are those
+of cosmic-ray: another operator, number or exception, a negated condition, a loop that never runs.
 
     python tests/mutants.py --sample 600 --seed 1      # as make mutants
     python tests/mutants.py --sample 0 sampling split  # every place of these modules
@@ -95,8 +95,8 @@ def draw_mutant(place: Place, rng: random.Random) -> Mutant | None:
 def _effect(source: str) -> str | None:
     """What a module does. None if it is no Python.
 
-    Left out is what only holds programmers back: annotations and imports for them, ``frozen`` and ``kw_only`` of
-    data classes, and that parameters have to be given by name.
+    Left out is what only restrains programmers: annotations and imports for them, ``frozen`` and ``kw_only``
+    of data classes, and that parameters have to be given by name.
     """
     try:
         tree = ast.parse(source)
@@ -109,7 +109,8 @@ def _effect(source: str) -> str | None:
             node.returns = None
         elif isinstance(node, ast.arguments):
             node.args = [*node.posonlyargs, *node.args, *node.kwonlyargs]
-            node.posonlyargs, node.kwonlyargs = [], []
+            node.defaults += [default for default in node.kw_defaults if default]
+            node.posonlyargs, node.kwonlyargs, node.kw_defaults = [], [], []
         elif isinstance(node, ast.Call):
             node.keywords = [one for one in node.keywords if one.arg not in ("frozen", "kw_only")]
         elif isinstance(node, ast.If) and "TYPE_CHECKING" in ast.unparse(node.test):
@@ -178,13 +179,15 @@ class Slot:
             with (self.folder / "output.txt").open("w") as output:
                 os.dup2(output.fileno(), 1)
                 os.dup2(output.fileno(), 2)
-            options = ["-x", "-q", "-p", "no:cacheprovider", "--hypothesis-seed=0", f"--basetemp={self.folder}/tmp"]
+            options = ["-xq", "-pno:cacheprovider", "--hypothesis-seed=0", f"--basetemp={self.folder}/tmp"]
             status = pytest.main([*options, *tests])
         finally:
             os._exit(status)
 
 
-def run(mutants: Sequence[Mutant], tests_of: dict[str, list[str]], jobs: int) -> Iterator[tuple[Mutant, bool]]:
+def run(
+    mutants: Sequence[Mutant], tests_of: dict[str, list[str]], jobs: int
+) -> Iterator[tuple[Mutant, bool]]:
     """Yield each mutant, and whether its module's tests notice it: they fail or take far longer.
 
     Raises:
@@ -239,7 +242,9 @@ def draw_mutants(modules: Iterable[str], count: int, seed: int) -> list[Mutant]:
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("modules", nargs="*", help="parts of the names of modules; none: all of the table")
     parser.add_argument("--sample", type=int, default=600, help="places to change; 0: all")
     parser.add_argument("--seed", type=int, default=0, help="of the choice of places and changes")
@@ -252,7 +257,9 @@ def main() -> int:
         for module, tests in table["tests"].items()
         if not args.modules or any(part in module for part in args.modules)
     }
-    known = {(module, one["line"], one["mutant"]) for module, ones in table["harmless"].items() for one in ones}
+    known = {
+        (module, one["line"], one["mutant"]) for module, ones in table["harmless"].items() for one in ones
+    }
     mutants = draw_mutants(tests_of, args.sample, args.seed)
     harmless = [one for one in mutants if (one.module, one.line, one.mutant) in known]
     counts = {

@@ -6,7 +6,7 @@ import dataclasses
 import pytest
 from clips import make_clip
 
-from asl.contract.manifest import COLUMNS, ManifestError, read_manifest, write_manifest
+from asl.contract.manifest import COLUMNS, ManifestError, copy_flags, read_manifest, write_manifest
 
 
 @pytest.fixture
@@ -86,3 +86,16 @@ def test_the_error_of_a_missing_manifest_or_column_names_the_command(path):
     path.write_text("split,gloss\n")
     with pytest.raises(ManifestError, match="column label, video_id"):
         read_manifest(path)
+
+
+@pytest.mark.parametrize(
+    ("first", "second", "expected"),
+    [
+        (("train", "book"), ("train", "book"), {"duplicate"}),
+        (("train", "book"), ("train", "go"), {"conflict"}),
+        (("train", "book"), ("test", "book"), {"leakage"}),
+        (("train", "book"), ("test", "go"), {"leakage", "conflict"}),
+    ],
+)
+def test_flags_of_two_copies_depend_on_their_splits_and_glosses(first, second, expected):
+    assert copy_flags(first, second) == copy_flags(second, first) == expected
