@@ -70,13 +70,16 @@ def test_all_frames_of_a_clip_get_the_same_crop_and_colours() -> None:
     assert torch.allclose(clips, clips[:, :, :1].expand_as(clips), atol=1e-5)
 
 
-def test_a_crop_of_the_target_size_copies_pixels() -> None:
-    video = random_video(size=1, height=16, width=24)
+@pytest.mark.parametrize(("height", "width"), [(16, 24), (24, 16)])
+def test_a_crop_of_the_target_size_copies_pixels(height: int, width: int) -> None:
+    video = random_video(size=1, height=height, width=width)
     uniforms = torch.full((1, NUM_UNIFORMS), 0.25)
     area = 16 * 16 / (16 * 24)
     whole_pixels = Augmentation(scale=(area, area), ratio=(1.0, 1.0), **NO_COLOUR)
-    clips = augment(video, uniforms, crop_size=16, augmentation=whole_pixels)  # left = 0.25 * 8 = 2
-    assert torch.allclose(pictures(clips)[0], video[0, :, :, 2:18].permute(3, 0, 1, 2).float(), atol=0.05)
+    clips = augment(video, uniforms, crop_size=16, augmentation=whole_pixels)
+    top, left = (height - 16) // 4, (width - 16) // 4
+    expected = video[0, :, top : top + 16, left : left + 16].permute(3, 0, 1, 2).float()
+    assert torch.allclose(pictures(clips)[0], expected, atol=0.05)
 
 
 @pytest.mark.parametrize("uniform", [0.0, 0.49, 0.51, 0.999])
