@@ -258,7 +258,10 @@ def main() -> int:
         if not args.modules or any(part in module for part in args.modules)
     }
     known = {
-        (module, one["line"], one["mutant"]) for module, ones in table["harmless"].items() for one in ones
+        (module, one["line"], mutant)
+        for module, ones in table["harmless"].items()
+        for one in ones
+        for mutant in one["mutants"]
     }
     mutants = draw_mutants(tests_of, args.sample, args.seed)
     harmless = [one for one in mutants if (one.module, one.line, one.mutant) in known]

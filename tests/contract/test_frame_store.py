@@ -71,6 +71,13 @@ def test_a_truncated_file_has_no_shape(tmp_path: Path, source: Path, keep: int) 
     assert read_shape(path) is None
 
 
+def test_a_file_with_more_than_its_frames_has_no_shape(tmp_path: Path, source: Path) -> None:
+    path = tmp_path / "a.safetensors"
+    write_frames(path, some_frames(), np.arange(5), origin(FrameSpec(), source, 0, None))
+    path.write_bytes(path.read_bytes() + b"x")
+    assert read_shape(path) is None
+
+
 def test_a_file_of_another_format_has_no_origin_and_no_shape(tmp_path: Path) -> None:
     path = tmp_path / "a.safetensors"
     path.write_bytes(b"\xff" * 100)

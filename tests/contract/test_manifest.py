@@ -77,6 +77,11 @@ def test_rows_that_contradict_each_other_are_an_error(path, second, message):
     write_rows(path, first, first | second)
     with pytest.raises(ManifestError, match=message):
         read_manifest(path)
+    path.unlink()
+    path.parent.rmdir()
+    write_rows(path, first | second, first)
+    with pytest.raises(ManifestError, match="occurs twice|stands for 'go' and 'book'|has labels 2 and 0"):
+        read_manifest(path)
 
 
 def test_the_error_of_a_missing_manifest_or_column_names_the_command(path):

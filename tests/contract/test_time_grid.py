@@ -37,6 +37,11 @@ def test_time_stamps_need_not_start_at_zero() -> None:
     assert frames_on_display([0, 0.04, 0.08], [1.5, 1.54, 1.58]).tolist() == [0, 1, 2]
 
 
+def test_before_its_first_frame_a_clip_shows_the_first_frame() -> None:
+    assert frames_on_display([-0.1, -0.02, 0], [0, 0.04]).tolist() == [0, 0, 0]
+    assert points_before(0.0, 2000.0) == 0
+
+
 @pytest.mark.parametrize(
     ("start_s", "expected"), [(0.0, 0), (0.0005, 0), (0.04, 1), (0.0405, 1), (0.05, 2), (0.20, 5), (2.0, 50)]
 )
