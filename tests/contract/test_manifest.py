@@ -80,7 +80,7 @@ def test_rows_that_contradict_each_other_are_an_error(path, second, message):
     path.unlink()
     path.parent.rmdir()
     write_rows(path, first | second, first)
-    with pytest.raises(ManifestError, match="occurs twice|stands for 'go' and 'book'|has labels 2 and 0"):
+    with pytest.raises(ManifestError, match=r"occurs twice|stands for 'go' and 'book'|has labels 2 and 0"):
         read_manifest(path)
 
 

@@ -72,10 +72,11 @@ def test_every_draw_has_its_own_entropy() -> None:
 
 
 def test_no_clips_random_numbers_are_those_that_drew_the_order() -> None:
-    (draw,) = TrainSampler([0], balance=False, seed=5)
-    assert draw == Draw(0, entropy=(5, 0, 1), valid=True)
-    order, clip = np.random.default_rng([5, 0]), np.random.default_rng(draw.entropy)
-    assert order.random() != clip.random()
+    draws = list(TrainSampler([0, 0, 0], balance=False, seed=5))
+    assert [draw.entropy for draw in draws] == [(5, 0, 1), (5, 0, 2), (5, 0, 3)]
+    assert all(draw.valid for draw in draws)
+    order = np.random.default_rng([5, 0]).random()
+    assert all(np.random.default_rng(draw.entropy).random() != order for draw in draws)
 
 
 def test_one_process_evaluates_all_clips_in_order() -> None:

@@ -37,6 +37,7 @@ def test_frames_are_resized_with_antialiasing(path: Path) -> None:
     pictures = torch.from_numpy(FRAMES[1:3]).permute(0, 3, 1, 2).float()
     expected = torch.nn.functional.interpolate(pictures, size=(3, 2), mode="bilinear", antialias=True)
     assert small.shape == (2, 3, 2, 3)
+    assert resize_frames(whole := torch.from_numpy(FRAMES), (6, 8)) is whole
     assert np.abs(small - expected.permute(0, 2, 3, 1).numpy()).max() < 1
     for size in ((6, 4), (3, 8)):
         assert resize_frames(torch.from_numpy(FRAMES), size).shape == (5, *size, 3)
