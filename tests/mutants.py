@@ -33,6 +33,7 @@ import yaml
 from cosmic_ray.ast import ast_nodes, get_ast
 from cosmic_ray.mutating import mutate_code
 from cosmic_ray.plugins import get_operator, operator_names
+from hypothesis import Phase, settings
 
 ROOT = Path(__file__).parents[1]
 TABLE = Path(__file__).with_suffix(".yaml")
@@ -227,9 +228,12 @@ def run(
 
 def preload() -> None:
     """Import what most tests import, before processes are forked."""
-    for name in ("av", "hydra", "hypothesis", "pytorch_lightning", "sklearn.model_selection", "torchvision"):
+    for name in ("av", "hydra", "pytorch_lightning", "sklearn.model_selection", "torchvision"):
         importlib.import_module(name)
     gc.freeze()  # pytest collects garbage twice in each process
+    # One failure is enough, and it need not be made small.
+    settings.register_profile("mutants", phases=[Phase.explicit, Phase.generate], database=None)
+    settings.load_profile("mutants")
 
 
 def draw_mutants(modules: Iterable[str], count: int, seed: int) -> list[Mutant]:
@@ -239,6 +243,10 @@ def draw_mutants(modules: Iterable[str], count: int, seed: int) -> list[Mutant]:
     rng.shuffle(places)
     drawn = (draw_mutant(place, rng) for place in places)
     return list(itertools.islice(filter(None, drawn), count or None))
+
+
+def _without_space(line: str) -> str:
+    return "".join(line.split())
 
 
 def main() -> int:
@@ -258,13 +266,15 @@ def main() -> int:
         if not args.modules or any(part in module for part in args.modules)
     }
     known = {
-        (module, one["line"], mutant)
+        (module, _without_space(one["line"]), _without_space(mutant))
         for module, ones in table["harmless"].items()
         for one in ones
         for mutant in one["mutants"]
     }
     mutants = draw_mutants(tests_of, args.sample, args.seed)
-    harmless = [one for one in mutants if (one.module, one.line, one.mutant) in known]
+    harmless = [
+        one for one in mutants if (one.module, _without_space(one.line), _without_space(one.mutant)) in known
+    ]
     counts = {
         "mutants": Counter(one.module for one in mutants),
         "harmless": Counter(one.module for one in harmless),

@@ -157,6 +157,16 @@ def test_a_segment_says_where_it_ended(
         assert file.opened == 1 + ended
 
 
+def test_a_single_segment_is_reached_by_a_seek_and_its_times_begin_at_its_first_frame(file: File) -> None:
+    seen: list[Fraction] = []
+    decode_segment(
+        Path("a.mp4"), lambda _, time_s: seen.append(time_s), start_s=Fraction(15), end_s=Fraction(151, 10)
+    )
+    decode_segment(Path("a.mp4"), lambda _, time_s: seen.append(time_s), start_s=Fraction(1975, 100))
+    assert seen == [Fraction(0), Fraction(0), Fraction(1, 10)]
+    assert (file.opened, file.sought, file.decoded[:2]) == (2, 2, [0, 100])
+
+
 def test_a_segment_without_a_frame_is_an_error(file: File) -> None:
     for start_s, end_s in ((Fraction(11, 100), Fraction(19, 100)), (Fraction(20), None)):
         with pytest.raises(VideoError, match="shows no frame in the segment") as raised:

@@ -23,6 +23,7 @@ GB = 10**9
         ("auto", "cuda", 52 * GB, 80 * GB, "host"),  # 52 + 21 > 72
         ("auto", "cuda", 51 * GB, 80 * GB, "device"),
         ("host", "cuda", 1 * GB, 80 * GB, "host"),
+        ("host", "cuda", 90 * GB, 80 * GB, "host"),
         ("device", "cuda", 8 * GB, 80 * GB, "device"),
         ("auto", "cpu", 2 * GB, 16 * GB, "device"),
         ("auto", "cpu", 5 * GB, 16 * GB, "host"),
