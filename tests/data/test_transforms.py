@@ -220,6 +220,12 @@ def test_the_share_is_the_quantile_of_the_first_clips_number(uniform: float) -> 
     assert float(mix) == pytest.approx(math.sin(math.pi * uniform / 2) ** 2, abs=0.003)  # the arcsine law
 
 
+def test_the_extreme_numbers_give_the_extreme_shares() -> None:
+    for uniform, expected in ((0.0, 0.0), (1.0, 1.0)):
+        _, mix = mix_clips(torch.zeros(1, 3, 1, 1, 1), torch.full((1, NUM_UNIFORMS), uniform), alpha=4.0)
+        assert float(mix) == pytest.approx(expected, abs=0.03)  # of a million draws; of a thousand: 0.07
+
+
 def test_shares_rise_between_the_points_of_the_table() -> None:
     uniforms = torch.full((4, 1, NUM_UNIFORMS), 0.5)
     uniforms[:, 0, 9] = 0.5 + torch.tensor([0.1, 0.3, 0.5, 0.7]) / 1024

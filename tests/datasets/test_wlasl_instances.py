@@ -40,6 +40,12 @@ def test_what_a_row_may_leave_out_is_unknown(loaded):
     assert (instance.start_s, instance.end_s, instance.is_whole) == (0, None, True)
 
 
+@pytest.mark.parametrize(("start", "end", "is_whole"), [(1, -1, True), (2, -1, False), (1, 9, False)])
+def test_a_row_is_its_whole_source_if_it_has_neither_start_nor_end(loaded, start, end, is_whole):
+    (instance,) = loaded(BARE | {"frame_start": start, "frame_end": end}).instances
+    assert instance.is_whole == is_whole
+
+
 def test_frames_are_counted_at_the_rate_of_the_data_set(loaded):
     segment = BARE | {"frame_start": 31, "frame_end": 60}
     metadata = loaded(segment | {"fps": 30}, segment | {"fps": 25, "video_id": "2"}, fps=30.0)
