@@ -39,7 +39,7 @@ def proof_of_file(cut: Cut, num_frames: int = 25) -> Proof:
 @pytest.fixture
 def path(tmp_path: Path, cut: Cut) -> Path:
     """The log of a run that has made the clip."""
-    file = tmp_path / "metadata" / "proofs.jsonl"
+    file = tmp_path / "data" / "metadata" / "proofs.jsonl"
     ProofLog(file).add(cut, request_of(cut), proof_of_file(cut))
     return file
 

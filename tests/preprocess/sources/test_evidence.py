@@ -124,6 +124,7 @@ def test_boxes_fit_up_to_2_percent_and_after_scaling_up_to_4_5_times(end, expect
         ((0, 0, 50, 50), (100, 0)),
         ((0, 0, 0, 0), (100, 100)),
         ((-9, -9, -1, 0), (100, 100)),
+        ((-9, -9, -1, -1), (100, 100)),
     ],
 )
 def test_a_box_or_a_picture_that_is_empty_decides_nothing(bbox, size):

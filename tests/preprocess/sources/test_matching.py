@@ -189,11 +189,11 @@ def test_of_two_files_of_a_name_the_one_of_the_right_length_is_taken():
     assert rules(instances, list(lengths), ends={"1": 60}, lengths=lengths) == {"1": ("url_name", "b/x.mp4")}
 
 
-@pytest.mark.parametrize("other_s", [2.4, 2.56, 2.6])
-def test_of_two_files_of_a_name_none_is_taken_if_both_can_be_it(other_s):
+@pytest.mark.parametrize(("first_s", "second_s"), [(2.4, 2.4), (2.4, 2.56), (2.4, 2.6), (2.6, 2.4)])
+def test_of_two_files_of_a_name_none_is_taken_if_both_can_be_it(first_s, second_s):
     """Both match, or one does and the other is up to five frames off."""
     instances = [make_instance("1", "http://a.example/x.mp4")]
-    lengths = {"a/x.mp4": 2.4, "b/x.mp4": other_s, "c/x.mp4": 10.0}
+    lengths = {"a/x.mp4": first_s, "b/x.mp4": second_s, "c/x.mp4": 10.0}
     found = match(instances, list(lengths), ends={"1": 63}, lengths=lengths)["1"]
     assert (found.reason, found.candidates) == ("several files of its name", tuple(lengths))
 

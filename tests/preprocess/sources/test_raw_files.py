@@ -104,18 +104,14 @@ def test_files_that_cannot_be_opened_are_left_out_and_tried_again(raw_dir):
 
 
 def test_properties_that_another_version_kept_are_read_again(raw_dir):
-    def with_fields(change):
-        kept = {file: [stamp, change(fields)] for file, (stamp, fields) in json.loads(before).items()}
-        (raw_dir / "cache.json").write_text(json.dumps(kept))
-
-    probed(raw_dir, ["a.mp4"])
-    before = (raw_dir / "cache.json").read_text()
-    with_fields(lambda fields: {key: value for key, value in fields.items() if key != "codec"})
-    assert probed(raw_dir, ["a.mp4"]) == (["a.mp4"], ["a.mp4"], 1)
-    with_fields(lambda fields: fields | {"more": 1})
-    assert probed(raw_dir, ["a.mp4"]) == (["a.mp4"], ["a.mp4"], 1)
-    with_fields(lambda fields: fields)
-    assert probed(raw_dir, ["a.mp4"]) == (["a.mp4"], [], 1)
+    files = ["a.mp4", "c.mp4"]
+    probed(raw_dir, files)
+    before = json.loads((raw_dir / "cache.json").read_text())
+    stamp, fields = before["a.mp4"]
+    fewer = {key: value for key, value in fields.items() if key != "codec"}
+    for changed, opened in ((fewer, ["a.mp4"]), (fields | {"more": 1}, ["a.mp4"]), (fields, [])):
+        (raw_dir / "cache.json").write_text(json.dumps(before | {"a.mp4": [stamp, changed]}))
+        assert probed(raw_dir, files) == (files, opened, 2)
 
 
 def test_only_plain_h264_can_be_copied_unopened():
