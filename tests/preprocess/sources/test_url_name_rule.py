@@ -74,3 +74,9 @@ def test_of_files_of_one_name_the_first_folder_is_taken():
     assert match_by_url_name(instances, ["b/apple.mp4", "a/Apple.mp4"])["1"] == Match(
         "a/Apple.mp4", "url_name"
     )
+
+
+def test_a_url_may_be_a_file_name_alone():
+    found = match_by_url_name([make_instance("1", "apple.mp4"), make_instance("2", "")], ["apple.mp4"])
+    assert found["1"] == Match("apple.mp4", "url_name")
+    assert found["2"].reason == "no file"

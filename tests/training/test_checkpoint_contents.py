@@ -1,0 +1,49 @@
+"""The network of a checkpoint, built again, and what is known before the first epoch."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from torch import nn
+
+from asl.model.networks.r2plus1d import R2Plus1D
+from asl.training.checkpoints import CheckpointError, LastAndBest, restore_network
+
+SETTINGS = R2Plus1D(width=2, layers=[1], dropout=0.5, weights=None)
+CLIP = torch.randn(2, 3, 2, 8, 8)
+
+
+def checkpoint_of(model: nn.Module, **info: Any) -> dict[str, Any]:
+    state = {f"model.{name}": value for name, value in model.state_dict().items()}
+    settings = {"name": "r2plus1d", **SETTINGS.architecture()}
+    asl = {"glosses": ["book", "drink", "go"], "model": settings, **info}
+    return {"state_dict": {**state, "loss.weight": torch.ones(3)}, "asl": asl}
+
+
+@pytest.mark.parametrize("info", [{"network": "asl.model.networks.r2plus1d.R2Plus1D"}, {}])
+def test_it_computes_what_it_did_with_or_without_the_name_of_its_class(info: dict[str, str]) -> None:
+    """Checkpoints of the first version have only the network's name."""
+    network = SETTINGS.build(3).eval()
+    restored = restore_network(checkpoint_of(network, **info))
+    assert not restored.training
+    with torch.no_grad():
+        assert torch.equal(restored(CLIP), network(CLIP))
+
+
+def test_the_class_in_the_checkpoint_counts_not_the_name() -> None:
+    checkpoint = checkpoint_of(SETTINGS.build(3), network="asl.model.networks.r3d.R3D")
+    with pytest.raises(RuntimeError, match="Missing key"):  # R3D has other parameters
+        restore_network(checkpoint)
+
+
+@pytest.mark.parametrize("name", ["gone.Network", "asl.model.networks.r3d.Gone"])
+def test_a_class_that_cannot_be_imported_is_an_error_that_says_where_to_put_it(name: str) -> None:
+    with pytest.raises(CheckpointError, match=rf"the network {name} .* Put its module on the Python path"):
+        restore_network(checkpoint_of(SETTINGS.build(3), network=name))
+
+
+def test_before_the_first_epoch_there_is_no_best_one(tmp_path: Path) -> None:
+    assert LastAndBest(tmp_path).state_dict() == {"best_score": float("-inf"), "best_epoch": 0}
