@@ -41,7 +41,7 @@ def test_the_class_in_the_checkpoint_counts_not_the_name() -> None:
 
 @pytest.mark.parametrize("name", ["gone.Network", "asl.model.networks.r3d.Gone"])
 def test_a_class_that_cannot_be_imported_is_an_error_that_says_where_to_put_it(name: str) -> None:
-    with pytest.raises(CheckpointError, match=rf"(?s)the network {name} .* Put its module on the Python path"):
+    with pytest.raises(CheckpointError, match=rf"(?s)the network {name} .*Python path"):
         restore_network(checkpoint_of(SETTINGS.build(3), network=name))
 
 
