@@ -165,6 +165,9 @@ def test_a_single_segment_is_reached_by_a_seek_and_its_times_begin_at_its_first_
     decode_segment(Path("a.mp4"), lambda _, time_s: seen.append(time_s), start_s=Fraction(1975, 100))
     assert seen == [Fraction(0), Fraction(0), Fraction(1, 10)]
     assert (file.opened, file.sought, file.decoded[:2]) == (2, 2, [0, 100])
+    seen.clear()
+    decode_segment(Path("a.mp4"), lambda _, time_s: seen.append(time_s), end_s=Fraction(2, 10))
+    assert seen == [Fraction(0), Fraction(1, 10)]
 
 
 def test_a_segment_without_a_frame_is_an_error(file: File) -> None:
