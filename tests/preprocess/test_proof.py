@@ -99,6 +99,12 @@ def test_the_end_is_exact_in_encoded_clips_and_within_a_frame_in_copied_ones(
             prove_decoded(tmp_path, timeline, expected, copied=copied)
 
 
+@pytest.mark.parametrize("copied", [False, True])
+def test_a_clip_of_one_frame_is_proven(tmp_path: Path, copied: bool) -> None:
+    still = Timeline((Fraction(0),), Fraction(1, 25))
+    assert prove_decoded(tmp_path, still, still, copied=copied).fps == 25.0
+
+
 @pytest.mark.parametrize("frames", [4, 6])
 def test_another_number_of_frames_is_not_the_clip(tmp_path: Path, frames: int) -> None:
     with pytest.raises(VideoError, match=f"gave {frames} frames instead of 5"):
