@@ -7,10 +7,11 @@ from typing import Any
 
 import pytest
 import torch
+from test_checkpoints import run
 from torch import nn
 
 from asl.model.networks.r2plus1d import R2Plus1D
-from asl.training.checkpoints import CheckpointError, LastAndBest, restore_network
+from asl.training.checkpoints import CheckpointError, LastAndBest, copy_best, read_checkpoint, restore_network
 
 SETTINGS = R2Plus1D(width=2, layers=[1], dropout=0.5, weights=None)
 CLIP = torch.randn(2, 3, 2, 8, 8)
@@ -47,3 +48,25 @@ def test_a_class_that_cannot_be_imported_is_an_error_that_says_where_to_put_it(n
 
 def test_before_the_first_epoch_there_is_no_best_one(tmp_path: Path) -> None:
     assert LastAndBest(tmp_path).state_dict() == {"best_score": float("-inf"), "best_epoch": 0}
+
+
+def test_every_checkpoint_holds_what_a_resumed_run_needs(tmp_path: Path) -> None:
+    run(tmp_path, [0.5, 0.4])
+    for name in ("best.pt", "last.pt"):
+        assert {"optimizer_states", "lr_schedulers", "loops", "callbacks"} <= set(
+            read_checkpoint(tmp_path / name)
+        )
+
+
+@pytest.mark.parametrize(("earlier", "later"), [("a", "b"), ("b", "a")])
+def test_the_best_epoch_so_far_goes_with_a_run_into_its_new_folder(
+    tmp_path: Path, earlier: str, later: str
+) -> None:
+    run(tmp_path / earlier, [0.5, 0.4])
+    (tmp_path / later).mkdir()
+    copy_best(tmp_path / earlier / "last.pt", tmp_path / later, epoch=2)
+    best = tmp_path / earlier / "best.pt"
+    assert (tmp_path / later / "best.pt").read_bytes() == best.read_bytes()
+    inode = best.stat().st_ino
+    copy_best(tmp_path / earlier / "last.pt", tmp_path / earlier, epoch=2)
+    assert best.stat().st_ino == inode  # not copied onto itself
