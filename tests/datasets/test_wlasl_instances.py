@@ -7,7 +7,7 @@ from fractions import Fraction
 import pytest
 
 from asl.config.setting import find_problems
-from asl.datasets.instance import Instance, MetadataError, name_problem
+from asl.datasets.instance import Instance, Metadata, MetadataError, name_problem
 from asl.datasets.wlasl import Wlasl, load_metadata
 
 BARE = {"video_id": "1", "gloss": "book", "split": "val", "url": "u", "frame_start": 1, "frame_end": -1}
@@ -38,6 +38,12 @@ def test_what_a_row_may_leave_out_is_unknown(loaded):
     assert instance == Instance(video_id="1", gloss="book", split="val", url="u")
     assert (instance.bbox, instance.site, instance.signer_id) == (None, "", -1)
     assert (instance.start_s, instance.end_s, instance.is_whole) == (0, None, True)
+
+
+def test_metadata_that_says_nothing_more_counts_at_25_frames_a_second_and_knows_no_lengths():
+    metadata = Metadata((), ("book",))
+    assert (metadata.fps, metadata.published_frames) == (25.0, {})
+    assert (metadata.refused, metadata.others) == ((), ())
 
 
 @pytest.mark.parametrize(("start", "end", "is_whole"), [(1, -1, True), (2, -1, False), (1, 9, False)])
