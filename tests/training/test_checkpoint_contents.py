@@ -70,3 +70,12 @@ def test_the_best_epoch_so_far_goes_with_a_run_into_its_new_folder(
     inode = best.stat().st_ino
     copy_best(tmp_path / earlier / "last.pt", tmp_path / earlier, epoch=2)
     assert best.stat().st_ino == inode  # not copied onto itself
+
+
+@pytest.mark.parametrize("content", [{"state_dict": {}}, [1.0], torch.zeros(2)])
+def test_a_file_of_weights_is_no_checkpoint_and_the_error_says_how_to_use_it(
+    tmp_path: Path, content: object
+) -> None:
+    torch.save(content, tmp_path / "weights.pt")
+    with pytest.raises(CheckpointError, match=r"not a checkpoint of asl.*model\.weights=.*weights\.pt"):
+        read_checkpoint(tmp_path / "weights.pt")
