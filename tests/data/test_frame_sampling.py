@@ -101,8 +101,48 @@ def test_a_clip_without_frames_is_refused() -> None:
         grid_positions(0, Sampling())
 
 
-def test_the_default_window_spans_63_grid_points() -> None:
-    assert Sampling().window == 63
+@pytest.mark.parametrize(("clip_len", "stride", "window"), [(32, 2, 63), (4, 3, 10), (2, 3, 4), (1, 5, 1)])
+def test_the_window_spans_the_grid_points_from_the_first_to_the_last_drawn(
+    clip_len: int, stride: int, window: int
+) -> None:
+    assert Sampling(clip_len=clip_len, frame_stride=stride).window == window
+
+
+@pytest.mark.parametrize(
+    ("length", "stride", "speed", "last_start"),
+    [
+        (1, 2, 1.0, 0),  # too short to be moved at all
+        (2, 2, 1.0, 1),
+        (5, 2, 1.0, 1),  # too short for the window: moved by less than a stride
+        (9, 3, 1.0, 2),
+        (9, 3, 0.5, 4),  # 0 1 3 4 fits into the clip, 4 5 7 8 does, too
+        (10, 3, 1.0, 0),  # the window itself
+        (12, 3, 1.0, 2),
+    ],
+)
+def test_jitter_moves_the_window_by_every_distance_that_is_allowed(
+    length: int, stride: int, speed: float, last_start: int
+) -> None:
+    sampling, rng = Sampling(clip_len=4, frame_stride=stride, long="window"), np.random.default_rng(0)
+    starts = {int(grid_positions(length, sampling, rng, speed=speed)[0]) for _ in range(200)}
+    assert starts == set(range(last_start + 1))
+
+
+class AlmostOne(np.random.Generator):
+    """Draws the largest number below 1."""
+
+    def __init__(self) -> None:
+        super().__init__(np.random.PCG64(0))
+
+    def random(self, size: int | None = None) -> object:  # type: ignore[override]
+        largest = np.nextafter(1.0, 0.0)
+        return largest if size is None else np.full(size, largest)
+
+
+@pytest.mark.parametrize("speed", [0.5, 0.9, 1.0])
+def test_rounding_never_leads_out_of_the_clip_or_back_to_its_beginning(speed: float) -> None:
+    sampling = Sampling(clip_len=4, frame_stride=2, pad="loop")
+    assert grid_positions(12, sampling, AlmostOne(), speed=speed)[-1] == 11
 
 
 @pytest.mark.parametrize("fps", [15.0, 23.976, 25.0, 29.97, 30.0, 50.0, 59.94])
@@ -169,6 +209,17 @@ def test_speeds_are_within_their_range_and_1_in_evaluation(low: float, high: flo
     speed = draw_speed((low, high), np.random.default_rng(seed))
     assert low - 1e-9 <= speed <= high + 1e-9
     assert draw_speed((low, high), None) == 1.0
+
+
+@pytest.mark.parametrize("seed", [0, 1, 2])
+def test_speeds_are_uniform_in_their_logarithm(seed: int) -> None:
+    expected = 0.5 * 4 ** np.random.default_rng(seed).random()
+    assert draw_speed((0.5, 2.0), np.random.default_rng(seed)) == pytest.approx(expected)
+
+
+def test_a_fast_clip_starts_over_with_loop() -> None:
+    sampling = Sampling(clip_len=4, frame_stride=2, pad="loop")
+    assert grid_positions(12, sampling, speed=1.5).tolist() == [2, 6, 11, 3]
 
 
 def test_examples_of_the_docstring_with_speed() -> None:

@@ -55,10 +55,58 @@ def test_folds_depend_on_fold_seed_and_not_on_the_order_of_clips() -> None:
     assert parts(clips) != parts(clips, fold_seed=1)
 
 
-def test_clips_of_unknown_signers_go_to_train_and_too_few_signers_are_an_error() -> None:
-    assert parts([*clips_of_signers(), make_clip("test", 0, 99)])["test099"] == "train"
-    with pytest.raises(ManifestError, match="2 known signers are too few"):
-        parts(clips_of_signers(signers=2))
+def test_clips_of_unknown_signers_are_train_in_every_fold() -> None:
+    unknown = [make_clip(split, 0, number) for split in ("val", "test") for number in range(4)]
+    for fold in range(5):
+        split_of = parts([*clips_of_signers(), *unknown], fold=fold)
+        assert {split_of[clip.video_id] for clip in unknown} == {"train"}
+
+
+def test_each_part_needs_a_known_signer() -> None:
+    assert set(parts(clips_of_signers(signers=5)).values()) == {"train", "val", "test"}
+    unknown = make_clip("test", 0, 99)
+    for signers in (2, 4):
+        with pytest.raises(ManifestError, match=rf"{signers} known signers are too few for data\.folds=5"):
+            parts([*clips_of_signers(signers), unknown])
+
+
+def test_val_is_the_part_after_test_and_train_are_all_others() -> None:
+    clips = clips_of_signers(signers=6)
+    folds = [parts(clips, fold=fold, folds=3) for fold in range(3)]
+    for fold, after in ((0, 1), (1, 2), (2, 0)):
+        for clip in clips:
+            if folds[after][clip.video_id] == "test":
+                assert folds[fold][clip.video_id] == "val"
+            elif folds[fold][clip.video_id] != "test":
+                assert folds[fold][clip.video_id] == "train"
+
+
+def test_clips_are_sorted_by_split_and_keep_their_order_within_it() -> None:
+    clips = clips_of_signers()[::-1]
+    assigned = split_clips(clips, SplitSettings(split="signer"))
+    assert [clip.split for clip in assigned] == sorted(
+        (clip.split for clip in assigned), key=["train", "val", "test"].index
+    )
+    order = [clip.video_id for clip in clips]
+    for split in ("train", "val", "test"):
+        places = [order.index(clip.video_id) for clip in assigned if clip.split == split]
+        assert places == sorted(places)
+
+
+@pytest.mark.parametrize(
+    ("settings", "name"),
+    [
+        ({}, "official"),
+        ({"split": "official"}, "official"),
+        ({"split": "signer"}, "signer, fold 0 of 5, seed 0"),
+        ({"fold": 0}, "signer, fold 0 of 5, seed 0"),
+        ({"fold": 2, "folds": 4, "fold_seed": 7}, "signer, fold 2 of 4, seed 7"),
+    ],
+)
+def test_the_split_has_a_name(settings: dict[str, Any], name: str) -> None:
+    assert SplitSettings(**settings).split_name == name
+    assert SplitSettings(**settings).by_signer == (name != "official")
+    assert list(SplitSettings(**settings).problems()) == []
 
 
 def test_fold_alone_selects_folds_by_signer() -> None:
@@ -72,6 +120,7 @@ def test_fold_alone_selects_folds_by_signer() -> None:
 def test_settings_that_contradict_each_other_are_refused() -> None:
     with pytest.raises(ConfigError, match=r"data\.fold=5: must be below data\.folds=5"):
         composed("train", "data.fold=5")
+    assert composed("train", "data.fold=4").data.fold == 4
     with pytest.raises(ConfigError, match=r"data\.fold=1: needs data\.split=signer"):
         composed("train", "data.split=official", "data.fold=1")
 

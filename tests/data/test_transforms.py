@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import math
+
 import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from torchvision.models.video import R2Plus1D_18_Weights
+from torchvision.transforms import functional
 
 from asl.data.transforms import (
     KINETICS_MEAN,
@@ -67,13 +70,16 @@ def test_all_frames_of_a_clip_get_the_same_crop_and_colours() -> None:
     assert torch.allclose(clips, clips[:, :, :1].expand_as(clips), atol=1e-5)
 
 
-def test_a_crop_of_the_target_size_copies_pixels() -> None:
-    video = random_video(size=1, height=16, width=24)
+@pytest.mark.parametrize(("height", "width"), [(16, 24), (24, 16)])
+def test_a_crop_of_the_target_size_copies_pixels(height: int, width: int) -> None:
+    video = random_video(size=1, height=height, width=width)
     uniforms = torch.full((1, NUM_UNIFORMS), 0.25)
     area = 16 * 16 / (16 * 24)
     whole_pixels = Augmentation(scale=(area, area), ratio=(1.0, 1.0), **NO_COLOUR)
-    clips = augment(video, uniforms, crop_size=16, augmentation=whole_pixels)  # left = 0.25 * 8 = 2
-    assert torch.allclose(pictures(clips)[0], video[0, :, :, 2:18].permute(3, 0, 1, 2).float(), atol=0.05)
+    clips = augment(video, uniforms, crop_size=16, augmentation=whole_pixels)
+    top, left = (height - 16) // 4, (width - 16) // 4
+    expected = video[0, :, top : top + 16, left : left + 16].permute(3, 0, 1, 2).float()
+    assert torch.allclose(pictures(clips)[0], expected, atol=0.05)
 
 
 @pytest.mark.parametrize("uniform", [0.0, 0.49, 0.51, 0.999])
@@ -110,6 +116,53 @@ def test_crop_boxes_lie_in_the_picture(
     assert (top + tall <= height + 1e-3).all()
     assert (left + wide <= width + 1e-3).all()
     assert (tall * wide <= height * width * scale[1] * 1.001).all()
+
+
+def test_crop_boxes_have_the_area_and_the_shape_that_are_drawn() -> None:
+    augmentation = Augmentation(scale=[0.2, 0.6], ratio=[0.5, 2.0])
+    uniforms = torch.tensor([[0.5, 0.5, 0.25, 0.75], [0.0, 1.0, 0.0, 1.0], [1.0, 0.0, 0.5, 0.5]])
+    side = math.sqrt(0.4 * 20000)  # of a square of 40 % of the picture
+    expected = [
+        [(100 - side) / 4, (200 - side) * 3 / 4, side, side],
+        [0, 200 - math.sqrt(8000), math.sqrt(2000), math.sqrt(8000)],  # 20 %, twice as wide as high
+        [0, (200 - math.sqrt(6000)) / 2, 100, math.sqrt(6000)],  # 60 %, cut to the height of the picture
+    ]
+    boxes = crop_boxes(uniforms, height=100, width=200, augmentation=augmentation)
+    assert boxes.tolist() == [pytest.approx(box, abs=1e-4) for box in expected]
+
+
+@pytest.mark.parametrize("uniforms", [(0.1, 0.5, 0.5), (0.5, 0.1, 0.5), (0.5, 0.5, 0.9), (0.9, 0.2, 0.1)])
+def test_colours_change_as_with_torchvision(uniforms: tuple[float, float, float]) -> None:
+    video, drawn = random_video(size=1, frames=1, height=16, width=16), torch.full((1, NUM_UNIFORMS), 0.5)
+    drawn[:, 5:8] = torch.tensor(uniforms)
+    how = Augmentation(scale=[1.0, 1.0], ratio=[1.0, 1.0], brightness=0.8, contrast=0.5, saturation=0.3)
+    expected = video[0].permute(0, 3, 1, 2).float() / 255
+    strengths = (0.8, 0.5, 0.3)
+    adjust = (functional.adjust_brightness, functional.adjust_contrast, functional.adjust_saturation)
+    for one, uniform, strength in zip(adjust, uniforms, strengths, strict=True):
+        expected = one(expected, 1 + (2 * uniform - 1) * strength)
+    shown = pictures(augment(video, drawn, crop_size=16, augmentation=how)) / 255
+    assert torch.allclose(shown[0, :, 0], expected[0], atol=1e-3)
+
+
+@pytest.mark.parametrize("key", ["brightness", "contrast", "saturation"])
+def test_each_strength_works_without_the_others(key: str) -> None:
+    video, uniforms = random_video(size=1, height=16, width=16), torch.full((1, NUM_UNIFORMS), 0.9)
+    uniforms[:, :5] = uniforms[:, 8:] = 0.5
+    plain = augment(video, uniforms, crop_size=16, augmentation=WHOLE)
+    changed = augment(video, uniforms, crop_size=16, augmentation=Augmentation(**{**vars(WHOLE), key: 0.5}))
+    assert not torch.allclose(changed, plain, atol=0.05)
+
+
+def test_the_contrast_is_that_of_the_whole_clip() -> None:
+    """A grey clip that flickers about its mean flickers twice as much."""
+    levels = torch.tensor([100, 120, 140], dtype=torch.uint8)
+    video = levels.view(1, 3, 1, 1, 1).expand(1, 3, 16, 16, 3).contiguous()
+    uniforms = torch.full((1, NUM_UNIFORMS), 0.5)
+    uniforms[:, 6] = 1.0
+    how = Augmentation(**{**vars(WHOLE), "contrast": 1.0})
+    shown = pictures(augment(video, uniforms, crop_size=16, augmentation=how))
+    assert shown[0, 0, :, 8, 8].tolist() == pytest.approx([80, 120, 160], abs=0.1)
 
 
 def test_colour_jitter_stays_in_range_and_can_be_off() -> None:
@@ -157,6 +210,27 @@ def test_mixup_blends_each_clip_with_that_of_the_reversed_batch() -> None:
     assert 0 <= mix <= 1
     assert torch.allclose(mixed, mix * clips + (1 - mix) * clips.flip(0), atol=1e-6)
     assert torch.allclose(mixed[1], clips[1], atol=1e-6)
+
+
+@pytest.mark.parametrize("uniform", [0.0, 0.0004, 0.25, 0.5, 0.9996, 1.0])
+def test_the_share_is_the_quantile_of_the_first_clips_number(uniform: float) -> None:
+    uniforms = torch.rand(3, NUM_UNIFORMS)
+    uniforms[0, 9] = uniform
+    _, mix = mix_clips(torch.zeros(3, 3, 1, 1, 1), uniforms, alpha=0.5)
+    assert float(mix) == pytest.approx(math.sin(math.pi * uniform / 2) ** 2, abs=0.003)  # the arcsine law
+
+
+def test_the_extreme_numbers_give_the_extreme_shares() -> None:
+    for uniform, expected in ((0.0, 0.0), (1.0, 1.0)):
+        _, mix = mix_clips(torch.zeros(1, 3, 1, 1, 1), torch.full((1, NUM_UNIFORMS), uniform), alpha=4.0)
+        assert float(mix) == pytest.approx(expected, abs=0.03)  # of a million draws; of a thousand: 0.07
+
+
+def test_shares_rise_between_the_points_of_the_table() -> None:
+    uniforms = torch.full((4, 1, NUM_UNIFORMS), 0.5)
+    uniforms[:, 0, 9] = 0.5 + torch.tensor([0.1, 0.3, 0.5, 0.7]) / 1024
+    shares = [float(mix_clips(torch.zeros(1, 3, 1, 1, 1), one, alpha=0.5)[1]) for one in uniforms]
+    assert shares == sorted(set(shares))
 
 
 def test_shares_follow_the_beta_distribution() -> None:

@@ -15,6 +15,7 @@ LABEL = torch.tensor([0, 1, 2])
 def test_focal_loss_equals_its_formula() -> None:
     p = LOGITS.softmax(dim=1)[torch.arange(3), LABEL]
     assert torch.allclose(FocalLoss(gamma=2.0)(LOGITS, LABEL), (-((1 - p) ** 2) * p.log()).mean())
+    assert torch.equal(FocalLoss()(LOGITS, LABEL), FocalLoss(gamma=2.0, label_smoothing=0.0)(LOGITS, LABEL))
 
 
 def test_focal_loss_with_gamma_0_is_cross_entropy() -> None:

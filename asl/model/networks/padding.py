@@ -65,10 +65,11 @@ class PaddedBatchNorm3d(nn.BatchNorm3d):
         assert self.running_mean is not None
         assert self.running_var is not None
         assert self.num_batches_tracked is not None
+        assert self.momentum is not None
         padding = (0, self.extra)
         mean, var = F.pad(self.running_mean, padding), F.pad(self.running_var, padding, value=1.0)
         weight, bias = F.pad(self.weight, padding), F.pad(self.bias, padding)
-        video = F.batch_norm(video, mean, var, weight, bias, self.training, self.momentum or 0.0, self.eps)
+        video = F.batch_norm(video, mean, var, weight, bias, self.training, self.momentum, self.eps)
         if self.training:  # batch_norm has updated mean and var, which are copies
             self.num_batches_tracked.add_(1)
             self.running_mean.copy_(mean[: self.num_features])

@@ -9,7 +9,7 @@ from instances import YOUTUBE_ID as ID
 from instances import make_instance
 
 from asl.preprocess.sources.evidence import Evidence
-from asl.preprocess.sources.matching import Match, Unmatched
+from asl.preprocess.sources.matching import Match, Unmatched, owner_of
 from asl.preprocess.sources.matching import match as match_claims
 from asl.preprocess.sources.names import claims, youtube_id
 from asl.preprocess.sources.raw_files import RawVideo
@@ -144,6 +144,7 @@ def test_a_segment_is_never_ruled_out_by_the_length_of_its_file():
     [
         ((80, 60), "1"),  # the other's box would need fifteen times the size
         ((500, 400), None),  # both are possible
+        ((25, 30), None),  # one is possible, the other cannot be, but nothing speaks for the first
         ((8, 6), None),  # neither fits: a thumbnail, of whatever
     ],
 )
@@ -186,6 +187,23 @@ def test_of_two_files_of_a_name_the_one_of_the_right_length_is_taken():
     instances = [make_instance("1", "http://a.example/x.mp4")]
     lengths = {"a/x.mp4": 10.0, "b/x.mp4": 2.4}
     assert rules(instances, list(lengths), ends={"1": 60}, lengths=lengths) == {"1": ("url_name", "b/x.mp4")}
+
+
+@pytest.mark.parametrize(("first_s", "second_s"), [(2.4, 2.4), (2.4, 2.56), (2.4, 2.6), (2.6, 2.4)])
+def test_of_two_files_of_a_name_none_is_taken_if_both_can_be_it(first_s, second_s):
+    """Both match, or one does and the other is up to five frames off."""
+    instances = [make_instance("1", "http://a.example/x.mp4")]
+    lengths = {"a/x.mp4": first_s, "b/x.mp4": second_s, "c/x.mp4": 10.0}
+    found = match(instances, list(lengths), ends={"1": 63}, lengths=lengths)["1"]
+    assert (found.reason, found.candidates) == ("several files of its name", tuple(lengths))
+
+
+def test_whether_evidence_decided_is_returned_with_the_owner():
+    evidence = Evidence({"apple.mp4": RawVideo(2.4, 640, 480)}, {"1": 60, "2": 90})
+    claimants = claims(apples(), ["apple.mp4"])["apple.mp4"]
+    assert owner_of("apple.mp4", claimants[:1], evidence) == ("http://a.example/apple.mp4", False)
+    assert owner_of("apple.mp4", claimants, evidence) == ("http://a.example/apple.mp4", True)
+    assert owner_of("apple.mp4", claimants, Evidence()) == (None, True)
 
 
 @st.composite

@@ -15,6 +15,8 @@ from asl.preprocess.sources.names import normalized_name, url_name, youtube_id
         f"https://youtu.be/{ID}",
         f"https://youtu.be/{ID}?t=5",
         f"https://www.youtube.com/embed/{ID}?rel=0",
+        f"https://www.youtube.com/embed/{ID}/x",
+        f"https://www.youtube.com/shorts/{ID}",
         f"https://www.youtube-nocookie.com/embed/{ID}",
     ],
 )

@@ -1,10 +1,22 @@
 """The raw folder and the cache of what its files are."""
 
+import dataclasses
+import json
+from types import SimpleNamespace
+
 import pytest
 from raw_videos import write_raw
 
-from asl.preprocess.sources.raw_files import RawFolderError, RawVideoCache, scan_raw
-from asl.workers import Workers
+from asl.preprocess.sources import raw_files
+from asl.preprocess.sources.raw_files import (
+    USUAL,
+    RawFolderError,
+    RawVideo,
+    RawVideoCache,
+    probe_raw,
+    scan_raw,
+)
+from asl.workers import Done, Failed, Workers
 
 
 def test_only_videos_are_scanned_in_every_folder(tmp_path):
@@ -51,3 +63,82 @@ def test_finished_clips_are_no_raw_files(tmp_path):
         path.touch()
     assert scan_raw(tmp_path, tmp_path / "videos") == ["a.mp4"]
     assert scan_raw(tmp_path) == ["a.mp4", "videos/train/book/1.mp4"]
+
+
+class Opened:
+    """Stands for worker processes: keeps the names of the files that are opened. Each is two seconds long."""
+
+    def __init__(self):
+        self.names, self.timeout_s = [], None
+
+    def run_each(self, function, tasks, *, timeout_s):
+        self.timeout_s = timeout_s
+        for path in tasks:
+            self.names.append(path.name)
+            yield Failed(path, None, "", "crash") if "bad" in path.name else Done(path, RawVideo(2.0, 64, 48))
+
+
+@pytest.fixture
+def raw_dir(tmp_path):
+    for name in ("a.mp4", "bad.mp4", "c.mp4"):
+        (tmp_path / name).write_bytes(b"video")
+    return tmp_path
+
+
+def probed(raw_dir, files=("a.mp4", "bad.mp4", "c.mp4")):
+    """The known files, the opened ones, and how often progress was reported."""
+    workers, done = Opened(), []
+    cache = RawVideoCache(raw_dir, raw_dir / "cache.json")
+    known = cache.probe(files, workers, timeout_s=7, on_done=lambda: done.append(1))
+    assert workers.timeout_s == 7
+    return sorted(known), workers.names, len(done)
+
+
+def test_files_that_cannot_be_opened_are_left_out_and_tried_again(raw_dir):
+    assert probed(raw_dir) == (["a.mp4", "c.mp4"], ["a.mp4", "bad.mp4", "c.mp4"], 3)
+    assert probed(raw_dir) == (["a.mp4", "c.mp4"], ["bad.mp4"], 3)
+    (raw_dir / "c.mp4").write_bytes(b"another one")
+    assert probed(raw_dir, ["a.mp4", "c.mp4"]) == (["a.mp4", "c.mp4"], ["c.mp4"], 2)
+    assert probed(raw_dir, ["c.mp4"]) == (["c.mp4"], [], 1)  # what was not asked for is kept
+    assert probed(raw_dir, ["a.mp4"]) == (["a.mp4"], [], 1)
+
+
+def test_properties_that_another_version_kept_are_read_again(raw_dir):
+    files = ["a.mp4", "c.mp4"]
+    probed(raw_dir, files)
+    before = json.loads((raw_dir / "cache.json").read_text())
+    stamp, fields = before["a.mp4"]
+    fewer = {key: value for key, value in fields.items() if key != "codec"}
+    for changed, opened in ((fewer, ["a.mp4"]), (fields | {"more": 1}, ["a.mp4"]), (fields, [])):
+        (raw_dir / "cache.json").write_text(json.dumps(before | {"a.mp4": [stamp, changed]}))
+        assert probed(raw_dir, files) == (files, opened, 2)
+
+
+def test_only_plain_h264_can_be_copied_unopened():
+    plain = RawVideo(2.0, 64, 48, 25.0, "h264", "yuv420p", False, True)
+    assert plain.can_be_copied_unopened is True
+    for other in (
+        {"codec": "hevc"},
+        {"codec": "vp9"},
+        {"pix_fmt": "yuv420p10le"},
+        {"pix_fmt": "nv12"},
+        {"turned": True},
+        {"header_suffices": False},
+    ):
+        assert dataclasses.replace(plain, **other).can_be_copied_unopened is False
+
+
+def test_what_is_not_known_of_a_file_is_empty_and_has_usual_values_for_estimates():
+    assert RawVideo(2.0, 64, 48) == RawVideo(2.0, 64, 48, 0.0, "", "", False, False)
+    assert (USUAL.duration_s, USUAL.width, USUAL.height, USUAL.fps) == (3.0, 640, 480, 30.0)
+
+
+def test_properties_are_upright_and_rounded_to_millionths(monkeypatch, tmp_path):
+    info = SimpleNamespace(
+        **{"duration_s": 2 / 3, "fps": 200 / 3, "upright_size": (48, 64), "codec": "h264"},
+        **{"pix_fmt": "yuv420p", "orientation_filters": ("hflip",), "header_suffices": True},
+    )
+    monkeypatch.setattr(raw_files, "probe", lambda _: info)
+    expected = RawVideo(0.666667, 48, 64, 66.666667, "h264", "yuv420p", True, True)
+    assert probe_raw(tmp_path / "a.mp4") == expected
+    assert probe_raw(tmp_path / "a.mp4").turned is True

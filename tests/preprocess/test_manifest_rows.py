@@ -1,0 +1,69 @@
+"""The rows of the manifest, and files that belong to none."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from instances import make_instance
+
+from asl.contract.manifest import Clip
+from asl.contract.paths import Paths
+from asl.preprocess.clips.manifest_rows import manifest_rows, stale_files
+from asl.preprocess.clips.proof import Proof
+from asl.preprocess.sources.matching import Match, Unmatched
+
+THIRD = 1 / 3
+PROOF = Proof(
+    **{"num_frames": 25, "fps": 25 + THIRD, "duration_s": 1 + THIRD, "width": 64, "height": 48},
+    **{"start_s": 2 + THIRD, "end_s": 3 + 2 * THIRD, "copied": False, "size": 1, "digest": ""},
+    fingerprint="",
+)
+
+
+def rows(paths: Paths) -> list[Clip]:
+    instances = [
+        make_instance("5", "", split="val"),
+        make_instance("6", "", split="val"),
+        make_instance("4", "", split="test"),
+        make_instance("9", "", split="train", gloss="go", signer_id=3),
+        make_instance("2", "", split="train"),
+        make_instance("1", "", split="train"),
+        make_instance("3", "", split="val"),
+    ]
+    matches = {one.video_id: Match(f"raw {one.video_id}.mp4", "url_name") for one in instances}
+    proofs = dict.fromkeys("912346", PROOF)  # 5 was not made
+    labels = {"book": 1, "go": 0}
+    return manifest_rows(instances, {**matches, "6": Unmatched("no file", "")}, proofs, labels, paths)
+
+
+def test_there_is_a_row_for_each_proven_clip_by_split_label_and_video_id(tmp_path: Path) -> None:
+    clips = rows(Paths.below(tmp_path))
+    assert [clip.video_id for clip in clips] == ["9", "1", "2", "3", "4"]
+    assert clips[0] == Clip(
+        **{"split": "train", "gloss": "go", "label": 0, "video_id": "9", "path": "videos/train/go/9.mp4"},
+        **{"num_frames": 25, "fps": 25.333333, "duration_s": 1.333333, "width": 64, "height": 48},
+        **{"signer_id": 3, "source": "raw 9.mp4", "start_s": 2.333333, "end_s": 3.666667},
+        match="url_name",
+    )
+
+
+def test_clips_outside_of_the_data_folder_have_absolute_paths(tmp_path: Path) -> None:
+    paths = Paths.below(tmp_path / "data")
+    paths.videos_dir = str(tmp_path / "elsewhere")
+    assert rows(paths)[0].path == (tmp_path / "elsewhere" / "train" / "go" / "9.mp4").as_posix()
+
+
+@pytest.mark.parametrize("absolute", [False, True])
+def test_files_that_are_no_clip_of_this_run_are_stale(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, absolute: bool
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    for name in ("train/go/1.mp4", "val/go/2.mp4", "train/go/.hidden", "b.txt"):
+        (Path("videos") / name).parent.mkdir(parents=True, exist_ok=True)
+        (Path("videos") / name).touch()
+    target = Path("videos/train/go/1.mp4")
+    assert stale_files(Path("videos"), [target.resolve() if absolute else target]) == [
+        "b.txt",
+        "val/go/2.mp4",
+    ]
