@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
+import itertools
 import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -108,20 +109,16 @@ def check_same_run(checkpoint: dict[str, Any], path: Path, info: dict[str, Any])
         CheckpointError: glosses, network, split or clips differ. The message says how.
     """
     theirs, ours = checkpoint["asl"], info
-    # In checkpoints of the first version, the gloss of a class without clips is empty.
-    named = [a or b for a, b in zip(theirs["glosses"], ours["glosses"], strict=False)]
-    if len(theirs["glosses"]) != len(ours["glosses"]) or named != ours["glosses"]:
-        pairs = zip(theirs["glosses"], ours["glosses"], strict=False)
-        label, pair = next(
-            ((i, p) for i, p in enumerate(pairs) if p[0] and p[0] != p[1]),
-            (min(len(theirs["glosses"]), len(ours["glosses"])), ("nothing", "another gloss")),
-        )
-        raise CheckpointError(
-            f"{path} was trained with another label map: {len(theirs['glosses'])} glosses there, "
-            f"{len(ours['glosses'])} in the label map now; label {label} is {pair[0]!r} there, {pair[1]!r} "
-            "now. Resume with the data set it was trained on, or start a new run in another "
-            f"paths.checkpoint_dir (to start from its weights: model.weights={path})"
-        )
+    glosses = itertools.zip_longest(theirs["glosses"], ours["glosses"], fillvalue="(none)")
+    for label, (then, now) in enumerate(glosses):
+        # In checkpoints of the first version, the gloss of a class without clips is empty.
+        if then != now and (then or now == "(none)"):
+            raise CheckpointError(
+                f"{path} was trained with another label map: {len(theirs['glosses'])} glosses there, "
+                f"{len(ours['glosses'])} in the label map now; label {label} is {then!r} there, {now!r} "
+                "now. Resume with the data set it was trained on, or start a new run in another "
+                f"paths.checkpoint_dir (to start from its weights: model.weights={path})"
+            )
     differing = difference({"model": theirs["model"]}, {"model": ours["model"]})
     if differing:
         raise CheckpointError(

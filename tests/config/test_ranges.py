@@ -14,6 +14,7 @@ from asl.data.sampling import Sampling
 from asl.data.split import SplitSettings
 from asl.model.losses.cross_entropy import CrossEntropy
 from asl.model.losses.focal import Focal
+from asl.model.optimizer import OptimizerSettings
 
 
 @pytest.mark.parametrize(
@@ -31,6 +32,7 @@ from asl.model.losses.focal import Focal
         ),
         (CrossEntropy, {"label_smoothing": 0.1}),
         (Focal, {"label_smoothing": 0.1, "gamma": 2.0}),
+        (OptimizerSettings, {"lr": 3e-4, "weight_decay": 0.01, "warmup_epochs": 2.0, "fused": True}),
     ],
 )
 def test_defaults(settings: type[Any], defaults: dict[str, Any]) -> None:
@@ -69,6 +71,9 @@ def test_defaults(settings: type[Any], defaults: dict[str, Any]) -> None:
         (CrossEntropy, "label_smoothing", -0.01, 0.0),
         (CrossEntropy, "label_smoothing", 1.0, 0.99),
         (Focal, "gamma", -0.01, 0.0),
+        (OptimizerSettings, "lr", 0.0, 1e-9),
+        (OptimizerSettings, "weight_decay", -0.01, 0.0),
+        (OptimizerSettings, "warmup_epochs", -0.01, 0.0),
     ],
 )
 def test_ranges(settings: type[Any], key: str, refused: object, allowed: object) -> None:

@@ -1,4 +1,4 @@
-"""The classifier: metrics, optimiser, schedule and training step."""
+"""The classifier: metrics and training step."""
 
 from __future__ import annotations
 
@@ -9,13 +9,11 @@ import pytest
 import pytorch_lightning as pl
 import torch
 from torch import nn
-from torch.optim import SGD, AdamW
 from torch.utils.data import DataLoader
 
 from asl.evaluation.metrics import SplitMetrics
 from asl.model.classifier import SignClassifier
-from asl.model.networks.video_resnet import VideoResNet
-from asl.model.optimizer import OptimizerSettings, _keep_settings, decay_groups, warmup_cosine
+from asl.model.optimizer import OptimizerSettings
 
 
 def test_top1_and_top5_count_clips() -> None:
@@ -47,24 +45,6 @@ def test_with_fewer_than_six_glosses_top5_is_1(num_classes: int) -> None:
     assert float(metrics.top5.compute()) == 1.0
 
 
-def test_the_learning_rate_warms_up_linearly_and_falls_to_zero() -> None:
-    optimizer = SGD([nn.Parameter(torch.zeros(1))], lr=2.0)
-    schedule = warmup_cosine(optimizer, warmup=4, steps=12)
-    rates = []
-    for _ in range(12):
-        rates.append(schedule.get_last_lr()[0])
-        optimizer.step()
-        schedule.step()
-    assert rates[:5] == pytest.approx([0.5, 1.0, 1.5, 2.0, 2.0])
-    assert rates[4:] == sorted(rates[4:], reverse=True)
-    assert schedule.get_last_lr()[0] == pytest.approx(0.0, abs=1e-9)
-
-
-def test_a_schedule_without_warmup_starts_at_the_peak() -> None:
-    optimizer = SGD([nn.Parameter(torch.zeros(1))], lr=2.0)
-    assert warmup_cosine(optimizer, warmup=0, steps=10).get_last_lr() == [2.0]
-
-
 def test_channels_last_is_for_3d_convolutions_and_leaves_others_as_they_are() -> None:
     network = nn.ModuleDict({"video": nn.Conv3d(3, 4, 3), "picture": nn.Conv2d(3, 4, 3)})
     classifier = SignClassifier(
@@ -73,36 +53,6 @@ def test_channels_last_is_for_3d_convolutions_and_leaves_others_as_they_are() ->
     assert classifier.model["video"].weight.is_contiguous(memory_format=torch.channels_last_3d)
     assert not classifier.model["video"].weight.is_contiguous()
     assert classifier.model["picture"].weight.is_contiguous()
-
-
-def test_weight_decay_is_not_applied_to_biases_and_norms() -> None:
-    model = VideoResNet("r2plus1d", num_classes=3, width=2, layers=[1, 1])
-    decayed, kept = decay_groups(model, 0.1)
-    assert decayed["weight_decay"] == 0.1
-    assert kept["weight_decay"] == 0.0
-    norms = {id(p) for m in model.modules() if isinstance(m, nn.BatchNorm3d) for p in m.parameters()}
-    assert norms | {id(model.fc.bias)} == {id(p) for p in kept["params"]}
-    assert len(decayed["params"]) + len(kept["params"]) == len(list(model.parameters()))
-
-
-def test_a_resumed_optimiser_keeps_its_own_fused_setting() -> None:
-    def optimiser(fused: bool) -> AdamW:
-        made = AdamW([weight], lr=0.1, fused=fused)
-        made.register_load_state_dict_pre_hook(_keep_settings)
-        return made
-
-    weight = nn.Parameter(torch.ones(2))
-    written = optimiser(fused=True)
-    weight.sum().backward()
-    written.step()
-    read = optimiser(fused=False)
-    read.param_groups[0]["lr"] = 0.5
-    read.load_state_dict(written.state_dict())
-    assert read.param_groups[0]["fused"] is False
-    assert read.param_groups[0]["lr"] == 0.1
-    assert torch.equal(read.state[weight]["exp_avg"], written.state[weight]["exp_avg"])
-    assert written.param_groups[0]["fused"] is True
-    read.step()
 
 
 class Scores(nn.Module):

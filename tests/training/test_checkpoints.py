@@ -19,7 +19,6 @@ from asl.training.checkpoints import (
     copy_best,
     read_checkpoint,
 )
-from asl.training.identity import check_same_run
 
 
 class FixedAccuracies(pl.LightningModule):
@@ -170,24 +169,3 @@ def test_an_earlier_run_is_not_overwritten(tmp_path: Path, resume: str | None) -
         checkpoint_to_resume(resume, tmp_path)
     assert "resume=auto" in str(caught.value)
     assert "paths.checkpoint_dir=" in str(caught.value)
-
-
-SETTINGS = {"glosses": ["book", "drink"], "model": {"name": "r3d", "width": 2}, "split": "official"}
-
-
-@pytest.mark.parametrize(
-    ("change", "message"),
-    [
-        ({"glosses": ["book", "go"]}, "label 1 is 'drink' there, 'go' now"),
-        ({"glosses": ["book", "drink", "go"]}, "2 glosses there, 3 in the label map"),
-        ({"model": {"name": "r3d", "width": 4}}, "model.width=2 there, 4 now"),
-        ({"split": "signer, fold 1 of 5, seed 0"}, "official there, signer, fold 1 of 5, seed 0 now"),
-    ],
-)
-def test_another_label_map_or_network_is_refused(change: dict[str, Any], message: str) -> None:
-    with pytest.raises(CheckpointError, match=message):
-        check_same_run({"asl": SETTINGS}, Path("last.pt"), {**SETTINGS, **change})
-
-
-def test_the_same_run_may_be_resumed() -> None:
-    check_same_run({"asl": {**SETTINGS, "epoch": 3}}, Path("last.pt"), SETTINGS)

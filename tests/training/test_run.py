@@ -20,7 +20,6 @@ from torch._dynamo.testing import CompileCounter
 
 from asl.config.setting import ConfigError
 from asl.contract.manifest import Clip, read_manifest
-from asl.data.datamodule import ClipDataModule
 from asl.data.transforms import KINETICS_MEAN
 from asl.errors import Terminated, UserError
 from asl.model.networks.video_resnet import VideoResNet
@@ -33,7 +32,6 @@ from asl.training.checkpoints import (
     restore_network,
 )
 from asl.training.config import TrainConfig
-from asl.training.device_errors import DeviceMemoryError, explained_errors
 from asl.training.job_folder import job_name
 from asl.training.run import train
 from asl.training.trainer import check_devices, resolve_precision, why_not_compiled
@@ -505,33 +503,6 @@ def test_the_demo_experiment_has_its_own_folders() -> None:
 def test_the_error_names_keys_that_contradict_each_other(overrides: list[str], message: str) -> None:
     with pytest.raises(ConfigError, match=message):
         configure(*overrides)
-
-
-@pytest.mark.parametrize(
-    ("size", "remedy"),
-    [
-        (2, "data.batch_size=1 trainer.accumulate_grad_batches=4)"),
-        (9, "data.batch_size=3 trainer.accumulate_grad_batches=6)"),
-        (15, "data.batch_size=5 trainer.accumulate_grad_batches=6)"),
-        (16, "data.batch_size=8 trainer.accumulate_grad_batches=4)"),
-        (
-            7,
-            "trainer.accumulate_grad_batches=14), or make smaller steps (data.batch_size=3;",
-        ),
-    ],
-)
-def test_accumulated_batches_of_a_full_gpu_have_as_many_clips_per_step(
-    tiny_data: Path, tmp_path: Path, size: int, remedy: str
-) -> None:
-    config = tiny(tiny_data, tmp_path, f"data.batch_size={size}", "trainer.accumulate_grad_batches=2")
-    datamodule = ClipDataModule(config.data.manifest, data=config.data)
-    with (
-        pytest.raises(DeviceMemoryError) as raised,
-        explained_errors(config.data, config.trainer, datamodule),
-    ):
-        raise torch.cuda.OutOfMemoryError("CUDA out of memory.")
-    assert remedy in str(raised.value)
-    assert ("prime" in str(raised.value)) == (size == 7)
 
 
 def test_the_error_of_a_full_gpu_names_remedies(

@@ -1,0 +1,233 @@
+"""What checkpoints say about their run, which run may be resumed from them, and how the others differ."""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+from typing import Any
+
+import pytest
+from clips import make_clip
+from composing import composed
+
+from asl.training.checkpoints import CheckpointError
+from asl.training.identity import (
+    changed_settings,
+    check_epochs,
+    check_same_run,
+    checkpoint_info,
+    clip_differences,
+    clip_keys,
+    clips_digest,
+    difference,
+    not_compared,
+)
+
+PATH = Path("runs/first/last.pt")
+CLIPS = [make_clip("train", 0, 0), make_clip("train", 1, 1), make_clip("test", 0, 2)]
+INFO: dict[str, Any] = {
+    "dataset": "tiny",
+    "manifest": "a.csv",
+    "split": "official",
+    "clips": clip_keys(CLIPS),
+    "glosses": ["book", "drink", "go"],
+    "model": {"name": "r3d", "width": 2},
+    "sampling": {"clip_len": 4},
+    "resize": [20, 30],
+    "crop_size": 16,
+    "seed": 0,
+    "settings": {"data": {"flags": "keep", "batch_size": 4}, "optim": {"lr": 0.01}},
+}
+
+
+def checkpoint(**changes: Any) -> dict[str, Any]:
+    """One of a run like ``INFO`` but for ``changes``; None leaves a key out."""
+    return {"asl": {key: value for key, value in {**INFO, **changes}.items() if value is not None}}
+
+
+def test_a_checkpoint_says_what_decides_the_result() -> None:
+    config = composed("train", "data.manifest=a.csv", "model=r3d", "model.weights=null", "seed=3")
+    info = checkpoint_info(config, glosses=("book", "drink"), clips=CLIPS, devices=2, precision="bf16-mixed")
+    assert (info["manifest"], info["seed"], info["glosses"]) == ("a.csv", 3, ["book", "drink"])
+    assert (info["clips"], info["digest"]) == (clip_keys(CLIPS), clips_digest(clip_keys(CLIPS)))
+    assert info["model"]["name"] == "r3d"
+    settings = info["settings"]
+    assert (settings["trainer"]["devices"], settings["trainer"]["precision"]) == (2, "bf16-mixed")
+    assert settings["loss"]["name"] == "cross_entropy"
+    check_same_run({"asl": info}, PATH, info)
+    assert changed_settings({"asl": info}, info) == []
+
+
+def test_keys_of_clips_are_those_of_earlier_checkpoints() -> None:
+    """Another key for the same clip would refuse every run that is resumed."""
+    assert clip_keys(CLIPS[:1]) == {"train": {"train000": "b7dc33e99472"}, "val": {}, "test": {}}
+    assert clips_digest(clip_keys(CLIPS[:1])) == "8d0355b35d6d27814430"
+
+
+def test_the_key_of_a_clip_changes_with_label_source_and_segment_only() -> None:
+    clip = CLIPS[0]
+
+    def key(**changes: Any) -> str:
+        return clip_keys([dataclasses.replace(clip, **changes)])["train"][clip.video_id]
+
+    same = key()
+    assert key(path="elsewhere.mp4", source=f"moved/{clip.source}", start_s=0.0004, fps=30.0) == same
+    for changes in ({"label": 1}, {"source": "other.mp4"}, {"start_s": 0.001}, {"end_s": clip.end_s + 0.001}):
+        assert key(**changes) != same, changes
+
+
+def test_the_digest_is_of_all_clips_in_any_order() -> None:
+    digest = clips_digest(clip_keys(CLIPS))
+    assert clips_digest(clip_keys(CLIPS[::-1])) == digest
+    assert clips_digest(clip_keys(CLIPS[1:])) != digest
+
+
+@pytest.mark.parametrize(
+    ("theirs", "message"),
+    [
+        (
+            ["book", "eat", "go"],
+            "3 glosses there, 3 in the label map now; label 1 is 'eat' there, 'drink' now",
+        ),
+        (["book", "car", "go"], "label 1 is 'car' there, 'drink' now"),
+        (["book", "", "eat"], "label 2 is 'eat' there, 'go' now"),
+        (["book", "drink"], "2 glosses there, 3 in the label map now; label 2 is '(none)' there, 'go' now"),
+        (["book", "drink", "go", "eat"], "4 glosses there, .*; label 3 is 'eat' there, '(none)' now"),
+        (["book", "drink", "go", ""], "4 glosses there, .*; label 3 is '' there, '(none)' now"),
+    ],
+)
+def test_another_label_map_is_refused_and_the_first_other_gloss_named(
+    theirs: list[str], message: str
+) -> None:
+    with pytest.raises(CheckpointError, match=message.replace("(none)", r"\(none\)")):
+        check_same_run(checkpoint(glosses=theirs), PATH, INFO)
+
+
+@pytest.mark.parametrize(
+    ("theirs", "ours", "message"),
+    [
+        (
+            {},
+            {"model": {"name": "r3d", "width": 4}},
+            "another network: model.width=2 there, 4 now. .* model=r3d ",
+        ),
+        ({}, {"split": "signer, fold 1 of 5"}, r"\(official there, signer, fold 1 of 5 now\)"),
+        ({"split": None}, {"split": "signer"}, r"\(official there, signer now\)"),
+        ({"split": "signer"}, {}, r"\(signer there, official now\).* data\.folds"),
+    ],
+)
+def test_another_network_or_split_is_refused(
+    theirs: dict[str, Any], ours: dict[str, Any], message: str
+) -> None:
+    with pytest.raises(CheckpointError, match=message):
+        check_same_run(checkpoint(**theirs), PATH, {**INFO, **ours})
+
+
+@pytest.mark.parametrize(
+    "theirs",
+    [{}, {"epoch": 3}, {"glosses": ["book", "", "go"]}, {"split": None}, {"clips": None, "settings": None}],
+    ids=["same", "with an epoch", "a gloss without clips", "without a split", "without clips"],
+)
+def test_the_same_run_may_be_resumed(theirs: dict[str, Any]) -> None:
+    check_same_run(checkpoint(**theirs), PATH, INFO)
+
+
+@pytest.mark.parametrize(
+    ("manifest", "flags", "way_out"),
+    [
+        ("a.csv", "keep", "data.manifest=a.csv as it was"),
+        ("b.csv", "keep", "data.manifest=b.csv"),
+        ("0.csv", "keep", "data.manifest=0.csv"),
+        ("a.csv", "drop_train", "data.manifest=a.csv data.flags=drop_train"),
+        ("a.csv", "none", "data.manifest=a.csv data.flags=none"),
+        ("b.csv", "drop_train", "data.manifest=b.csv data.flags=drop_train"),
+    ],
+)
+def test_other_clips_are_refused_with_the_settings_that_give_those_of_the_checkpoint(
+    manifest: str, flags: str, way_out: str
+) -> None:
+    settings = {"data": {"flags": flags, "batch_size": 4}}
+    theirs = checkpoint(manifest=manifest, settings=settings, clips=clip_keys(CLIPS[1:]))
+    with pytest.raises(CheckpointError) as raised:
+        check_same_run(theirs, PATH, INFO)
+    assert f"{PATH} was trained on other clips than those of a.csv now: 1 more in train" in str(raised.value)
+    assert f"({way_out})" in str(raised.value)
+
+
+def test_differences_of_clips_are_counted_by_kind_and_named() -> None:
+    theirs, ours = clip_keys(CLIPS), clip_keys(CLIPS)
+    assert clip_differences(theirs, ours) == []
+    added = [make_clip("val", 2, number) for number in range(5)]
+    assert clip_differences(theirs, clip_keys([*CLIPS, *added])) == [
+        "5 more in val (val200, val201, val202 and 2 more)"
+    ]
+    assert clip_differences(theirs, clip_keys(CLIPS[1:])) == ["1 fewer in train (train000)"]
+    moved = [dataclasses.replace(CLIPS[0], split="val"), *CLIPS[1:]]
+    assert clip_differences(theirs, clip_keys(moved)) == ["1 moved from train to val (train000)"]
+    assert clip_differences(clip_keys(moved), ours) == ["1 moved from val to train (train000)"]
+    relabelled = [dataclasses.replace(CLIPS[0], label=2), *CLIPS[1:]]
+    assert clip_differences(theirs, clip_keys(relabelled)) == [
+        "1 with another label or segment in train (train000)"
+    ]
+
+
+@pytest.mark.parametrize(
+    ("changes", "listed"),
+    [
+        ({}, []),
+        ({"seed": 5}, ["seed=0 there, 5 now"]),
+        (
+            {"dataset": "other", "crop_size": 8},
+            ["data.crop_size=16 there, 8 now", "dataset.name=tiny there, other now"],
+        ),
+        ({"resize": [20, 20]}, ["data.resize=[20, 30] there, [20, 20] now"]),
+        (
+            {"sampling": {"clip_len": 3, "pad": "loop"}},
+            ["data.clip_len=4 there, 3 now", "data.pad=(not set) there, loop now"],
+        ),
+        ({"settings": {"data": INFO["settings"]["data"]}}, ["optim={'lr': 0.01} there, (not set) now"]),
+        ({"clips": clip_keys(CLIPS[::-1])}, ["the order of the training clips"]),
+        ({"clips": clip_keys([CLIPS[0], CLIPS[2], CLIPS[1]])}, []),
+    ],
+)
+def test_what_may_change_is_listed_if_it_did(changes: dict[str, Any], listed: list[str]) -> None:
+    assert changed_settings(checkpoint(), {**INFO, **changes}) == listed
+
+
+def test_what_a_checkpoint_of_an_earlier_version_does_not_hold_is_not_compared_but_said() -> None:
+    earlier = checkpoint(clips=None, settings=None)
+    assert changed_settings(earlier, {**INFO, "seed": 1}) == ["seed=0 there, 1 now"]
+    assert not_compared(earlier) == [
+        "the clips of each split",
+        "the settings of optim, loss, augment, trainer",
+    ]
+    assert not_compared(checkpoint(clips=None)) == ["the clips of each split"]
+    assert not_compared(checkpoint()) == []
+
+
+@pytest.mark.parametrize(("done", "folder"), [(1, "other"), (2, "other"), (3, "first"), (2, "first")])
+def test_a_run_may_be_trained_on_and_a_finished_one_measured_in_its_folder(done: int, folder: str) -> None:
+    check_epochs({"asl": {"epoch": done}}, PATH, Path("runs") / folder, max_epochs=3)
+
+
+@pytest.mark.parametrize(("done", "folder"), [(3, "other"), (4, "other"), (4, "first")])
+def test_a_run_with_more_epochs_or_a_finished_one_in_another_folder_is_refused(
+    done: int, folder: str
+) -> None:
+    with pytest.raises(CheckpointError) as raised:
+        check_epochs({"asl": {"epoch": done}}, PATH, Path("runs") / folder, max_epochs=3)
+    assert f"it has {done} epochs, and trainer.max_epochs=3" in str(raised.value)
+    assert f"paths.checkpoint_dir={PATH.parent} trainer.max_epochs={done} resume=auto" in str(raised.value)
+
+
+def test_keys_that_differ_are_named_with_both_values() -> None:
+    theirs = {"a": {"b": 1, "c": {"d": "x"}}, "e": 2, "f": {"g": 1}, "gone": None}
+    ours = {"new": True, "a": {"b": 1, "c": {"d": "w"}}, "e": 3, "f": 1}
+    assert difference(theirs, theirs) == []
+    assert difference(theirs, ours, "p.") == [
+        "p.new=(not set) there, True now",
+        "p.a.c.d=x there, w now",
+        "p.e=2 there, 3 now",
+        "p.f={'g': 1} there, 1 now",
+        "p.gone=None there, (not set) now",
+    ]
