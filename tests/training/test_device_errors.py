@@ -110,6 +110,7 @@ def test_smaller_batches_are_accumulated_to_as_many_clips_per_step(
     size: int, steps: int, smaller: tuple[int, int] | None, step: int | None
 ) -> None:
     message = str(raised(torch.cuda.OutOfMemoryError("full"), size=size, steps=steps))
+    assert message.startswith("full\nTo continue: ")
     if smaller:
         assert (
             "accumulate smaller batches to as many clips per step "
