@@ -11,8 +11,8 @@ from asl.data.split import SplitSettings
 
 
 @dataclass(kw_only=True)
-class DataSettings(Sampling, SplitSettings):
-    """Which clips are used, which of their frames are drawn, and how batches are made of them."""
+class ManifestSettings:
+    """Where the clips are, and how many are read at a time."""
 
     manifest: str = setting(
         "${paths.metadata_dir}/${dataset.name}_manifest.csv", "manifest file, written by preprocess.py"
@@ -20,13 +20,21 @@ class DataSettings(Sampling, SplitSettings):
     label_map: str | None = setting(
         None, "label map file (class index of each gloss); null: x_label_map.json beside x_manifest.csv"
     )
+    batch_size: int = setting(16, "clips per step and device", ge=1)
+    num_workers: int | None = setting(
+        None,
+        "processes that read clips (in training only with reader=decord); null: one per core, at most 16",
+        ge=0,
+    )
+
+
+@dataclass(kw_only=True)
+class DataSettings(Sampling, SplitSettings, ManifestSettings):
+    """Which clips are used, which of their frames are drawn, and how batches are made of them."""
+
     resize: list[int] = setting([128, 171], "height, width to which the reader scales frames", ge=8)
     crop_size: int = setting(112, "height and width of the network's input", ge=8)
     balance: bool = setting(True, "draw training clips with weight 1 / class frequency")
-    batch_size: int = setting(16, "clips per step and device", ge=1)
-    num_workers: int | None = setting(
-        None, "processes that decode while training (reader=decord); null: one per core, at most 16", ge=0
-    )
 
     @property
     def size(self) -> tuple[int, int]:

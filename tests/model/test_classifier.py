@@ -12,8 +12,8 @@ from torch import nn
 from torch.optim import SGD, AdamW
 from torch.utils.data import DataLoader
 
-from asl.evaluation.metrics import SplitMetrics
 from asl.model.classifier import SignClassifier
+from asl.model.metrics import SplitMetrics
 from asl.model.networks.video_resnet import VideoResNet
 from asl.model.optimizer import OptimizerSettings, _keep_fused, decay_groups, warmup_cosine
 
