@@ -203,18 +203,11 @@ def check_same_run(checkpoint: dict[str, Any], path: Path, info: dict[str, Any])
         CheckpointError: glosses, network or split differ. The message says how.
     """
     theirs, ours = checkpoint["asl"], info
-    # In checkpoints of the first version, the gloss of a class without clips is empty.
-    named = [a or b for a, b in zip(theirs["glosses"], ours["glosses"], strict=False)]
-    if len(theirs["glosses"]) != len(ours["glosses"]) or named != ours["glosses"]:
-        pairs = zip(theirs["glosses"], ours["glosses"], strict=False)
-        label, pair = next(
-            ((i, p) for i, p in enumerate(pairs) if p[0] and p[0] != p[1]),
-            (min(len(theirs["glosses"]), len(ours["glosses"])), ("nothing", "another gloss")),
-        )
+    other_glosses = gloss_difference(theirs["glosses"], ours["glosses"])
+    if other_glosses:
         raise CheckpointError(
-            f"{path} was trained with another label map: {len(theirs['glosses'])} glosses there, "
-            f"{len(ours['glosses'])} in the label map now; label {label} is {pair[0]!r} there, {pair[1]!r} "
-            "now. Resume with the data set it was trained on, or start a new run in another "
+            f"{path} was trained with another label map: {other_glosses}. Resume with the data set it was "
+            "trained on, or start a new run in another "
             f"paths.checkpoint_dir (to start from its weights: model.weights={path})"
         )
     differing = difference({"model": theirs["model"]}, {"model": ours["model"]})
@@ -230,6 +223,24 @@ def check_same_run(checkpoint: dict[str, Any], path: Path, info: dict[str, Any])
             "trained on would be in val or test. Set data.split, data.folds, data.fold and data.fold_seed as "
             "they were, or start a new run in another paths.checkpoint_dir"
         )
+
+
+def gloss_difference(theirs: Sequence[str], ours: Sequence[str]) -> str | None:
+    """How the glosses of a checkpoint differ from those of the label map. None if they do not.
+
+    In checkpoints of the first version, the gloss of a class without clips is empty.
+    """
+    pairs = list(zip(theirs, ours, strict=False))
+    if len(theirs) == len(ours) and all(first in ("", second) for first, second in pairs):
+        return None
+    label, pair = next(
+        ((i, p) for i, p in enumerate(pairs) if p[0] and p[0] != p[1]),
+        (len(pairs), ("nothing", "another gloss")),
+    )
+    return (
+        f"{len(theirs)} glosses there, {len(ours)} in the label map now; label {label} is {pair[0]!r} there, "
+        f"{pair[1]!r} now"
+    )
 
 
 def changed_settings(checkpoint: dict[str, Any], info: dict[str, Any]) -> list[str]:
