@@ -21,7 +21,7 @@ from rich.console import Console
 from rich.progress import track
 from rich.table import Table
 
-from asl.evaluation.intervals import AVERAGES, Bootstrap, Interval, mean, wilson
+from asl.evaluation.intervals import AVERAGES, Bootstrap, Interval, wilson
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -32,7 +32,7 @@ class Scenario:
 
     name: str
     classes: int
-    clips_per_class: tuple[int, int]  # least and most
+    clips: int  # their glosses are drawn, each with the same probability
     signers: int | None = None  # that sign the clips; None: every clip has its own
     signer_effect: float = 0.0  # standard deviation of a signer's log-odds
     class_effect: float = 1.5  # standard deviation of a gloss's log-odds
@@ -40,13 +40,13 @@ class Scenario:
 
 
 SCENARIOS = (
-    Scenario("258 clips, 100 glosses, no signer effect", 100, (2, 3)),
-    Scenario("64 clips, 8 glosses, no signer effect", 8, (8, 8), class_effect=1.0, level=1.0),
-    Scenario("2,000 clips, 100 glosses, no signer effect", 100, (20, 20)),
-    Scenario("258 clips, 100 glosses, 40 signers", 100, (2, 3), signers=40, signer_effect=0.5),
-    Scenario("258 clips, 100 glosses, 40 signers, strong effect", 100, (2, 3), signers=40, signer_effect=1.0),
-    Scenario("400 clips, 20 glosses, 20 signers, strong effect", 20, (20, 20), signers=20, signer_effect=1.0),
-    Scenario("64 clips, 8 glosses, 10 signers, strong effect", 8, (8, 8), signers=10, signer_effect=1.0),
+    Scenario("258 clips, 100 glosses, no signer effect", 100, 258),
+    Scenario("64 clips, 8 glosses, no signer effect", 8, 64, class_effect=1.0, level=1.0),
+    Scenario("2,000 clips, 100 glosses, no signer effect", 100, 2000),
+    Scenario("258 clips, 100 glosses, 40 signers", 100, 258, signers=40, signer_effect=0.5),
+    Scenario("258 clips, 100 glosses, 40 signers, strong effect", 100, 258, signers=40, signer_effect=1.0),
+    Scenario("400 clips, 20 glosses, 20 signers, strong effect", 20, 400, signers=20, signer_effect=1.0),
+    Scenario("64 clips, 8 glosses, 10 signers, strong effect", 8, 64, signers=10, signer_effect=1.0),
 )
 
 
@@ -67,32 +67,30 @@ def cover(scenario: Scenario, *, draws: int, resamples: int, seed: int) -> dict[
     gloss = rng.normal(scenario.level, scenario.class_effect, scenario.classes)
     easier = gloss + 0.5  # for a second recogniser
     one, other = (_true_accuracy(odds, scenario.signer_effect) for odds in (gloss, easier))
+    true, true_difference = float(one.mean()), float((other - one).mean())  # of all clips there could be
     covered: dict[str, list[bool]] = defaultdict(list)
 
     def note(name: str, interval: Interval, true: float) -> None:
         covered[name].append(interval[0] <= true <= interval[1])
 
     for draw in track(range(draws), scenario.name, transient=True):
-        least, most = scenario.clips_per_class
-        classes = np.repeat(np.arange(scenario.classes), rng.integers(least, most + 1, size=scenario.classes))
-        count = len(classes)
+        count = scenario.clips
+        classes = rng.integers(scenario.classes, size=count)
         signers = np.arange(count) if scenario.signers is None else rng.integers(scenario.signers, size=count)
         effect = rng.normal(0, scenario.signer_effect, int(signers.max()) + 1)[signers]
         luck = rng.random(count)  # of a clip, for both recognisers
         hits = luck < _share(gloss[classes] + effect)
-        true = {over: mean(classes, one[classes], over) for over in AVERAGES}
         by_clip = Bootstrap(classes, resamples=resamples, seed=draw)
-        note("wilson", wilson(int(hits.sum()), count), true["instances"])
-        note("classes", by_clip.interval(hits, "classes"), true["classes"])
+        note("wilson", wilson(int(hits.sum()), count), true)
+        note("classes", by_clip.interval(hits, "classes"), true)
         # Two recognisers that fail on the same clips more often than by chance.
         same = np.where(rng.random(count) < 0.7, luck, rng.random(count))
         second = same < _share(easier[classes] + effect)
-        difference = mean(classes, (other - one)[classes], "classes")
-        note("difference", by_clip.interval(second.astype(int) - hits, "classes"), difference)
+        note("difference", by_clip.interval(second.astype(int) - hits, "classes"), true_difference)
         if scenario.signers is not None:
             by_signer = Bootstrap(classes, signers, resamples=resamples, seed=draw)
             for over in AVERAGES:
-                note(f"{over} by signer", by_signer.interval(hits, over), true[over])
+                note(f"{over} by signer", by_signer.interval(hits, over), true)
     return {name: float(np.mean(values)) for name, values in covered.items()}
 
 

@@ -108,7 +108,7 @@ def _measure(config: EvaluateConfig) -> dict[str, Any]:
     folder = _folder(config)
     _write(folder, metrics, predictions)
     print_evaluation(metrics, folder)
-    return _plain(metrics)
+    return plain(metrics)
 
 
 def summarize(
@@ -157,7 +157,7 @@ def _compare(config: EvaluateConfig) -> dict[str, Any]:
         print_seeds(result)
     if config.output is not None:
         _write_json(Path(config.output) / COMPARISON, result)
-    return _plain(result)
+    return plain(result)
 
 
 def _check_reader(config: EvaluateConfig, info: Mapping[str, Any]) -> None:
@@ -245,15 +245,15 @@ def _write(folder: Path, metrics: Mapping[str, Any], predictions: Mapping[str, S
 
 
 def _write_json(path: Path, content: Mapping[str, Any]) -> None:
-    atomic_write_text(path, json.dumps(_plain(content), indent=2, ensure_ascii=False) + "\n")
+    atomic_write_text(path, json.dumps(plain(content), indent=2, ensure_ascii=False) + "\n")
 
 
-def _plain(value: Any) -> Any:
+def plain(value: Any) -> Any:
     """Dataclasses, tuples and mappings as JSON has them; the keys 1, 5, 10 of accuracies as ``top1``, ..."""
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
-        return _plain({field.name: getattr(value, field.name) for field in dataclasses.fields(value)})
+        return plain({field.name: getattr(value, field.name) for field in dataclasses.fields(value)})
     if isinstance(value, Mapping):
-        return {f"top{key}" if isinstance(key, int) else key: _plain(item) for key, item in value.items()}
+        return {f"top{key}" if isinstance(key, int) else key: plain(item) for key, item in value.items()}
     if isinstance(value, (list, tuple)):
-        return [_plain(item) for item in value]
+        return [plain(item) for item in value]
     return value

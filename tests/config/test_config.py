@@ -16,6 +16,7 @@ def choices():
     for program in SCHEMAS:
         defaults = yaml.safe_load((CONF / f"{program}.yaml").read_text())["defaults"]
         groups = [name for entry in defaults if isinstance(entry, dict) for name in entry]
+        groups = [name for name in groups if not name.startswith("override ")]  # Hydra's own
         for group in groups:
             for path in sorted((CONF / group).glob("*.yaml")):
                 if (program, group) != ("preprocess", "experiment"):  # experiments are for training
