@@ -48,7 +48,7 @@ class Spread:
     values: tuple[float, ...]
     mean: float
     deviation: float  # standard deviation between runs, with n - 1
-    interval: Interval  # Student's t for the mean over seeds, on these clips
+    interval: Interval  # Student's t for the mean over seeds, on these clips, within [0, 1]
 
 
 def align(tables: Mapping[str, Sequence[Prediction]]) -> list[list[Prediction]]:
@@ -138,4 +138,5 @@ def seed_spread(runs: Sequence[Sequence[Prediction]]) -> dict[int, dict[Over, Sp
 def _spread(values: Sequence[float]) -> Spread:
     average, deviation = float(np.mean(values)), float(np.std(values, ddof=1))
     margin = float(stats.t.ppf((1 + LEVEL) / 2, len(values) - 1)) * deviation / len(values) ** 0.5
-    return Spread(tuple(values), average, deviation, (average - margin, average + margin))
+    interval = max(0.0, average - margin), min(1.0, average + margin)
+    return Spread(tuple(values), average, deviation, interval)

@@ -35,13 +35,15 @@ class EvaluateConfig:
         choices=[*PROBES, ALL],
     )
     compare: list[str] = setting(
-        [], "instead: predictions.csv of models on the same clips; each is compared with the first",
+        [],
+        "instead: predictions.csv of models on the same clips, as [a.csv,b.csv]; each against the first",
         any_length=True,
-    )  # fmt: skip
+    )
     seeds: list[str] = setting(
-        [], "instead: predictions.csv of one model trained with several seeds: mean, spread and interval",
+        [],
+        "instead: predictions.csv of runs that differ in their seed, as [a.csv,b.csv]: mean and spread",
         any_length=True,
-    )  # fmt: skip
+    )
     output: str | None = setting(
         None, "folder of the results; null: evaluation/{checkpoint}-{split} beside the checkpoint"
     )

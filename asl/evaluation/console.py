@@ -37,15 +37,16 @@ def print_evaluation(metrics: Mapping[str, Any], folder: Path) -> None:
     )
     console.print(_accuracies(metrics["accuracy"]))
     if metrics["probes"]:
-        console.print(_probes({"unchanged": metrics["accuracy"], **metrics["probes"]}))
+        rows = {"unchanged": metrics["accuracy"], **metrics["probes"]}
+        console.print(_probes(rows, metrics["glosses"]))
     console.print(_groups(metrics["groups"]))
     confused: Sequence[Confusion] = metrics["confusions"]
     if confused:
         console.print(_confusions(confused))
-        console.print(f"hardest glosses: {_hardest(metrics['classes'])}")
-    console.print(f"calibration error (ECE): {metrics['calibration'].ece:.1%}")
+        console.print(f"Hardest glosses: {_hardest(metrics['classes'])}\n")
+    console.print(f"Calibration error (ECE): {metrics['calibration'].ece:.1%}")
     probed = ", predictions_{probe}.csv" if metrics["probes"] else ""
-    console.print(f"files: {folder}/metrics.json, predictions.csv{probed}", soft_wrap=True, markup=False)
+    console.print(f"Files: {folder}/metrics.json, predictions.csv{probed}", soft_wrap=True, markup=False)
 
 
 def print_comparison(result: Mapping[str, Any]) -> None:
@@ -107,8 +108,8 @@ def _accuracies(accuracies: Accuracies) -> Table:
     return table
 
 
-def _probes(accuracies: Mapping[str, Accuracies]) -> Table:
-    """One row for each probe: what is left without time or handedness."""
+def _probes(accuracies: Mapping[str, Accuracies], num_glosses: int) -> Table:
+    """A row for each probe, which shows what is left without time or handedness, and one for guessing."""
     table = _table("Probes: clips changed before the network sees them")
     ks = list(next(iter(accuracies.values())))
     for column in ("", *(f"top-{k}" for k in ks), "95 % of top-1", "top-1 over classes"):
@@ -118,6 +119,7 @@ def _probes(accuracies: Mapping[str, Accuracies]) -> Table:
         table.add_row(
             name, *values, _interval(rows[1]["instances"].interval), f"{rows[1]['classes'].value:.1%}"
         )
+    table.add_row("chance", *(f"{k / num_glosses:.1%}" for k in ks), "", f"{1 / num_glosses:.1%}")
     return table
 
 
@@ -182,4 +184,12 @@ def _signed(interval: Interval | None) -> str:
 
 
 def _table(title: str) -> Table:
-    return Table(title=title, title_justify="left", title_style="bold", box=None, pad_edge=False)
+    """A table without lines, with an empty line after it."""
+    return Table(
+        title=title,
+        title_justify="left",
+        title_style="bold",
+        caption=" ",
+        box=None,
+        pad_edge=False,
+    )

@@ -162,3 +162,11 @@ def test_a_file_that_is_not_yaml_is_named(tmp_path):
 def test_the_demos_experiment_goes_with_another_network():
     made = composed("train", "experiment=demo", "model=r3d", "model.weights=null")
     assert (made.model.name, made.model.width, made.dataset.name) == ("r3d", 64, "demo")
+
+
+def test_a_value_that_needs_quotes_is_an_error_that_shows_them():
+    with pytest.raises(HydraException) as raised:
+        composed("evaluate", "checkpoint=checkpoints/seed=1/best.pt")
+    assert re.search("checkpoint=checkpoints/seed=1/best.pt: .*\n.*needs quotes", explain(raised.value))
+    quoted = composed("evaluate", 'checkpoint="checkpoints/seed=1/best.pt"')
+    assert quoted.checkpoint == "checkpoints/seed=1/best.pt"
