@@ -84,7 +84,7 @@ def check_accuracies(accuracies: dict[str, Any], rows: Rows) -> None:
 def check_bootstrap(
     interval: Sequence[float], rows: Rows, hits: np.ndarray, units: Sequence[str], over_classes: bool
 ) -> None:
-    """The interval is that of scipy's bootstrap over units, but for chance and a wider scale of few units."""
+    """Compare an interval with scipy's bootstrap over units."""
     names, unit_of = np.unique(units, return_inverse=True)
     count = len(names)
     if hits.all() or not hits.any():
@@ -100,18 +100,21 @@ def check_bootstrap(
             return float(hits[clips].mean())
         return float(np.mean([hits[clips][glosses[clips] == gloss].mean() for gloss in set(glosses[clips])]))
 
-    tail = stats.norm.cdf(np.sqrt(count / (count - 1)) * stats.t.ppf(0.025, count - 1))
-    expected = stats.bootstrap(
+    resampled = stats.bootstrap(
         (np.arange(count),),
         statistic,
-        n_resamples=500,
-        confidence_level=1 - 2 * tail,
+        n_resamples=1000,
         method="percentile",
         vectorized=False,
         random_state=0,
-    ).confidence_interval
-    width = expected.high - expected.low
-    assert interval == pytest.approx(tuple(expected), abs=0.25 * width)
+    ).bootstrap_distribution
+    # With few units the percentiles are further out. Chance moves them by less than a factor of two, and the
+    # scale over classes the ends by less than a tenth.
+    tail = stats.norm.cdf(np.sqrt(count / (count - 1)) * stats.t.ppf(0.025, count - 1))
+    lowest, low, high, highest = np.quantile(resampled, [tail / 2, 2 * tail, 1 - 2 * tail, 1 - tail / 2])
+    margin = 0.1 * (highest - lowest)
+    assert lowest - margin <= interval[0] <= low + margin
+    assert high - margin <= interval[1] <= highest + margin
 
 
 def check_calibration(calibration: dict[str, Any], rows: Rows) -> None:

@@ -154,8 +154,9 @@ def _confusions(confused: Sequence[Confusion]) -> Table:
 
 
 def _hardest(classes: Sequence[ClassResult]) -> str:
-    worst = sorted(classes, key=lambda one: (one.correct / one.clips, -one.clips, one.gloss))[:_WORST]
-    return ", ".join(f"{one.gloss} {one.correct} of {one.clips}" for one in worst)
+    missed = [one for one in classes if one.correct < one.clips]
+    missed.sort(key=lambda one: (one.correct / one.clips, -one.clips, one.gloss))
+    return ", ".join(f"{one.gloss} {one.correct} of {one.clips}" for one in missed[:_WORST])
 
 
 def _coverage(coverage: Coverage) -> str:
