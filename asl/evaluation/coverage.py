@@ -26,7 +26,7 @@ def measure_coverage(
 
     Args:
         clips: those that are measured.
-        metadata: of the data set. None: it is not there.
+        metadata: of the data set. None: it cannot be read.
         split: train, val or test.
         split_name: of the checkpoint. Only the official split has a size of its own.
     """
@@ -37,7 +37,7 @@ def measure_coverage(
     if split_name != OFFICIAL:
         return unknown("folds are made of the clips that are there")
     if metadata is None:
-        return unknown("the data set's metadata is not there")
+        return unknown("the data set's metadata cannot be read")
     official = {instance.video_id for instance in metadata.instances if instance.split == split}
     others = sum(clip.video_id not in official for clip in clips)
     if others:

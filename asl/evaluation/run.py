@@ -10,9 +10,9 @@ from pathlib import Path
 from typing import Any
 
 from asl.config.setting import ConfigError
-from asl.contract.label_map import check_labels, label_map_path, read_label_map
-from asl.contract.manifest import Clip, ManifestError, read_manifest
+from asl.contract.manifest import Clip, ManifestError
 from asl.data.datamodule import MAX_WORKERS
+from asl.data.read_clips import read_labelled_clips
 from asl.data.settings import DataSettings
 from asl.data.split import OFFICIAL, SplitSettings, split_clips
 from asl.datasets.base import SignDataset
@@ -181,15 +181,12 @@ def _checkpoint_clips(config: EvaluateConfig, info: Mapping[str, Any], path: Pat
             f"Choose dataset={info['dataset']}; for other clips of its glosses, add data.manifest=..."
         )
     manifest = Path(config.data.manifest)
-    clips = read_manifest(manifest)
-    label_map = label_map_path(manifest) if config.data.label_map is None else Path(config.data.label_map)
-    glosses = read_label_map(label_map)
-    check_labels(label_map, glosses, clips)
+    glosses, clips = read_labelled_clips(manifest, config.data.label_map)
     other_glosses = gloss_difference(info["glosses"], glosses)
     if other_glosses:
         raise CheckpointError(
-            f"{path} was trained with another label map than {label_map}: {other_glosses}. Give the manifest "
-            "and the label map it was trained on with data.manifest=... and data.label_map=..."
+            f"{path} was trained with another label map than that of {manifest}: {other_glosses}. Give the "
+            "manifest and the label map it was trained on with data.manifest=... and data.label_map=..."
         )
     try:
         split = SplitSettings.named(info.get("split", OFFICIAL))  # not in checkpoints of the first version
@@ -201,7 +198,7 @@ def _checkpoint_clips(config: EvaluateConfig, info: Mapping[str, Any], path: Pat
 
 
 def _metadata(dataset: SignDataset) -> Metadata | None:
-    """The data set's metadata. None if it is not there; only coverage and web sites are then unknown."""
+    """The data set's metadata. None if it cannot be read: then only coverage and web sites are unknown."""
     try:
         return dataset.load()
     except MetadataError:

@@ -38,12 +38,15 @@ def predicted(
     clips: Sequence[Clip],
     *,
     info: dict[str, Any] | None = None,
+    device: torch.device = CPU,
     **options: Any,
 ) -> dict[str, npt.NDArray[np.float64]]:
     content = read_checkpoint(checkpoint)
     content["asl"] |= info or {}
     reader = FramesReaderSettings().build(FrameSettings(), data_dir / "frames")
-    return predict_clips(Recogniser(content, device=CPU), clips, data_dir=data_dir, reader=reader, **options)
+    return predict_clips(
+        Recogniser(content, device=device), clips, data_dir=data_dir, reader=reader, **options
+    )
 
 
 def test_one_view_is_the_input_of_validation_in_training(
@@ -73,6 +76,14 @@ def test_a_clip_has_the_same_prediction_alone_and_in_a_batch(
         alone = predicted(checkpoint, tiny_data, [clip], probes=list(PROBES))
         for name in together:
             assert alone[name][0] == pytest.approx(together[name][i], abs=1e-6), name
+
+
+@pytest.mark.gpu
+def test_a_gpu_gives_the_predictions_of_the_cpu(tiny_data: Path, checkpoint: Path, clips: list[Clip]) -> None:
+    on_cpu = predicted(checkpoint, tiny_data, clips, probes=list(PROBES))
+    on_gpu = predicted(checkpoint, tiny_data, clips, probes=list(PROBES), device=torch.device("cuda"))
+    for name, probabilities in on_cpu.items():
+        assert on_gpu[name] == pytest.approx(probabilities, abs=1e-3), name
 
 
 def test_views_are_averaged(tiny_data: Path, checkpoint: Path, clips: list[Clip]) -> None:
