@@ -118,13 +118,19 @@ class Bootstrap:
         """The variance of the mean over classes, nearly without the bias of resamples.
 
         Of n clips of a class, each is nearer to their mean than to the true one: squares are too small by the
-        factor ``1 - 1/n``, and products of clips of two classes by both classes' factors.
+        factor ``1 - 1/n``, and products of clips of two classes by both classes' factors. A clip that is the
+        only one of its class deviates from the mean of all classes, scaled to the deviations inside classes.
         """
         clips = np.bincount(self._classes)
         means = np.bincount(self._classes, values) / clips
-        weight = 1 / (len(clips) * clips)
-        deviation = (values - means[self._classes]) * weight[self._classes]
-        factor = np.where(clips > 1, clips / np.maximum(clips - 1, 1), 1.0)[self._classes]
+        several = clips > 1
+        deviation = values - np.where(several, means, means.mean())[self._classes]
+        alone = ~several[self._classes]
+        if alone.any() and several.any() and deviation[alone].any():
+            inside = (deviation[~alone] ** 2).sum() / (clips[several] - 1).sum()
+            deviation[alone] *= np.sqrt(inside / (deviation[alone] ** 2).mean())
+        deviation /= (len(clips) * clips)[self._classes]
+        factor = np.where(several, clips / np.maximum(clips - 1, 1), 1.0)[self._classes]
         of_units = np.bincount(self._units, factor * deviation)
         return float((of_units**2).sum() - ((factor**2 - factor) * deviation**2).sum())
 

@@ -86,9 +86,9 @@ def test_classes_without_clips_do_not_count() -> None:
     assert mean([0, 0, 7], np.array([True, False, True]), "instances") == pytest.approx(2 / 3)
 
 
-@pytest.mark.parametrize("scenario", SCENARIOS[1::5], ids=lambda scenario: scenario.name)
+@pytest.mark.parametrize("scenario", [SCENARIOS[1], SCENARIOS[4]], ids=lambda scenario: scenario.name)
 def test_intervals_cover_the_true_value(scenario) -> None:
-    """A short version of benchmarks/intervals.py; three standard errors of 400 draws are 3 percent points."""
+    """A short version of benchmarks/intervals.py; two standard errors of 400 draws are 2 percent points."""
     shares = cover(scenario, draws=400, resamples=500, seed=0)
     if scenario.signers is not None:
         shares = {name: share for name, share in shares.items() if name.endswith("by signer")}
