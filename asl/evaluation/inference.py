@@ -65,7 +65,7 @@ def predict_clips(
     """
     reader.prepare(clips, clip_paths(clips, data_dir))
     ids = [clip.video_id for clip in clips]
-    shape = len(clips), len(recogniser.glosses)
+    shape = len(clips), recogniser.num_classes
     sums = {name: np.zeros(shape) for name in (UNCHANGED, *probes)}
     options: dict[str, Any] = {"timeout": timeout_s} if num_workers else {}
     for view in range(views):

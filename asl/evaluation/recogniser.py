@@ -47,9 +47,9 @@ class Recogniser:
         self.device = device
 
     @property
-    def glosses(self) -> list[str]:
-        """The glosses by label."""
-        return list(self._info["glosses"])
+    def num_classes(self) -> int:
+        """Number of glosses that the network knows."""
+        return len(self._info["glosses"])
 
     @property
     def size(self) -> tuple[int, int]:

@@ -60,7 +60,7 @@ def _measure(config: EvaluateConfig) -> dict[str, Any]:
     checkpoint = read_checkpoint(path)
     info = checkpoint["asl"]
     _check_reader(config, info)
-    clips = _checkpoint_clips(config, info, path)
+    glosses, clips = _read_clips(config, info, path)
     chosen = [clip for clip in clips if clip.split == config.split]
     if not chosen:
         raise ManifestError(f"{config.data.manifest} has no {config.split} clips. Measure another split=...")
@@ -84,7 +84,7 @@ def _measure(config: EvaluateConfig) -> dict[str, Any]:
         name: make_predictions(
             chosen,
             of_clips,
-            recogniser.glosses,
+            glosses,
             signers_in_train={clip.signer_id for clip in clips if clip.split == "train"},
             sites={one.video_id: one.site for one in metadata.instances} if metadata else {},
         )
@@ -101,7 +101,7 @@ def _measure(config: EvaluateConfig) -> dict[str, Any]:
         "views": config.views,
         "device": str(device.type),
         "precision": config.precision,
-        "glosses": len(recogniser.glosses),
+        "glosses": len(glosses),
         "coverage": measure_coverage(chosen, metadata, split=config.split, split_name=split_name),
         **summarize(predictions, resamples=config.resamples, seed=config.seed),
     }
@@ -168,8 +168,8 @@ def _check_reader(config: EvaluateConfig, info: Mapping[str, Any]) -> None:
         raise ConfigError("\n".join(problems) + f"\n(data.* are those of {config.checkpoint})")
 
 
-def _checkpoint_clips(config: EvaluateConfig, info: Mapping[str, Any], path: Path) -> list[Clip]:
-    """The clips of the manifest with the checkpoint's split, after a check that the two belong together.
+def _read_clips(config: EvaluateConfig, info: Mapping[str, Any], path: Path) -> tuple[list[str], list[Clip]]:
+    """Read the glosses by label, and the clips with the checkpoint's split, and check that they belong to it.
 
     Raises:
         CheckpointError: the checkpoint was trained on another data set, with other glosses, or with a split
@@ -194,7 +194,7 @@ def _checkpoint_clips(config: EvaluateConfig, info: Mapping[str, Any], path: Pat
         raise CheckpointError(
             f"{path} was trained on a split that this version does not know: {error}"
         ) from None
-    return split_clips(clips, split)
+    return glosses, split_clips(clips, split)
 
 
 def _metadata(dataset: SignDataset) -> Metadata | None:

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 from clips import write_manifest_and_label_map
 from composing import composed
 from made_checkpoint import write_checkpoint
@@ -101,6 +102,19 @@ def test_the_folds_are_those_of_the_checkpoint(tiny_data: Path, tmp_path: Path, 
     assert {row["signer_in_train"] for row in rows} == {"no"}
     assert metrics["data_split"] == "signer, fold 2 of 4, seed 7"
     assert metrics["coverage"]["reason"] == "folds are made of the clips that are there"
+
+
+def test_a_checkpoint_of_the_first_version_can_be_measured(tiny_data: Path, tmp_path: Path) -> None:
+    """It has no split, and no name for a gloss without training clips."""
+    checkpoint = write_checkpoint(tmp_path / "best.pt", tiny_data, glosses=["book", "", "go"])
+    content = torch.load(checkpoint, weights_only=True)
+    del content["asl"]["split"], content["asl"]["network"]
+    torch.save(content, checkpoint)
+    metrics = run(tiny_data, checkpoint)
+    assert metrics["data_split"] == "official"
+    with (tmp_path / "evaluation" / "best-test" / "predictions.csv").open() as file:
+        row = next(csv.DictReader(file))
+    assert {row["top1"], row["top2"], row["top3"]} == {"book", "drink", "go"}
 
 
 def metadata(clips: list[Clip], *more: str) -> str:
