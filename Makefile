@@ -1,6 +1,6 @@
 # make check   lint, types and the quick tests: within a minute
 # make test    lint, types and the whole test suite
-# make demo    the built-in data set: make, preprocess, train, test
+# make demo    the built-in data set: make, preprocess, train, evaluate
 # make install the environment alone, in .venv (gpu=1: for trim=nvdec, dali=1: for trim=dali)
 # make mutants mutation testing, not a part of the tests (sample=600 seed=0, modules=sampling)
 # All install what they need first. PYTHON=... chooses the interpreter.
@@ -59,10 +59,11 @@ demo: install
 	$(BIN)/python -m asl.demo data/demo
 	$(BIN)/python preprocess.py dataset=demo
 	$(BIN)/python train.py experiment=demo resume=auto
+	$(BIN)/python evaluate.py dataset=demo probe=all
 	@echo
 	@echo "data         data/demo/{raw,videos,metadata}"
 	@echo "model        checkpoints/demo/{best,last}.pt"
-	@echo "results      checkpoints/demo/metrics.json"
+	@echo "results      checkpoints/demo/metrics.json, checkpoints/demo/evaluation/best-test"
 
 clean-demo:
 	rm -rf data/demo checkpoints/demo

@@ -8,16 +8,21 @@ from typing import Any
 from hydra import compose, initialize_config_dir
 
 from asl.config.compose import checked, register
+from asl.evaluation.config import EvaluateConfig
 from asl.preprocess.config import PreprocessConfig
 from asl.training.config import TrainConfig
 
 CONF = Path(__file__).resolve().parents[1] / "conf"
-SCHEMAS: dict[str, Any] = {"preprocess": PreprocessConfig, "train": TrainConfig}
+SCHEMAS: dict[str, Any] = {
+    "preprocess": PreprocessConfig,
+    "train": TrainConfig,
+    "evaluate": EvaluateConfig,
+}
 
-register(preprocess_schema=PreprocessConfig, train_schema=TrainConfig)
+register(**{f"{program}_schema": schema for program, schema in SCHEMAS.items()})
 
 
 def composed(program: str, *overrides: str) -> Any:
-    """The checked configuration of ``preprocess`` or ``train``."""
+    """The checked configuration of a program: ``preprocess``, ``train`` or ``evaluate``."""
     with initialize_config_dir(str(CONF), version_base="1.3"):
         return checked(compose(program, overrides=list(overrides)), SCHEMAS[program])

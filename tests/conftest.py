@@ -38,6 +38,7 @@ SLOW_TESTS = {
     "test_the_error_names_a_clip_that_hangs_its_reader",
     "test_all_of_wlasl_is_a_page_of_a_few_megabytes",
     "test_ranks_share_an_epoch_and_count_val_once",
+    "test_intervals_cover_the_true_value",
 }
 
 

@@ -19,7 +19,17 @@ FILES = {
 FIRST_HALF = ("asl.preprocess",)
 SECOND_HALF = ("asl.data", "asl.model", "asl.training", "asl.evaluation")
 SHARED = ("asl.codecs", "asl.contract", "asl.config", "asl.datasets")
-HEAVY = {"torch", "torchvision", "pytorch_lightning", "torchmetrics", "sklearn", "decord", "jinja2", "av"}
+HEAVY = {
+    "torch",
+    "torchvision",
+    "pytorch_lightning",
+    "torchmetrics",
+    "sklearn",
+    "scipy",
+    "decord",
+    "jinja2",
+    "av",
+}
 
 
 def imports(node: ast.AST) -> Iterator[str]:
@@ -119,7 +129,11 @@ def test_importing_asl_loads_nothing_heavy() -> None:
 @pytest.mark.parametrize("choices", [{}, {"dataset": "demo", "reader": "decord", "model": "r3d"}], ids=str)
 def test_composing_a_configuration_loads_nothing_heavy(choices: dict[str, str]) -> None:
     code = "import sys; sys.path.insert(0, 'tests'); from composing import composed\n"
-    for program, groups in (("preprocess", ["dataset"]), ("train", ["dataset", "reader", "model"])):
+    for program, groups in (
+        ("preprocess", ["dataset"]),
+        ("train", ["dataset", "reader", "model"]),
+        ("evaluate", ["dataset", "reader"]),
+    ):
         overrides = [f"{group}={choices[group]}" for group in groups if group in choices]
         overrides += ["model.weights=null"] if program == "train" else []
         code += f"composed({program!r}, *{overrides!r})\n"

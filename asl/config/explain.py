@@ -6,7 +6,7 @@ import dataclasses
 import difflib
 from typing import Any
 
-from hydra.errors import HydraException
+from hydra.errors import HydraException, OverrideParseException
 from omegaconf.errors import OmegaConfBaseException
 
 from asl.config.setting import ConfigError, allowed_values
@@ -17,6 +17,11 @@ CONFIG_ERRORS = (HydraException, OmegaConfBaseException)
 
 def explain(error: BaseException) -> str:
     """One readable message for an error of Hydra or OmegaConf."""
+    if isinstance(error, OverrideParseException):
+        return (
+            f"{error.override}: {str(error).splitlines()[0]}\nA value with =, comma, brackets or blanks "
+            "needs quotes, inside those of the shell: 'checkpoint=\"checkpoints/seed=1/best.pt\"'"
+        )
     cause: BaseException | None = error
     while cause is not None and not (isinstance(cause, OmegaConfBaseException) and cause.full_key):
         if isinstance(cause, ConfigError):

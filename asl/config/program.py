@@ -1,4 +1,4 @@
-"""The frame around the Hydra mains of both programs: ``--help``, and each error as one message."""
+"""The frame around the Hydra mains of the programs: ``--help``, and each error as one message."""
 
 from __future__ import annotations
 

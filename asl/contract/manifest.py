@@ -1,6 +1,7 @@
 """The manifest: a CSV file with one row for each proven clip.
 
-``preprocess.py`` writes it and ``train.py`` reads it. The label map beside it is in ``label_map.py``.
+``preprocess.py`` writes it; ``train.py`` and ``evaluate.py`` read it. The label map beside it is in
+``label_map.py``.
 """
 
 from __future__ import annotations

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -13,12 +13,13 @@ from torch.utils.data import Dataset, get_worker_info
 
 from asl.contract.manifest import Clip
 from asl.data.class_sampler import Draw
-from asl.data.clip_files import clip_paths
+from asl.data.clip_files import ClipError, clip_paths
 from asl.data.frames.on_device import FramesOnDevice
 from asl.data.frames.on_host import FramesOnHost
 from asl.data.readers.base import ClipReader
 from asl.data.sampling import Sampling, draw_frames
 from asl.data.transforms import NUM_UNIFORMS
+from asl.messages import listed_lines
 
 Batch = dict[str, Tensor]
 
@@ -152,6 +153,31 @@ class FrameIndexDataset(Dataset[Batch]):
             "valid": torch.tensor([draw.valid for draw in draws]),
             "clean": torch.from_numpy(self._clean[indices]),
         }
+
+
+def explain_worker_error(
+    error: RuntimeError, datasets: Iterable[ClipDataset], *, timeout_s: float, num_workers: int
+) -> ClipError | None:
+    """Return an error that names the clips being read if ``error`` says that a worker hung or crashed.
+
+    Args:
+        error: of a DataLoader.
+        datasets: what its workers read.
+        timeout_s: their time limit (``reader.timeout_s``).
+        num_workers: their number (``data.num_workers``).
+
+    Returns:
+        None if ``error`` is any other one.
+    """
+    if not str(error).startswith(("DataLoader timed out", "DataLoader worker")):
+        return None
+    clips = listed_lines([line for dataset in datasets for line in dataset.being_read()] or ["(none)"])
+    return ClipError(
+        f"{str(error).splitlines()[0]}\nClips that were being read:\n{clips}\n"
+        "Delete the one that is damaged and run: python preprocess.py. If the machine is slow, increase "
+        f"reader.timeout_s ({timeout_s:g}); if it ran out of memory, decrease data.num_workers "
+        f"({num_workers})"
+    )
 
 
 def keep_batch(batch: Batch) -> Batch:

@@ -17,7 +17,13 @@ from asl.contract.frame_store import FrameSettings
 from asl.contract.manifest import SPLITS, Clip
 from asl.data.augmentation import Augmentation
 from asl.data.class_sampler import Draw, EvaluationSampler, TrainSampler
-from asl.data.clip_dataset import Batch, ClipDataset, FrameIndexDataset, keep_batch
+from asl.data.clip_dataset import (
+    Batch,
+    ClipDataset,
+    FrameIndexDataset,
+    explain_worker_error,
+    keep_batch,
+)
 from asl.data.clip_files import ClipError
 from asl.data.frames.on_device import FramesOnDevice
 from asl.data.frames.on_host import FramesOnHost, ReadAhead
@@ -29,7 +35,7 @@ from asl.data.readers.frames import FramesReaderSettings
 from asl.data.settings import DROP_TRAIN, DataSettings
 from asl.data.transforms import augment, centre_crop, mix_clips
 from asl.machine import available_cores
-from asl.messages import format_bytes, listed_lines
+from asl.messages import format_bytes
 
 MAX_WORKERS = 16  # reader processes if data.num_workers is null
 
@@ -250,20 +256,12 @@ class ClipDataModule(pl.LightningDataModule):
         return {**ready, "video": video}
 
     def explain_worker_error(self, error: RuntimeError) -> ClipError | None:
-        """Return an error that names the clips being read if ``error`` says that a worker hung or crashed.
-
-        None if ``error`` is any other one.
-        """
-        if not str(error).startswith(("DataLoader timed out", "DataLoader worker")):
-            return None
-        reading = [line for dataset in self.datasets.values() for line in dataset.being_read()]
-        timeout_s = self._reader_settings.timeout_s
-        clips = listed_lines(reading or ["(none)"])
-        return ClipError(
-            f"{str(error).splitlines()[0]}\nClips that were being read:\n{clips}\n"
-            "Delete the one that is damaged and run: python preprocess.py. If the machine is slow, increase "
-            f"reader.timeout_s ({timeout_s:g}); if it ran out of memory, decrease data.num_workers "
-            f"({self.num_workers})"
+        """See :func:`~asl.data.clip_dataset.explain_worker_error`."""
+        return explain_worker_error(
+            error,
+            self.datasets.values(),
+            timeout_s=self._reader_settings.timeout_s,
+            num_workers=self.num_workers,
         )
 
     def _evaluation_loader(self, split: str) -> DataLoader[Batch] | ReadAhead:

@@ -19,10 +19,7 @@ def read_clips(manifest: Path, data: DataSettings) -> tuple[list[str], list[Clip
         ManifestError: the manifest cannot be read, or has no train clip, no val clip, or only one gloss.
         LabelMapError: the label map is missing, or does not fit the manifest.
     """
-    clips = read_manifest(manifest)
-    label_map = label_map_path(manifest) if data.label_map is None else Path(data.label_map)
-    glosses = read_label_map(label_map)
-    check_labels(label_map, glosses, clips)
+    glosses, clips = read_labelled_clips(manifest, data.label_map)
     clips = split_clips(clips, data)
     for split, purpose in (("train", "learn from"), ("val", "choose the best epoch on")):
         if not any(clip.split == split for clip in clips):
@@ -57,3 +54,21 @@ def drop_flagged(clips: Sequence[Clip]) -> list[Clip]:
             "data.flags=drop_train: all training clips of the manifest are flagged. Set data.flags=keep"
         )
     return kept
+
+
+def read_labelled_clips(manifest: Path, label_map: str | None = None) -> tuple[list[str], list[Clip]]:
+    """Read the glosses by label, and the clips with the official split.
+
+    Args:
+        manifest: the file.
+        label_map: its label map. None: the one beside it.
+
+    Raises:
+        ManifestError: the manifest cannot be read.
+        LabelMapError: the label map is missing, or does not fit the manifest.
+    """
+    clips = read_manifest(manifest)
+    path = label_map_path(manifest) if label_map is None else Path(label_map)
+    glosses = read_label_map(path)
+    check_labels(path, glosses, clips)
+    return glosses, clips

@@ -38,10 +38,26 @@ class Sampling:
         choices=["uniform", "window"],
     )
 
+    view, num_views = 0, 1  # without annotation: no keys, see SampledView
+
     @property
     def window(self) -> int:
         """Grid points from the first to the last drawn frame, both included: 63 for 32 at stride 2."""
         return (self.clip_len - 1) * self.frame_stride + 1
+
+
+@dataclass(kw_only=True)
+class SampledView(Sampling):
+    """The sampling of one of several temporal views, whose predictions evaluation averages.
+
+    Windows of a long clip are spread evenly from its start to its end. With ``long=uniform`` every view
+    spans the whole clip, and the views divide the time between drawn frames evenly. In a clip shorter than
+    the window the views start at the points at which training starts. With ``num_views=1``, and as one view
+    of any odd number with long clips, it is the view that validation uses.
+    """
+
+    view: int = 0  # in [0, num_views)
+    num_views: int = 1
 
 
 def grid_positions(
@@ -49,7 +65,8 @@ def grid_positions(
 ) -> Indices:
     """Draw grid positions from a clip that is ``length`` grid points long.
 
-    With ``rng`` (training) the positions are jittered. Without it (evaluation) they are centred::
+    With ``rng`` (training) the positions are jittered. Without it (evaluation) they are centred, or those of
+    one of several views (:class:`SampledView`)::
 
         # clip_len = 4, frame_stride = 2: the window is 7 points
         # length 5,  pad=edge      -> 0 2 4 4      jittered also 1 3 4 4
@@ -62,6 +79,12 @@ def grid_positions(
 
         # length 12, long=uniform, speed=0.5 -> 3 5 6 8      jittered: starts in 0-7
         # length 12, long=uniform, speed=1.5 -> 2 6 11 11
+
+    Three views::
+
+        # length 5,  pad=edge      -> 0 2 4 4     0 2 4 4     1 3 4 4
+        # length 12, long=uniform  -> 0 3 6 9     1 4 7 10    2 5 8 11
+        # length 12, long=window   -> 0 2 4 6     2 4 6 8     5 7 9 11
 
     Returns:
         ``(clip_len,)`` int64, each in ``[0, length)``, not decreasing except where ``loop`` starts over.
@@ -77,19 +100,29 @@ def grid_positions(
         slack = max(0, length - 1 - int(positions[-1]))
         if is_short:  # jittered by up to a stride even if the clip is too short to move the window
             most = max(slack, min(sampling.frame_stride, length) - 1)
-            start = 0 if rng is None else int(rng.integers(most + 1))
+            start = _view_start(most, sampling, one_view=0) if rng is None else int(rng.integers(most + 1))
+        elif rng is None:
+            start = _view_start(slack, sampling, one_view=slack // 2)
         else:
-            start = slack // 2 if rng is None else int(rng.integers(slack + 1))
+            start = int(rng.integers(slack + 1))
         return _padded(start + positions, length, sampling)
     covered = length * speed
     room = max(0.0, length - covered)
     begin = room * (0.5 if rng is None else rng.random()) if room else 0.0
-    inside = 0.5 if rng is None else rng.random(sampling.clip_len)
+    middle = (sampling.view + 0.5) / sampling.num_views
+    inside = middle if rng is None else rng.random(sampling.clip_len)
     drawn = begin + (np.arange(sampling.clip_len) + inside) * (covered / sampling.clip_len)
     positions = drawn.astype(np.int64)
     if speed <= 1:
         return np.minimum(positions, length - 1)  # float rounding can give length itself
     return _padded(positions, length, sampling)
+
+
+def _view_start(most: int, sampling: Sampling, *, one_view: int) -> int:
+    """The start of this view: of starts spread evenly over ``0..most``, or ``one_view`` if it is alone."""
+    if sampling.num_views == 1:
+        return one_view
+    return most * sampling.view // (sampling.num_views - 1)
 
 
 def _padded(positions: Indices, length: int, sampling: Sampling) -> Indices:

@@ -13,8 +13,8 @@ KEEP, DROP_TRAIN = "keep", "drop_train"
 
 
 @dataclass(kw_only=True)
-class DataSettings(Sampling, SplitSettings):
-    """Which clips are used, which of their frames are drawn, and how batches are made of them."""
+class ManifestSettings:
+    """Where the clips are, and how many are read at a time."""
 
     manifest: str = setting(
         "${paths.metadata_dir}/${dataset.name}_manifest.csv", "manifest file, written by preprocess.py"
@@ -22,6 +22,18 @@ class DataSettings(Sampling, SplitSettings):
     label_map: str | None = setting(
         None, "label map file (class index of each gloss); null: x_label_map.json beside x_manifest.csv"
     )
+    batch_size: int = setting(16, "clips per step and device", ge=1)
+    num_workers: int | None = setting(
+        None,
+        "processes that read clips (in training only with reader=decord); null: one per core, at most 16",
+        ge=0,
+    )
+
+
+@dataclass(kw_only=True)
+class DataSettings(Sampling, SplitSettings, ManifestSettings):
+    """Which clips are used, which of their frames are drawn, and how batches are made of them."""
+
     resize: list[int] = setting(
         [128, 171],
         "height, width to which frames are scaled; stored frames (frames.short_side) are not enlarged",
@@ -35,10 +47,6 @@ class DataSettings(Sampling, SplitSettings):
         choices=[KEEP, DROP_TRAIN],
     )
     balance: bool = setting(True, "draw training clips with weight 1 / class frequency")
-    batch_size: int = setting(16, "clips per step and device", ge=1)
-    num_workers: int | None = setting(
-        None, "processes that decode while training (reader=decord); null: one per core, at most 16", ge=0
-    )
 
     @property
     def size(self) -> tuple[int, int]:

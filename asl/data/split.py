@@ -7,6 +7,7 @@ manifest and the same clips. Of WLASL100's 258 official test clips, 253 have a s
 from __future__ import annotations
 
 import dataclasses
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
@@ -45,6 +46,21 @@ class SplitSettings:
         if not self.by_signer:
             return OFFICIAL
         return f"{SIGNER}, fold {self.fold or 0} of {self.folds}, seed {self.fold_seed}"
+
+    @staticmethod
+    def named(name: str) -> SplitSettings:
+        """The settings whose ``split_name`` is ``name``.
+
+        Raises:
+            ValueError: it is not the name of a split.
+        """
+        if name == OFFICIAL:
+            return SplitSettings(split=OFFICIAL)
+        match = re.fullmatch(rf"{SIGNER}, fold (\d+) of (\d+), seed (\d+)", name)
+        if match is None:
+            raise ValueError(f"{name!r} is not the name of a split")
+        fold, folds, seed = map(int, match.groups())
+        return SplitSettings(split=SIGNER, fold=fold, folds=folds, fold_seed=seed)
 
     def problems(self) -> Iterator[str]:
         """Yield a message for each setting that contradicts another one."""

@@ -7,6 +7,7 @@ clip. The result depends only on the clip and its numbers, not on the process or
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from functools import cache
 
 import numpy as np
@@ -63,12 +64,20 @@ def augment(video: Tensor, uniforms: Tensor, *, crop_size: int, augmentation: Au
     return clips.contiguous(memory_format=torch.channels_last_3d)
 
 
-def centre_crop(video: Tensor, *, crop_size: int) -> Tensor:
+def centre_crop(
+    video: Tensor,
+    *,
+    crop_size: int,
+    mean: Sequence[float] = KINETICS_MEAN,
+    std: Sequence[float] = KINETICS_STD,
+) -> Tensor:
     """Crop the centre of the picture and normalise, as torchvision's preset does (for evaluation).
 
     Args:
         video: ``(B, T, H, W, C)`` uint8, H and W at least ``crop_size``.
         crop_size: height and width of the result in pixels.
+        mean: of each channel, for pixels in [0, 1].
+        std: standard deviation of each channel.
 
     Returns:
         ``(B, C, T, crop_size, crop_size)`` float32, normalised.
@@ -76,14 +85,15 @@ def centre_crop(video: Tensor, *, crop_size: int) -> Tensor:
     height, width = video.shape[2:4]
     top, left = round((height - crop_size) / 2), round((width - crop_size) / 2)
     cropped = video[:, :, top : top + crop_size, left : left + crop_size]
-    return normalise(cropped.permute(0, 4, 1, 2, 3).float() / 255)
+    return normalise(cropped.permute(0, 4, 1, 2, 3).float() / 255, mean, std)
 
 
-def normalise(clips: Tensor) -> Tensor:
-    """Subtract the Kinetics mean from ``(B, C, T, H, W)`` in [0, 1] and divide by the standard deviation."""
-    mean = clips.new_tensor(KINETICS_MEAN).view(1, 3, 1, 1, 1)
-    std = clips.new_tensor(KINETICS_STD).view(1, 3, 1, 1, 1)
-    return (clips - mean) / std
+def normalise(
+    clips: Tensor, mean: Sequence[float] = KINETICS_MEAN, std: Sequence[float] = KINETICS_STD
+) -> Tensor:
+    """Subtract the mean from ``(B, C, T, H, W)`` in [0, 1] and divide by the standard deviation."""
+    shape = (1, 3, 1, 1, 1)
+    return (clips - clips.new_tensor(mean).view(shape)) / clips.new_tensor(std).view(shape)
 
 
 def crop_boxes(uniforms: Tensor, *, height: int, width: int, augmentation: Augmentation) -> Tensor:

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
-from asl.evaluation.metrics import SplitMetrics
+from asl.model.metrics import SplitMetrics
 from asl.model.optimizer import OptimizerSettings, continue_schedule, warmup_cosine
 
 Batch = dict[str, Tensor]

@@ -31,7 +31,7 @@ def explained_errors(
     try:
         yield
     except RuntimeError as error:
-        if _is_out_of_memory(error):
+        if is_out_of_memory(error):
             raise DeviceMemoryError(_remedies(error, data, trainer, datamodule)) from error
         explained = datamodule.explain_worker_error(error)
         if explained is None:
@@ -41,7 +41,8 @@ def explained_errors(
         datamodule.free_frames()
 
 
-def _is_out_of_memory(error: RuntimeError) -> bool:
+def is_out_of_memory(error: RuntimeError) -> bool:
+    """Whether the error says that the GPU has not enough memory."""
     text = str(error)
     return (
         isinstance(error, torch.cuda.OutOfMemoryError)

@@ -109,16 +109,13 @@ def check_same_run(checkpoint: dict[str, Any], path: Path, info: dict[str, Any])
         CheckpointError: glosses, network, split or clips differ. The message says how.
     """
     theirs, ours = checkpoint["asl"], info
-    glosses = itertools.zip_longest(theirs["glosses"], ours["glosses"], fillvalue="(none)")
-    for label, (then, now) in enumerate(glosses):
-        # In checkpoints of the first version, the gloss of a class without clips is empty.
-        if then != now and (then or now == "(none)"):
-            raise CheckpointError(
-                f"{path} was trained with another label map: {len(theirs['glosses'])} glosses there, "
-                f"{len(ours['glosses'])} in the label map now; label {label} is {then!r} there, {now!r} "
-                "now. Resume with the data set it was trained on, or start a new run in another "
-                f"paths.checkpoint_dir (to start from its weights: model.weights={path})"
-            )
+    other_glosses = gloss_difference(theirs["glosses"], ours["glosses"])
+    if other_glosses:
+        raise CheckpointError(
+            f"{path} was trained with another label map: {other_glosses}. Resume with the data set it was "
+            "trained on, or start a new run in another paths.checkpoint_dir (to start from its weights: "
+            f"model.weights={path})"
+        )
     differing = difference({"model": theirs["model"]}, {"model": ours["model"]})
     if differing:
         raise CheckpointError(
@@ -134,6 +131,20 @@ def check_same_run(checkpoint: dict[str, Any], path: Path, info: dict[str, Any])
         )
     if "clips" in theirs:
         _check_same_clips(theirs, ours, path)
+
+
+def gloss_difference(theirs: Sequence[str], ours: Sequence[str]) -> str | None:
+    """How the glosses of a checkpoint differ from those of the label map. None if they do not.
+
+    In checkpoints of the first version, the gloss of a class without clips is empty.
+    """
+    for label, (then, now) in enumerate(itertools.zip_longest(theirs, ours, fillvalue="(none)")):
+        if then != now and (then or now == "(none)"):
+            return (
+                f"{len(theirs)} glosses there, {len(ours)} in the label map now; label {label} is {then!r} "
+                f"there, {now!r} now"
+            )
+    return None
 
 
 def _check_same_clips(theirs: dict[str, Any], ours: dict[str, Any], path: Path) -> None:

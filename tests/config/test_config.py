@@ -16,6 +16,7 @@ def choices():
     for program in SCHEMAS:
         defaults = yaml.safe_load((CONF / f"{program}.yaml").read_text())["defaults"]
         groups = [name for entry in defaults if isinstance(entry, dict) for name in entry]
+        groups = [name for name in groups if not name.startswith("override ")]  # Hydra's own
         for group in groups:
             for path in sorted((CONF / group).glob("*.yaml")):
                 if (program, group) != ("preprocess", "experiment"):  # experiments are for training
@@ -163,3 +164,11 @@ def test_a_file_that_is_not_yaml_is_named(tmp_path):
 def test_the_demos_experiment_goes_with_another_network():
     made = composed("train", "experiment=demo", "model=r3d", "model.weights=null")
     assert (made.model.name, made.model.width, made.dataset.name) == ("r3d", 64, "demo")
+
+
+def test_a_value_that_needs_quotes_is_an_error_that_shows_them():
+    with pytest.raises(HydraException) as raised:
+        composed("evaluate", "checkpoint=checkpoints/seed=1/best.pt")
+    assert re.search("checkpoint=checkpoints/seed=1/best.pt: .*\n.*needs quotes", explain(raised.value))
+    quoted = composed("evaluate", 'checkpoint="checkpoints/seed=1/best.pt"')
+    assert quoted.checkpoint == "checkpoints/seed=1/best.pt"

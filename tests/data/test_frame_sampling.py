@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from asl.contract.time_grid import grid_length
-from asl.data.sampling import Sampling, draw_frames, draw_speed, grid_positions
+from asl.data.sampling import SampledView, Sampling, draw_frames, draw_speed, grid_positions
 
 samplings = st.builds(
     Sampling,
@@ -226,3 +226,33 @@ def test_examples_of_the_docstring_with_speed() -> None:
     sampling = Sampling(clip_len=4, frame_stride=2)
     assert grid_positions(12, sampling, speed=0.5).tolist() == [3, 5, 6, 8]
     assert grid_positions(12, sampling, speed=1.5).tolist() == [2, 6, 11, 11]
+
+
+def views_of(length: int, num_views: int, **sampling: object) -> list[list[int]]:
+    """The positions of each view, with ``clip_len=4`` and ``frame_stride=2`` if not given."""
+    keys = {"clip_len": 4, "frame_stride": 2, **sampling, "num_views": num_views}
+    return [grid_positions(length, SampledView(view=view, **keys)).tolist() for view in range(num_views)]
+
+
+def test_views_of_a_long_clip_go_from_its_start_to_its_end() -> None:
+    assert views_of(12, 3, long="window") == [[0, 2, 4, 6], [2, 4, 6, 8], [5, 7, 9, 11]]
+    assert views_of(12, 3, long="uniform") == [[0, 3, 6, 9], [1, 4, 7, 10], [2, 5, 8, 11]]
+
+
+def test_views_of_a_short_clip_start_where_training_starts() -> None:
+    assert views_of(5, 2) == [[0, 2, 4, 4], [1, 3, 4, 4]]
+    assert views_of(1, 3) == [[0, 0, 0, 0]] * 3
+
+
+@given(length=lengths, sampling=samplings)
+def test_a_single_view_is_that_of_validation(length: int, sampling: Sampling) -> None:
+    alone = grid_positions(length, SampledView(**vars(sampling)))
+    assert np.array_equal(alone, grid_positions(length, sampling))
+
+
+@given(length=lengths, sampling=samplings, half=st.integers(1, 4))
+def test_one_view_of_an_odd_number_is_that_of_validation(length: int, sampling: Sampling, half: int) -> None:
+    several = SampledView(
+        **vars(sampling), num_views=2 * half + 1, view=0 if length < sampling.window else half
+    )
+    assert np.array_equal(grid_positions(length, several), grid_positions(length, sampling))

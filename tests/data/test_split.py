@@ -140,3 +140,18 @@ def test_flags_describe_the_new_splits() -> None:
     assigned = {clip.video_id: clip.flags for clip in split_clips(flagged, SplitSettings(split="signer"))}
     assert {video_id for video_id, flags in assigned.items() if flags} == set(copies)
     assert all(assigned[video_id] == "suspect bitstream leakage" for video_id in copies)
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [SplitSettings(), SplitSettings(split="signer"), SplitSettings(fold=3, folds=7, fold_seed=12)],
+)
+def test_a_split_is_known_by_its_name(settings: SplitSettings) -> None:
+    named = SplitSettings.named(settings.split_name)
+    assert named.split_name == settings.split_name
+    assert split_clips(clips_of_signers(), named) == split_clips(clips_of_signers(), settings)
+
+
+def test_a_name_of_no_split_is_an_error() -> None:
+    with pytest.raises(ValueError, match="'signer, fold' is not the name of a split"):
+        SplitSettings.named("signer, fold")

@@ -1,4 +1,4 @@
-"""The built-in data set from nothing to a trained network, by the three commands that a user types.
+"""The built-in data set from nothing to a trained network, by the four commands that a user types.
 
 The network must have learnt motion: on reversed, shuffled and mirrored clips it has to fail.
 """
@@ -13,18 +13,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
-import torch
-from torch import Tensor, nn
+from recomputed_metrics import check_metrics, read_rows
 
-from asl.contract.frame_store import FrameSettings
 from asl.contract.manifest import read_manifest
-from asl.data.class_sampler import Draw
-from asl.data.clip_dataset import ClipDataset
-from asl.data.readers.frames import FramesReaderSettings
-from asl.data.sampling import Sampling
-from asl.data.transforms import centre_crop
 from asl.demo import GLOSSES, Gloss, read_truth
-from asl.training.checkpoints import read_checkpoint, restore_network
+from asl.training.checkpoints import read_checkpoint
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -34,11 +27,11 @@ pytestmark = pytest.mark.timeout(1200)
 
 @dataclass(frozen=True)
 class Run:
-    """What the three commands left behind."""
+    """What the first three commands left behind."""
 
     data_dir: Path
     checkpoint_dir: Path
-    said: str  # the last command's output
+    said: str  # train.py's output
 
 
 def python(*arguments: str) -> str:
@@ -61,40 +54,24 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Run:
 
 
 @pytest.fixture(scope="module")
-def network(run: Run) -> nn.Module:
-    """The best epoch's network, built from nothing but its checkpoint."""
-    return restore_network(read_checkpoint(run.checkpoint_dir / "best.pt"))
-
-
-@pytest.fixture(scope="module")
-def unseen(run: Run) -> tuple[Tensor, list[Gloss]]:
-    """Val and test clips, ``(N, T, H, W, C)`` uint8, and their glosses."""
-    about = read_checkpoint(run.checkpoint_dir / "best.pt")["asl"]
-    clips = read_manifest(run.data_dir / "metadata" / "demo_manifest.csv")
-    dataset = ClipDataset(
-        [clip for clip in clips if clip.split != "train"],
-        data_dir=run.data_dir,
-        sampling=Sampling(**about["sampling"]),
-        size=tuple(about["resize"]),
-        reader=FramesReaderSettings().build(FrameSettings(short_side=64), run.data_dir / "frames"),
+def evaluation(run: Run) -> Path:
+    """The folder in which ``evaluate.py`` has left figures and predictions for test, with all probes."""
+    checkpoint = run.checkpoint_dir / "best.pt"
+    python(
+        "evaluate.py",
+        "dataset=demo",
+        f"paths.data_dir={run.data_dir}",
+        f"checkpoint={checkpoint}",
+        "probe=all",
     )
+    return run.checkpoint_dir / "evaluation" / "best-test"
+
+
+def share(path: Path, partner: Callable[[Gloss], Gloss] = lambda gloss: gloss) -> float:
+    """How many clips of a file of predictions are taken for the partner of their gloss, 0 to 1."""
     gloss_of = {gloss.name: gloss for gloss in GLOSSES}
-    videos = [dataset[Draw(i, None)]["video"] for i in range(len(dataset))]
-    return torch.stack(videos), [gloss_of[clip.gloss] for clip in dataset.clips]
-
-
-def recognised(run: Run, network: nn.Module, videos: Tensor) -> list[str]:
-    about = read_checkpoint(run.checkpoint_dir / "best.pt")["asl"]
-    with torch.inference_mode():
-        labels = [
-            network(centre_crop(batch, crop_size=about["crop_size"])).argmax(1) for batch in videos.split(16)
-        ]
-    return [about["glosses"][label] for label in torch.cat(labels)]
-
-
-def share(names: list[str], expected: list[Gloss]) -> float:
-    """How many of ``names`` are as expected, 0 to 1."""
-    return sum(name == gloss.name for name, gloss in zip(names, expected, strict=True)) / len(names)
+    rows = read_rows(path)
+    return sum(row["top1"] == partner(gloss_of[row["gloss"]]).name for row in rows) / len(rows)
 
 
 def test_val_accuracy_is_that_of_a_network_that_has_learnt(run: Run) -> None:
@@ -106,47 +83,34 @@ def test_val_accuracy_is_that_of_a_network_that_has_learnt(run: Run) -> None:
     assert f"{100 * metrics['val_top1']:.1f}%" in run.said
 
 
-def test_the_checkpoint_alone_recognises_unseen_clips(
-    run: Run, network: nn.Module, unseen: tuple[Tensor, list[Gloss]]
+def test_figures_of_the_evaluation_are_those_of_scikit_learn_scipy_and_training(
+    run: Run, evaluation: Path
 ) -> None:
-    videos, glosses = unseen
-    metrics = json.loads((run.checkpoint_dir / "metrics.json").read_text())
-    both = (metrics["val_top1"] + metrics["test_top1"]) / 2  # as many clips in each
-    assert share(recognised(run, network, videos), glosses) == pytest.approx(both, abs=0.02)
-
-
-def shuffled(videos: Tensor) -> Tensor:
-    generator = torch.Generator().manual_seed(0)
-    return torch.stack([video[torch.randperm(len(video), generator=generator)] for video in videos])
+    metrics = json.loads((evaluation / "metrics.json").read_text())
+    check_metrics(metrics, evaluation)
+    training = json.loads((run.checkpoint_dir / "metrics.json").read_text())
+    for k in ("top1", "top5"):
+        assert metrics["accuracy"][k]["instances"]["value"] == pytest.approx(training[f"test_{k}"], abs=1e-6)
+    assert metrics["coverage"] == {"clips": 64, "official": 64, "reason": ""}
 
 
 @pytest.mark.parametrize(
-    ("change", "partner"),
-    [
-        (lambda videos: videos.flip(1), Gloss.backwards),
-        (lambda videos: videos.flip(3), Gloss.mirrored),
-    ],
-    ids=["reversed", "mirrored"],
+    ("probe", "partner"), [("reverse", Gloss.backwards), ("mirror", Gloss.mirrored)], ids=str
 )
-def test_changed_clips_are_taken_for_the_partner(
-    run: Run,
-    network: nn.Module,
-    unseen: tuple[Tensor, list[Gloss]],
-    change: Callable[[Tensor], Tensor],
-    partner: Callable[[Gloss], Gloss],
+def test_reversed_and_mirrored_clips_are_taken_for_the_partner(
+    evaluation: Path, probe: str, partner: Callable[[Gloss], Gloss]
 ) -> None:
-    videos, glosses = unseen
-    names = recognised(run, network, change(videos))
-    assert share(names, glosses) <= 0.3
-    assert share(names, [partner(gloss) for gloss in glosses]) >= 0.6
+    predictions = evaluation / f"predictions_{probe}.csv"
+    assert share(predictions) <= 0.3
+    assert share(predictions, partner) >= 0.6
 
 
-def test_shuffled_frames_tell_the_hand_at_most(
-    run: Run, network: nn.Module, unseen: tuple[Tensor, list[Gloss]]
+def test_shuffled_frames_tell_the_hand_at_most_and_one_frame_tells_nothing_of_the_motion(
+    evaluation: Path,
 ) -> None:
-    videos, glosses = unseen
     # One motion in four is guessed right.
-    assert share(recognised(run, network, shuffled(videos)), glosses) <= 0.5
+    assert share(evaluation / "predictions_shuffle.csv") <= 0.5
+    assert share(evaluation / "predictions_static.csv") <= 0.5
 
 
 def test_exactly_the_rows_that_should_have_clips_have_them(run: Run) -> None:

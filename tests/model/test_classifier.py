@@ -11,8 +11,8 @@ import torch
 from torch import nn
 from torch.utils.data import DataLoader
 
-from asl.evaluation.metrics import SplitMetrics
 from asl.model.classifier import SignClassifier
+from asl.model.metrics import SplitMetrics
 from asl.model.optimizer import OptimizerSettings
 
 

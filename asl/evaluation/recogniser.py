@@ -1,0 +1,85 @@
+"""A trained network with the input that its checkpoint asks for."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from asl.config.setting import ConfigError
+from asl.data.sampling import SampledView
+from asl.data.transforms import centre_crop
+from asl.training.checkpoints import restore_network
+
+_AUTOCAST = {"32-true": None, "16-mixed": torch.float16, "bf16-mixed": torch.bfloat16}
+
+
+def choose_device(accelerator: str) -> torch.device:
+    """The device for ``accelerator``: ``auto``, ``cpu`` or ``gpu``.
+
+    Raises:
+        ConfigError: there is no GPU.
+    """
+    if accelerator == "gpu" and not torch.cuda.is_available():
+        raise ConfigError("accelerator=gpu: there is no CUDA device here; use accelerator=auto")
+    return torch.device("cuda" if accelerator != "cpu" and torch.cuda.is_available() else "cpu")
+
+
+class Recogniser:
+    """Frames to probabilities, as the checkpoint's network was trained and validated.
+
+    Args:
+        checkpoint: the result of :func:`~asl.training.checkpoints.read_checkpoint`.
+        device: where the network runs.
+        precision: ``32-true`` (without TF32), ``16-mixed`` or ``bf16-mixed``.
+
+    Raises:
+        CheckpointError: the module that defines the network cannot be imported.
+    """
+
+    def __init__(
+        self, checkpoint: dict[str, Any], *, device: torch.device, precision: str = "32-true"
+    ) -> None:
+        self._info = checkpoint["asl"]
+        self._network = restore_network(checkpoint).to(device)
+        self._autocast = _AUTOCAST[precision]
+        self.device = device
+
+    @property
+    def num_classes(self) -> int:
+        """Number of glosses that the network knows."""
+        return len(self._info["glosses"])
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """Height and width of the frames that :meth:`probabilities` takes."""
+        height, width = self._info["resize"]
+        return height, width
+
+    def sampling(self, view: int = 0, num_views: int = 1) -> SampledView:
+        """Which frames of a clip :meth:`probabilities` takes, for one of ``num_views`` views."""
+        return SampledView(**self._info["sampling"], view=view, num_views=num_views)
+
+    @torch.inference_mode()
+    def probabilities(self, video: Tensor) -> Tensor:
+        """The probability of each gloss.
+
+        Args:
+            video: ``(B, T, H, W, C)`` uint8 frames of :attr:`size`, on any device.
+
+        Returns:
+            ``(B, num_classes)`` float64 on the CPU.
+        """
+        clips = centre_crop(
+            video.to(self.device, non_blocking=True),
+            crop_size=self._info["crop_size"],
+            mean=self._info["mean"],
+            std=self._info["std"],
+        )
+        with (
+            torch.backends.cudnn.flags(enabled=True, allow_tf32=False),
+            torch.autocast(self.device.type, dtype=self._autocast, enabled=self._autocast is not None),
+        ):
+            logits: Tensor = self._network(clips)
+        return logits.double().softmax(dim=1).cpu()
