@@ -122,7 +122,6 @@ def main() -> None:
         shares = cover(scenario, draws=args.draws, resamples=args.resamples, seed=args.seed)
         results[scenario.name] = shares
         table.add_row(scenario.name, *(f"{shares[name]:.1%}" if name in shares else "" for name in columns))
-        print(scenario.name, shares, flush=True)
     Console().print(table)
     out = ROOT / "benchmarks" / "out"
     out.mkdir(parents=True, exist_ok=True)

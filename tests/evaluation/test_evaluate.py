@@ -43,7 +43,7 @@ def manifest(tiny_data: Path) -> list[Clip]:
 
 
 def signed(clips: list[Clip]) -> list[Clip]:
-    """The clips with signers, of whom two are in one split only, and a flag."""
+    """The clips with five signers, and every fourth with a flag."""
     return [
         dataclasses.replace(clip, signer_id=i % 5, flags="suspect" if i % 4 == 0 else "")
         for i, clip in enumerate(clips)
