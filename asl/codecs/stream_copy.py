@@ -7,7 +7,7 @@ from pathlib import Path
 from av.packet import Packet
 
 from asl.codecs.timeline import Timeline, packet_timeline
-from asl.codecs.video_file import VideoError, create_mp4, open_video, video_stream
+from asl.codecs.video_file import VideoError, create_mp4, has_display_times, open_video, video_stream
 
 
 def copy_video(source: Path, target: Path, *, audio: bool = False, is_yuv420p: bool = False) -> Timeline:
@@ -25,7 +25,8 @@ def copy_video(source: Path, target: Path, *, audio: bool = False, is_yuv420p: b
 
     Raises:
         VideoError: by its header the video is not H.264, yuv420p and of even size, or it has packets that
-            cannot be copied as they are (hidden by an edit list, without a time stamp, marked as damaged).
+            cannot be copied as they are (hidden by an edit list, without a time stamp, marked as damaged,
+            reordered in an AVI).
     """
     with open_video(source, decodes_frame=not is_yuv420p) as container, create_mp4(target) as output:
         stream = video_stream(container)
@@ -34,6 +35,8 @@ def copy_video(source: Path, target: Path, *, audio: bool = False, is_yuv420p: b
         pix_fmt = "yuv420p" if is_yuv420p else context.pix_fmt
         if (context.name, pix_fmt, is_even) != ("h264", "yuv420p", True):
             raise VideoError("cannot be copied as it is")
+        if context.has_b_frames and not has_display_times(container):
+            raise VideoError("does not say when its reordered frames are displayed")
         streams = [stream, *(container.streams.audio[:1] if audio else ())]
         packets = [packet for packet in container.demux(*streams) if packet.size]
         video_packets = [packet for packet in packets if packet.stream_index == stream.index]

@@ -125,11 +125,12 @@ def load_metadata(
         for video_id in conflicting
         if video_id in kept_ids
     ]
+    kept = dict.fromkeys(instance for instance in sound if instance.gloss not in left_out)
     return Metadata(
-        instances=tuple(instance for instance in sound if instance.gloss not in left_out),
+        instances=tuple(kept),
         glosses=glosses[:num_glosses],
         refused=tuple(refused),
-        others=tuple(instance for instance in sound if instance.gloss in left_out),
+        others=tuple(instance for instance in dict.fromkeys(instances) if instance not in kept),
         fps=fps,
     )
 

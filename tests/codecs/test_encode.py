@@ -287,3 +287,11 @@ def test_a_segment_between_two_frames_is_an_error(tmp_path):
     source = write_raw(tmp_path / "raw.mp4", fps=Fraction(10))
     with pytest.raises(VideoError, match="shows no new frame"):
         encode_segment(source, tmp_path / "c.mp4", start_s=Fraction(1, 50), end_s=Fraction(2, 50), **FAST)
+
+
+@pytest.mark.parametrize("is_yuv420p", [False, True])
+def test_reordered_frames_of_avi_are_not_copied(tmp_path, is_yuv420p):
+    """Their display times are only guessed, and a parser finds that the pictures have another order."""
+    source = write_raw(tmp_path / "raw.avi", fps=Fraction(25))
+    with pytest.raises(VideoError, match="does not say when its reordered frames are displayed"):
+        copy_video(source, tmp_path / "clip.mp4", is_yuv420p=is_yuv420p)

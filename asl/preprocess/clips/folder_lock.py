@@ -31,7 +31,9 @@ def locked_folders(*folders: Path) -> Iterator[None]:
             try:
                 closing.enter_context(lock_file(folder / ".lock"))
             except FileLocksUnsupportedError as error:
-                raise UserError(f"{error}: paths.data_dir=...") from None
+                raise UserError(
+                    f"{error}: paths.data_dir=..., or paths.videos_dir=... and paths.frames_dir=..."
+                ) from None
             except FileLockedError:
                 raise FolderInUseError(
                     f"{folder} is being written by another run. Wait for it, or use another paths.data_dir"

@@ -10,7 +10,6 @@ import dataclasses
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
-from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
@@ -30,22 +29,21 @@ class ProvenClip:
     asked: Mapping[str, Any]  # see request_of
     proof: Proof
 
-    def is_for(self, request: Mapping[str, Any]) -> bool:
-        """Whether ``request`` would give this clip.
+    def is_for(self, cut: Cut) -> bool:
+        """Whether the cut would give this clip. The encoder is compared only if it was used.
 
-        The encoder is compared only if it was used, the tolerance only if the clip is shorter than its
-        segment.
+        Raises:
+            OSError: the source cannot be read.
         """
-        end_s, ignored = self.asked.get("end_s"), []
+        request = request_of(cut)
         if self.proof.copied:
-            ignored.append("encoder")
-        if end_s is not None and self.proof.end_s == float(Fraction(end_s)):
-            ignored.append("end_tolerance_s")
-        return self.asked == {**request, **{name: self.asked.get(name) for name in ignored}}
+            request["encoder"] = self.asked.get("encoder")
+        short_s = 0.0 if cut.end_s is None else float(cut.end_s) - self.proof.end_s
+        return self.asked == request and round(short_s, 6) <= cut.end_tolerance_s
 
 
 def request_of(cut: Cut) -> dict[str, Any]:
-    """All that decides what a clip is and whether it is accepted, as plain data.
+    """All that decides what a clip is, as plain data.
 
     Raises:
         OSError: the source cannot be read.
@@ -58,7 +56,6 @@ def request_of(cut: Cut) -> dict[str, Any]:
         "source_mtime_ns": source.st_mtime_ns,
         "start_s": str(cut.start_s),
         "end_s": None if cut.end_s is None else str(cut.end_s),
-        "end_tolerance_s": None if cut.end_s is None else str(cut.end_tolerance_s),
         "encoder": cut.encoder.as_dict(),
         "audio": cut.audio,
     }
@@ -83,7 +80,7 @@ class ProofLog:
             OSError: the source cannot be read.
         """
         clip = self._clips.get(cut.video_id)
-        if clip is None or not clip.is_for(request_of(cut)):
+        if clip is None or not clip.is_for(cut):
             return None
         try:
             unchanged = (
