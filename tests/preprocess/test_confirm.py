@@ -17,6 +17,7 @@ from clips import make_clip
 from raw_videos import shrink
 from rich.progress import Progress
 
+from asl.codecs.video_file import VideoError
 from asl.contract.manifest import Clip
 from asl.demo.glosses import Gloss
 from asl.demo.plan import FPS
@@ -31,7 +32,7 @@ from asl.preprocess.audit.confirm import (
     read_film,
     similarity,
 )
-from asl.workers import Done, Failed, Workers
+from asl.workers import Done, Failed
 
 NUM_FRAMES = 81
 CHIN, MOUTH = 0.40, 0.345  # heights in the picture of the demo's average signer
@@ -70,20 +71,24 @@ def rows(files: dict[str, Path]) -> list[Clip]:
 
 
 class InlineWorkers:
-    """Runs tasks in this process, all of them, and returns the last one first."""
+    """Runs tasks in this process, all of them, and returns the last one first, or the first one."""
 
     count = 2
 
-    def __init__(self) -> None:
+    def __init__(self, *, last_first: bool = True) -> None:
         self.tasks: list[Any] = []
+        self.step = -1 if last_first else 1
 
     def run_lazily(
         self, function: Callable[[Any], Any], tasks: Iterator[Any], **limits: object
-    ) -> Iterator[Done[Any, Any]]:
+    ) -> Iterator[Done[Any, Any] | Failed[Any]]:
         assert limits == {"ahead": 4, "timeout_s": 60}
         self.tasks += tasks
-        for task in self.tasks[::-1]:
-            yield Done(task, function(task))
+        for task in self.tasks[:: self.step]:
+            try:
+                yield Done(task, function(task))
+            except VideoError as error:
+                yield Failed(task, error, str(error), "error")
 
 
 def compared(files: dict[str, Path], workers: Any) -> list[Comparison]:
@@ -113,8 +118,7 @@ def test_a_hand_at_the_chin_and_at_the_mouth_are_no_copies_and_a_bad_copy_is_one
 def test_a_clip_that_cannot_be_decoded_is_named_and_rejected(series: dict[str, Path], tmp_path: Path) -> None:
     bad = tmp_path / "bad.mp4"
     bad.write_bytes(series["chin"].read_bytes()[:-2000])
-    with Workers(2) as workers:
-        found = compared({**series, "bad": bad}, workers)
+    found = compared({**series, "bad": bad}, InlineWorkers(last_first=False))
     assert [one for one in found if "bad" not in (one.first, one.second)] == compared(
         series, InlineWorkers()
     ), "the others are compared, in whatever order they are decoded"
