@@ -15,7 +15,7 @@ from asl.codecs.stream_copy import copy_video
 from asl.contract.frame_store import FrameSpec, frames_path, origin, read_shape
 from asl.preprocess.clips import cut as cut_module
 from asl.preprocess.clips import proof_log
-from asl.preprocess.clips.cut import CutError, make_clip, make_frames
+from asl.preprocess.clips.cut import CutError, make_clip, make_clips, make_frames
 from asl.preprocess.clips.plan import Cut
 from asl.preprocess.clips.proof import file_digest
 from asl.preprocess.clips.proof_log import ProofLog, request_of
@@ -113,6 +113,11 @@ def test_a_failed_cut_leaves_the_earlier_clip_alone(tmp_path, target):
     with pytest.raises(CutError):
         make_clip(make_cut(write_raw(tmp_path / "b.mp4", damage="bytes"), target))
     assert (files(target.parent), file_digest(target)) == (["7.mp4"], before)
+
+
+def test_the_only_clip_of_a_source_leaves_no_result_beside_it(tmp_path, target):
+    (proof,) = make_clips((make_cut(write_raw(tmp_path / "a.mp4"), target, end_s=Fraction(1)),))
+    assert (proof.num_frames, files(target.parent)) == (25, ["7.mp4"])
 
 
 def test_the_error_crosses_processes():
