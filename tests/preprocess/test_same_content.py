@@ -100,6 +100,8 @@ def test_durations_differ_by_a_tenth_of_a_second_at_most() -> None:
     clip = frames()
     assert proposed(clip, clip, durations=(2.1, 2.0)) == [("a", "b")]
     assert proposed(clip, clip, durations=(2.11, 2.0)) == []
+    each_near_the_next = proposed(clip, clip, clip, clip, durations=(2.0, 2.05, 2.12, 2.13))
+    assert each_near_the_next == [("a", "b"), ("b", "c"), ("b", "d"), ("c", "d")]
 
 
 @pytest.mark.parametrize("block", [1, 2, 3, 5, 256])
