@@ -113,6 +113,19 @@ def test_a_seek_goes_to_the_key_frame_before_the_segment(file: File) -> None:
     assert (file.opened, file.sought) == (2, 2)
 
 
+@pytest.mark.parametrize(
+    ("format_name", "has_b_frames", "seeks"), [("mp4", 2, 1), ("avi", 0, 1), ("avi", 2, 0)]
+)
+def test_a_file_with_reordered_frames_and_no_display_times_is_not_sought_in(
+    file: File, monkeypatch: pytest.MonkeyPatch, format_name: str, has_b_frames: int, seeks: int
+) -> None:
+    file.format.name = format_name
+    monkeypatch.setattr(STREAM.codec_context, "has_b_frames", has_b_frames)
+    with SegmentReader(Path("a.mp4")) as reader:
+        assert numbers(reader, 102, 104) == [102, 103]
+    assert file.sought == seeks
+
+
 def test_without_seeks_every_frame_is_decoded(file: File) -> None:
     with SegmentReader(Path("a.mp4"), seeks=False) as reader:
         assert numbers(reader, 150, 151) == [150]

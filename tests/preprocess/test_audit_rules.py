@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import pytest
 from clips import make_clip
 from instances import make_instance
+from test_same_content import frames
 
 from asl.contract.manifest import Clip
 from asl.datasets.instance import Instance, Metadata, Refused
 from asl.preprocess.audit.audit import audit, missing_glosses, signer_overlap, small_classes
+from asl.preprocess.audit.confirm import Comparison
 from asl.preprocess.audit.manifest_columns import leaking_train_clips, with_flags_and_copies
 from asl.preprocess.audit.missing_clips import MissingClip, find_missing_clips, write_missing_clips
-from asl.preprocess.audit.pairs import Kind, Pair, make_pair, shared_segments
+from asl.preprocess.audit.pairs import Kind, Pair, find_pairs, make_pair, shared_segments
 from asl.preprocess.clips.cutting import CutFailure
+from asl.preprocess.clips.fingerprint import to_text
 from asl.preprocess.sources.matching import Match, Unmatched
 
 URL = "http://a.example/x.mp4"
@@ -105,6 +109,21 @@ def test_segments_of_one_video_that_share_a_frame_are_a_pair(
     assert list(shared_segments([ones[0], elsewhere])) == []
 
 
+def test_copies_that_only_the_content_shows_are_pairs_if_they_are_confirmed() -> None:
+    def compare(proposals: Sequence[tuple[str, str]]) -> list[Comparison]:
+        assert proposals == [("1", "3"), ("2", "3")]  # the metadata names 1 and 2
+        return [Comparison("1", "3", 0.9), Comparison("2", "3", 0.7)]
+
+    instances = [make_instance(one, URL if one != "3" else "http://a.example/y.mp4") for one in "321"]
+    fingerprint = to_text(frames())
+    pairs, rejected = find_pairs(instances, dict.fromkeys("123", (fingerprint, 2.0)), compare)
+    assert [(one.kind, one.first, one.second, one.similarity) for one in pairs] == [
+        ("same segment", "1", "2", None),
+        ("same content", "1", "3", 0.9),
+    ]
+    assert rejected == [Comparison("2", "3", 0.7)]
+
+
 def test_flags_and_copies_need_both_clips_and_suspects_only_one() -> None:
     rows = clips("train001", "train002", "test003", "val004")
     pairs = [
@@ -125,10 +144,10 @@ def test_flags_and_copies_need_both_clips_and_suspects_only_one() -> None:
 def test_training_clips_leak_if_a_copy_in_val_or_test_has_a_clip() -> None:
     rows = clips("train001", "train002", "train003", "test004", "val005")
     pairs = [
+        pair("train003", "train001"),
         pair("train001", "test004"),
         pair("train001", "test009"),  # has no clip, but is named
         pair("train002", "test009"),
-        pair("train003", "train001"),
         pair("val005", "test004"),
     ]
     assert leaking_train_clips(pairs, rows) == {"train001": ["test004", "test009"]}

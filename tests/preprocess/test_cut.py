@@ -2,6 +2,7 @@ import dataclasses
 import json
 import pickle
 from fractions import Fraction
+from pathlib import Path
 
 import pytest
 from PIL import Image
@@ -9,10 +10,12 @@ from raw_videos import frame_numbers, write_raw
 
 from asl.codecs.encode import encode_segment
 from asl.codecs.encoder import x264
+from asl.codecs.frame_collector import FramesRequest
 from asl.codecs.stream_copy import copy_video
+from asl.contract.frame_store import FrameSpec, frames_path, origin, read_shape
 from asl.preprocess.clips import cut as cut_module
 from asl.preprocess.clips import proof_log
-from asl.preprocess.clips.cut import CutError, make_clip
+from asl.preprocess.clips.cut import CutError, make_clip, make_clips, make_frames
 from asl.preprocess.clips.plan import Cut
 from asl.preprocess.clips.proof import file_digest
 from asl.preprocess.clips.proof_log import ProofLog, request_of
@@ -99,7 +102,7 @@ def test_past_the_end_up_to_a_frame_is_cut_to_the_end_and_more_is_an_error(tmp_p
     source = write_raw(tmp_path / "a.mp4")  # 2 s
     proof = make_clip(make_cut(source, target, start_s=Fraction(1), end_s=Fraction(51, 25)))
     assert (proof.num_frames, proof.end_s) == (25, 2.0)
-    with pytest.raises(CutError, match=r"ends at 2\.000 s, but the segment goes to 2\.080 s") as raised:
+    with pytest.raises(CutError, match=r"ends at 2\.000 s.*goes to 2\.080 s \(0\.080 s more\)") as raised:
         make_clip(make_cut(source, target, start_s=Fraction(1), end_s=Fraction(52, 25)))
     assert raised.value.reason == "segment past the end"
 
@@ -112,9 +115,107 @@ def test_a_failed_cut_leaves_the_earlier_clip_alone(tmp_path, target):
     assert (files(target.parent), file_digest(target)) == (["7.mp4"], before)
 
 
+def test_the_only_clip_of_a_source_leaves_no_result_beside_it(tmp_path, target):
+    (proof,) = make_clips((make_cut(write_raw(tmp_path / "a.mp4"), target, end_s=Fraction(1)),))
+    assert (proof.num_frames, files(target.parent)) == (25, ["7.mp4"])
+
+
 def test_the_error_crosses_processes():
     error = pickle.loads(pickle.dumps(CutError("a.mp4 is damaged", "damaged source")))
     assert (error.message, error.reason) == ("a.mp4 is damaged", "damaged source")
+
+
+@pytest.mark.parametrize(
+    ("error", "told"),
+    [(OSError(28, "No space left on device"), "No space left on device"), (OSError("gone"), "gone")],
+)
+@pytest.mark.parametrize("what", ["mkdir", "replace"])
+def test_a_clip_that_cannot_be_written_is_named_with_the_reason(
+    tmp_path, target, monkeypatch, error, told, what
+):
+    def refuse(path, *args, **kwargs):
+        if target in (path, *args) or path == target.parent:
+            raise error
+        return original(path, *args, **kwargs)
+
+    cut, original = make_cut(write_raw(tmp_path / "a.mp4"), target), getattr(Path, what)
+    monkeypatch.setattr(Path, what, refuse)
+    with pytest.raises(CutError) as raised:
+        make_clip(cut)
+    assert (str(raised.value), raised.value.reason) == (f"{target}: {told}", "not writable")
+    assert files(target.parent) == []
+
+
+# ---------------------------------------------------------------- frames
+
+
+@pytest.fixture
+def with_frames(tmp_path, target):
+    """Two cuts whose frames are stored: a whole video, which is copied, and a second of it."""
+    source = write_raw(tmp_path / "a.mp4")
+    spec = FrameSpec(short_side=16)
+
+    def request(video_id, end_s):
+        return FramesRequest(
+            frames_path(tmp_path / "frames", spec, video_id), spec, origin(spec, source, 0.0, end_s)
+        )
+
+    return [
+        make_cut(source, target, frames=request("7", None)),
+        make_cut(source, target, end_s=Fraction(1), frames=request("8", 1.0)),
+    ]
+
+
+@pytest.mark.parametrize(("number", "count"), [(0, 50), (1, 25)], ids=["copied", "encoded"])
+def test_frames_are_stored_with_the_clip_and_are_the_same_if_they_are_made_later(with_frames, number, count):
+    cut = with_frames[number]
+    proof = make_clip(cut)
+    assert proof.copied == (number == 0)
+    assert read_shape(cut.frames.path) == (count, 16, 21, 3)
+    stored = cut.frames.path.read_bytes()
+    cut.frames.path.unlink()
+    make_frames((cut, proof))
+    assert cut.frames.path.read_bytes() == stored
+
+
+def test_frames_that_nobody_wants_are_not_made(tmp_path, with_frames):
+    cut = dataclasses.replace(with_frames[0], frames=None)
+    proof = make_clip(cut)
+    cut.source.unlink()
+    make_frames((cut, proof))
+    assert not (tmp_path / "frames").exists()
+
+
+def test_frames_of_a_source_that_is_no_video_by_now_are_an_error(tmp_path, with_frames):
+    cut = with_frames[1]
+    proof = make_clip(cut)
+    cut.source.write_bytes(b"text")
+    with pytest.raises(CutError, match=r"^a\.mp4 ") as raised:
+        make_frames((cut, proof))
+    assert raised.value.reason == "unreadable file"
+
+
+@pytest.mark.parametrize(
+    ("error", "told"),
+    [(OSError(28, "No space left on device"), "No space left on device"), (OSError("gone"), "gone")],
+)
+@pytest.mark.parametrize("number", [0, 1], ids=["copied", "encoded"])
+def test_frames_that_cannot_be_written_are_an_error_with_two_ways_out(
+    with_frames, target, monkeypatch, error, told, number
+):
+    def full(*_, **__):
+        raise error
+
+    monkeypatch.setattr(cut_module.FrameCollector, "write", full)
+    cut = with_frames[number]
+    with pytest.raises(CutError) as raised:
+        make_clip(cut)
+    assert str(raised.value) == (
+        f"{cut.frames.path}: {told}. Keep frames elsewhere (paths.frames_dir=...) or not at all "
+        "(frames.enabled=false)"
+    )
+    assert raised.value.reason == "not writable"
+    assert files(target.parent) == []
 
 
 # ---------------------------------------------------------------- proof log

@@ -146,6 +146,7 @@ def test_frames_of_clips_that_are_cut_again_are_removed_and_the_others_are_there
     stored = [cut.frames is not None and cut.frames.path.exists() for cut in cuts]
     assert stored == [True, True, False, False]
     assert (device.started, results.frames.there) == (["3"], 2)
+    assert run(tmp_path, cuts[1:], device)[0].frames.there == 1
 
 
 def test_a_clip_whose_source_is_replaced_while_it_is_cut_is_cut_again(

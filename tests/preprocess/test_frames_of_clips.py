@@ -129,5 +129,6 @@ def test_the_host_makes_what_it_claims_and_what_the_device_refuses(
 def test_there_is_no_bar_where_nothing_is_missing(tmp_path: Path) -> None:
     progress = Progress(disable=True)
     device, workers = Device("", []), InProcess()
-    make_missing_frames([], {}, device, workers, progress, there=0, timeout_s=7)  # type: ignore[arg-type]
+    outcome = make_missing_frames([], {}, device, workers, progress, there=7, timeout_s=7)  # type: ignore[arg-type]
+    assert outcome == FramesOutcome(there=7, refused_by_gpu={"too wide": 0})
     assert [task.visible for task in progress.tasks] == [False]

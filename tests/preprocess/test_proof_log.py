@@ -70,6 +70,17 @@ def test_a_clip_is_cut_again_if_its_segment_or_a_setting_changes(
     assert ProofLog(path).find(cut) is None  # of one clip the last line counts
 
 
+@pytest.mark.parametrize(("end_s", "found"), [(4 / 3, True), (1.3, False)])
+def test_another_tolerance_matters_if_the_clip_is_shorter_than_its_segment(
+    tmp_path: Path, cut: Cut, end_s: float, found: bool
+) -> None:
+    log = ProofLog(tmp_path / "proofs.jsonl")
+    proof = dataclasses.replace(proof_of_file(cut), end_s=end_s)
+    log.add(cut, request_of(cut), proof)
+    assert log.find(cut) == proof
+    assert (log.find(dataclasses.replace(cut, end_tolerance_s=Fraction(0))) == proof) == found
+
+
 def test_a_clip_is_cut_again_if_its_source_is_another_file(path: Path, cut: Cut) -> None:
     stamp = cut.source.stat().st_mtime_ns
 

@@ -114,6 +114,14 @@ def test_a_checkpoint_that_is_older_than_best_pt_is_refused(tmp_path: Path) -> N
             copy_best(old, folder, epoch=1)
 
 
+def test_a_run_that_was_killed_between_best_pt_and_last_pt_repeats_that_epoch(tmp_path: Path) -> None:
+    run(tmp_path / "a", [0.1, 0.5])
+    copy_best(tmp_path / "a" / "last.pt", tmp_path / "b", epoch=1)
+    assert read_checkpoint(tmp_path / "b" / "best.pt")["asl"]["epoch"] == 2
+    with pytest.raises(CheckpointError, match=r"epoch 0, and .* is of epoch 2"):
+        copy_best(tmp_path / "a" / "last.pt", tmp_path / "b", epoch=0)
+
+
 def test_a_damaged_best_pt_is_an_error(tmp_path: Path) -> None:
     run(tmp_path, [0.1])
     (tmp_path / "best.pt").unlink()

@@ -82,9 +82,9 @@ def make_clip(cut: Cut, reader: SegmentReader | None = None) -> Proof:
     Raises:
         CutError: the clip could not be made. ``cut.target`` is then as it was before.
     """
-    cut.target.parent.mkdir(parents=True, exist_ok=True)
     part = temp_path(cut.target)
     try:
+        cut.target.parent.mkdir(parents=True, exist_ok=True)
         proof = _write_and_prove(cut, part, reader)
         part.replace(cut.target)
         return proof
