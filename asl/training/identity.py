@@ -227,14 +227,17 @@ def check_epochs(checkpoint: dict[str, Any], path: Path, folder: Path, max_epoch
     Raises:
         CheckpointError: the checkpoint has more epochs, or as many and lies in another folder.
     """
-    done = checkpoint["asl"]["epoch"]
+    info = checkpoint["asl"]
+    done = info["epoch"]
     if done < max_epochs or (done == max_epochs and path.resolve().parent == folder.resolve()):
         return
+    planned = info["settings"]["trainer"]["max_epochs"] if "settings" in info else max_epochs
+    finished = "is of a run that is finished: it " if done == planned else ""
     raise CheckpointError(
-        f"{path} is of a run that is finished: it has {done} epochs, and trainer.max_epochs={max_epochs}. To "
-        f"train on, set trainer.max_epochs above {done}. To measure its best epoch again, set "
-        f"paths.checkpoint_dir={path.parent} trainer.max_epochs={done} resume=auto. To start a new run from "
-        f"its weights, set model.weights={path} and no resume"
+        f"{path} {finished}has {done} epochs, {'more than' if done > max_epochs else 'as many as'} "
+        f"trainer.max_epochs={max_epochs}. To train on, set trainer.max_epochs above {done}. To measure its "
+        f"best epoch on test, set paths.checkpoint_dir={path.parent} trainer.max_epochs={done} "
+        f"resume={path}. To start a new run from its weights, set model.weights={path} and no resume"
     )
 
 

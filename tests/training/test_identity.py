@@ -221,8 +221,28 @@ def test_a_run_with_more_epochs_or_a_finished_one_in_another_folder_is_refused(
 ) -> None:
     with pytest.raises(CheckpointError) as raised:
         check_epochs({"asl": {"epoch": done}}, PATH, Path("runs") / folder, max_epochs=3)
-    assert f"it has {done} epochs, and trainer.max_epochs=3" in str(raised.value)
-    assert f"paths.checkpoint_dir={PATH.parent} trainer.max_epochs={done} resume=auto" in str(raised.value)
+    compared = "more than" if done > 3 else "as many as"
+    assert f"has {done} epochs, {compared} trainer.max_epochs=3" in str(raised.value)
+    assert f"paths.checkpoint_dir={PATH.parent} trainer.max_epochs={done} resume={PATH}" in str(raised.value)
+
+
+@pytest.mark.parametrize(
+    ("done", "planned", "said"),
+    [
+        (10, 60, "has 10 epochs, more than trainer.max_epochs=5"),
+        (5, 60, "has 5 epochs, as many as trainer.max_epochs=5"),
+        (10, 10, "is of a run that is finished: it has 10 epochs, more than trainer.max_epochs=5"),
+        (10, None, "has 10 epochs, more than trainer.max_epochs=5"),
+        (5, None, "is of a run that is finished: it has 5 epochs, as many as trainer.max_epochs=5"),
+    ],
+)
+def test_only_a_run_with_all_its_own_epochs_is_called_finished(
+    done: int, planned: int | None, said: str
+) -> None:
+    settings = {"settings": {"trainer": {"max_epochs": planned}}} if planned else {}
+    with pytest.raises(CheckpointError) as raised:
+        check_epochs({"asl": {"epoch": done, **settings}}, PATH, Path("runs/other"), max_epochs=5)
+    assert str(raised.value).startswith(f"{PATH} {said}. ")
 
 
 def test_keys_that_differ_are_named_with_both_values() -> None:

@@ -389,11 +389,25 @@ def test_a_finished_run_is_not_resumed_in_another_folder_or_with_fewer_epochs(
         CheckpointError, match=r"last\.pt is of a run that is finished: it has 2 epochs.*max_epochs above 2"
     ) as raised:
         train(tiny(tiny_data, other, *resume, "trainer.max_epochs=2"))
-    assert f"paths.checkpoint_dir={first} trainer.max_epochs=2 resume=auto" in str(raised.value)
+    assert f"paths.checkpoint_dir={first} trainer.max_epochs=2 resume={first}/last.pt" in str(raised.value)
     assert not list(other.glob("*.pt"))
-    with pytest.raises(CheckpointError, match=r"it has 2 epochs, and trainer\.max_epochs=1"):
+    with pytest.raises(CheckpointError, match=r"it has 2 epochs, more than trainer\.max_epochs=1"):
         train(tiny(tiny_data, first, *resume, "trainer.max_epochs=1"))
     assert train(tiny(tiny_data, other, *resume, "trainer.max_epochs=3"))["epochs"] == 3
+
+
+def test_the_message_about_a_best_epoch_shows_how_to_measure_it(tiny_data: Path, tmp_path: Path) -> None:
+    train(tiny(tiny_data, tmp_path, "trainer.max_epochs=1", "logger=[]"))  # best.pt is of epoch 1
+    last = read_checkpoint(tmp_path / "last.pt")
+    last["asl"]["epoch"] = 2
+    (tmp_path / "last.pt").unlink()
+    torch.save(last, tmp_path / "last.pt")
+    best = f"resume={tmp_path}/best.pt"
+    with pytest.raises(CheckpointError) as raised:
+        train(tiny(tiny_data, tmp_path / "other", best, "trainer.max_epochs=1", "logger=[]"))
+    advice = f"paths.checkpoint_dir={tmp_path} trainer.max_epochs=1 {best}"
+    assert advice in str(raised.value)
+    assert train(tiny(tiny_data, tmp_path, *advice.split(), "logger=[]"))["best_epoch"] == 1
 
 
 def flag(clips: list[Clip], flags: dict[str, str]) -> list[Clip]:
