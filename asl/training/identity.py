@@ -20,6 +20,8 @@ from asl.training.config import TrainConfig
 
 ClipKeys = dict[str, dict[str, str]]  # by split and video_id; in the order of the clips
 
+_INPUT_SETTINGS = ("reader", "frames")  # of ``settings``: they decide the frames of a clip, in evaluation too
+
 
 def checkpoint_info(
     config: TrainConfig, *, glosses: Sequence[str], clips: Sequence[Clip], devices: int, precision: str
@@ -98,7 +100,10 @@ def _digest(value: Any, *, num_bytes: int) -> str:
 
 
 def check_same_run(checkpoint: dict[str, Any], path: Path, info: dict[str, Any]) -> None:
-    """Check that a run can be resumed from a checkpoint: same glosses, network, split and clips.
+    """Check that a run can be resumed from a checkpoint: same glosses, network, split, clips and input.
+
+    The input is what evaluation sees of a clip. With another one, the best epoch so far and later ones, or
+    val and test, would be measured on different frames.
 
     Args:
         checkpoint: the result of :func:`~asl.training.checkpoints.read_checkpoint`.
@@ -106,7 +111,7 @@ def check_same_run(checkpoint: dict[str, Any], path: Path, info: dict[str, Any])
         info: the result of :func:`checkpoint_info` for this run.
 
     Raises:
-        CheckpointError: glosses, network, split or clips differ. The message says how.
+        CheckpointError: one of them differs. The message says how.
     """
     theirs, ours = checkpoint["asl"], info
     other_glosses = gloss_difference(theirs["glosses"], ours["glosses"])
@@ -131,6 +136,23 @@ def check_same_run(checkpoint: dict[str, Any], path: Path, info: dict[str, Any])
         )
     if "clips" in theirs:
         _check_same_clips(theirs, ours, path)
+    there, now = _evaluation_input(theirs), _evaluation_input(ours)
+    differing = difference(there, {key: now[key] for key in there})
+    if differing:
+        raise CheckpointError(
+            f"{path} was measured on val with another input: {', '.join(differing)}. Set these keys to the "
+            "values there, or start a new run in another paths.checkpoint_dir (to start from its weights: "
+            f"model.weights={path})"
+        )
+
+
+def _evaluation_input(info: dict[str, Any]) -> dict[str, Any]:
+    """The settings that decide what evaluation sees of a clip, as far as a checkpoint holds them."""
+    settings = info.get("settings", {})
+    return {
+        "data": {**info["sampling"], "resize": info["resize"], "crop_size": info["crop_size"]},
+        **{key: settings[key] for key in _INPUT_SETTINGS if key in settings},
+    }
 
 
 def gloss_difference(theirs: Sequence[str], ours: Sequence[str]) -> str | None:
@@ -186,17 +208,15 @@ def _split_of(keys: ClipKeys) -> dict[str, str]:
 
 
 def changed_settings(checkpoint: dict[str, Any], info: dict[str, Any]) -> list[str]:
-    """Settings that may change on resume and did: ``["data.frame_stride=2 there, 3 now"]``.
+    """Settings that may change on resume and did: ``["data.batch_size=16 there, 8 now"]``.
 
     A resumed run follows all of them from its first epoch on.
     """
 
     def may_change(info: dict[str, Any]) -> dict[str, Any]:
         settings = info.get("settings", {})
-        data = {**info["sampling"], "resize": info["resize"], "crop_size": info["crop_size"]}
         return {
-            **settings,
-            "data": {**data, **settings.get("data", {})},
+            **{key: value for key, value in settings.items() if key not in _INPUT_SETTINGS},
             "seed": info["seed"],
             "dataset": {"name": info["dataset"]},
         }
@@ -214,7 +234,7 @@ def not_compared(checkpoint: dict[str, Any]) -> list[str]:
     """What a checkpoint of an earlier version does not hold, so that it cannot be compared."""
     missing = {
         "clips": "the clips of each split",
-        "settings": "the settings of optim, loss, augment, trainer",
+        "settings": "the settings of optim, loss, augment, trainer, reader, frames",
     }
     return [what for key, what in missing.items() if key not in checkpoint["asl"]]
 

@@ -242,14 +242,13 @@ def test_a_resumed_run_prints_changed_settings(
     assert "changed since the checkpoint" not in capsys.readouterr().out
     train(tiny(tiny_data, tmp_path, "trainer.max_epochs=1", "resume=auto"))
     assert "changed since the checkpoint" not in capsys.readouterr().out
-    changed = ["trainer.max_epochs=2", "data.frame_stride=1", "data.balance=false", "seed=5"]
+    changed = ["trainer.max_epochs=2", "data.balance=false", "seed=5"]
     changed += ["loss=focal", "augment.mixup=0.2", "trainer.precision=bf16-mixed", "dataset.name=other"]
     changed += [f"data.manifest={tiny_data}/metadata/tiny_manifest.csv"]
     train(tiny(tiny_data, tmp_path, *changed, "resume=auto"))
     printed = " ".join(capsys.readouterr().out.split())
     listed = printed.partition("changed since the checkpoint, used from epoch 2 on: ")[2]
     for text in (
-        "data.frame_stride=2 there, 1 now",
         "data.balance=True there, False now",
         "augment.mixup=0.0 there, 0.2 now",
         "loss.name=cross_entropy there, focal now",
@@ -259,6 +258,18 @@ def test_a_resumed_run_prints_changed_settings(
         "dataset.name=tiny there, other now",
     ):
         assert text in listed
+
+
+def test_another_input_of_evaluation_is_refused_on_resume_and_leaves_the_results(
+    tiny_data: Path, tmp_path: Path
+) -> None:
+    train(tiny(tiny_data, tmp_path, "trainer.max_epochs=1", "logger=[]"))
+    results = (tmp_path / "metrics.json").read_text()
+    for epochs in (1, 2):  # only measured, and trained on
+        keys = [f"trainer.max_epochs={epochs}", "data.frame_stride=1", "logger=[]", "resume=auto"]
+        with pytest.raises(CheckpointError, match=r"another input: data\.frame_stride=2 there, 1 now\. Set"):
+            train(tiny(tiny_data, tmp_path, *keys))
+    assert (tmp_path / "metrics.json").read_text() == results
 
 
 class Rates(pl.Callback):
