@@ -79,6 +79,15 @@ class Interruption(Callback):
     def on_test_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         self._replace_handler_of_lightning()
 
+    def on_train_batch_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule, *_: Any) -> None:
+        self._raise_if_swallowed()
+
+    def on_validation_batch_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule, *_: Any) -> None:
+        self._raise_if_swallowed()
+
+    def on_test_batch_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule, *_: Any) -> None:
+        self._raise_if_swallowed()
+
     def on_exception(
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, exception: BaseException
     ) -> None:
@@ -95,6 +104,11 @@ class Interruption(Callback):
         processes = getattr(trainer.strategy.launcher, "procs", [])
         self._other_ranks += processes
         processes.clear()
+
+    def _raise_if_swallowed(self) -> None:
+        """Raise the exception of a signal again: in a ``__del__``, Python prints it and goes on."""
+        if self._received is not None and not self._ending:
+            raise _EXCEPTIONS[self._received]
 
     def _replace_handler_of_lightning(self) -> None:
         if threading.current_thread() is threading.main_thread():

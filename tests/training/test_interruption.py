@@ -79,6 +79,27 @@ def test_a_signal_during_the_ending_does_not_interrupt_it() -> None:
     assert ended == [True]
 
 
+class InterruptedWhenDeleted:
+    def __del__(self) -> None:
+        signal.raise_signal(signal.SIGTERM)
+
+
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
+@pytest.mark.parametrize("hook", ["on_train_batch_start", "on_validation_batch_start", "on_test_batch_start"])
+def test_a_signal_that_python_swallowed_ends_the_run_at_the_next_batch(hook: str) -> None:
+    interruption, done = Interruption(), []
+
+    def work() -> None:
+        InterruptedWhenDeleted()  # its exception is printed and ignored
+        done.append("this")
+        getattr(interruption, hook)(TRAINER, TRAINER, None, 0)
+        done.append("another batch")
+
+    with pytest.raises(Terminated):
+        run(work, interruption)
+    assert done == ["this"]
+
+
 def test_another_rank_passes_signals_on_to_the_first_one(monkeypatch: pytest.MonkeyPatch) -> None:
     sent: list[tuple[int, int]] = []
     monkeypatch.setattr(os, "kill", lambda pid, signum: sent.append((pid, signum)))
