@@ -10,6 +10,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from asl.config.setting import as_override
 from asl.contract.manifest import SPLITS, Clip
 from asl.data.sampling import Sampling
 from asl.data.split import OFFICIAL
@@ -20,6 +21,7 @@ from asl.training.config import TrainConfig
 
 ClipKeys = dict[str, dict[str, str]]  # by split and video_id; in the order of the clips
 
+_CHOICES = ("model", "loss")  # groups with the name of their choice beside its fields
 _INPUT_SETTINGS = ("reader", "frames")  # of ``settings``: they decide the frames of a clip, in evaluation too
 
 
@@ -148,10 +150,14 @@ def check_same_run(checkpoint: dict[str, Any], path: Path, info: dict[str, Any])
 
 def _evaluation_input(info: dict[str, Any]) -> dict[str, Any]:
     """The settings that decide what evaluation sees of a clip, as far as a checkpoint holds them."""
-    settings = info.get("settings", {})
+    settings = {key: value for key, value in info.get("settings", {}).items() if key in _INPUT_SETTINGS}
+    if "reader" in settings:
+        module, _, _ = settings["reader"].rpartition(".")
+        if module.startswith("asl.data.readers."):  # named like the choice
+            settings["reader"] = module.rpartition(".")[2]
     return {
         "data": {**info["sampling"], "resize": info["resize"], "crop_size": info["crop_size"]},
-        **{key: settings[key] for key in _INPUT_SETTINGS if key in settings},
+        **settings,
     }
 
 
@@ -262,12 +268,20 @@ def check_epochs(checkpoint: dict[str, Any], path: Path, folder: Path, max_epoch
 
 
 def difference(theirs: Mapping[str, Any], ours: Mapping[str, Any], prefix: str = "") -> list[str]:
-    """Keys whose values differ in two nested dictionaries, as ``key=value there, value now``."""
+    """Keys whose values differ in two nested dictionaries, as ``key=value there, value now``.
+
+    Another network or loss is ``loss=cross_entropy there, focal now``, and of its fields only those that
+    both have are compared.
+    """
     lines = []
     for name in dict.fromkeys([*ours, *theirs]):
         first, second = theirs.get(name, "(not set)"), ours.get(name, "(not set)")
         if isinstance(first, dict) and isinstance(second, dict):
+            if f"{prefix}{name}" in _CHOICES and first["name"] != second["name"]:
+                lines.append(f"{name}={first['name']} there, {second['name']} now")
+                shared = first.keys() & second.keys() - {"name"}
+                first, second = ({key: one[key] for key in one if key in shared} for one in (first, second))
             lines += difference(first, second, f"{prefix}{name}.")
         elif first != second:
-            lines.append(f"{prefix}{name}={first} there, {second} now")
+            lines.append(f"{prefix}{name}={as_override(first)} there, {as_override(second)} now")
     return lines

@@ -168,7 +168,7 @@ def test_other_clips_are_refused_with_the_settings_that_give_those_of_the_checkp
         ({"settings": {**INFO["settings"], "frames": {"fps": 25.0, "short_side": 96}}}, "frames.short_side="),
         (
             {"settings": {**INFO["settings"], "reader": "asl.data.readers.decord.DecordReaderSettings"}},
-            "reader=",
+            "reader=frames there, decord now.",
         ),
     ],
     ids=["sampling and crop", "resize", "frames.fps", "frames.short_side", "reader"],
@@ -278,9 +278,22 @@ def test_keys_that_differ_are_named_with_both_values() -> None:
     ours = {"new": True, "a": {"b": 1, "c": {"d": "w"}}, "e": 3, "f": 1}
     assert difference(theirs, theirs) == []
     assert difference(theirs, ours, "p.") == [
-        "p.new=(not set) there, True now",
+        "p.new=(not set) there, true now",
         "p.a.c.d=x there, w now",
         "p.e=2 there, 3 now",
         "p.f={'g': 1} there, 1 now",
-        "p.gone=None there, (not set) now",
+        "p.gone=null there, (not set) now",
     ]
+
+
+def test_keys_that_differ_are_written_as_on_the_command_line() -> None:
+    theirs = {"loss": {"name": "cross_entropy", "smoothing": 0.1}, "a": [20, 30], "b": True}
+    ours = {"loss": {"name": "focal", "gamma": 2.0, "smoothing": 0.2}, "a": None, "b": False}
+    assert difference(theirs, ours) == [
+        "loss=cross_entropy there, focal now",
+        "loss.smoothing=0.1 there, 0.2 now",
+        "a=[20,30] there, null now",
+        "b=true there, false now",
+    ]
+    same_choice = {"loss": {"name": "cross_entropy", "smoothing": 0.2}}
+    assert difference({"loss": theirs["loss"]}, same_choice) == ["loss.smoothing=0.1 there, 0.2 now"]

@@ -249,9 +249,9 @@ def test_a_resumed_run_prints_changed_settings(
     printed = " ".join(capsys.readouterr().out.split())
     listed = printed.partition("changed since the checkpoint, used from epoch 2 on: ")[2]
     for text in (
-        "data.balance=True there, False now",
+        "data.balance=true there, false now",
         "augment.mixup=0.0 there, 0.2 now",
-        "loss.name=cross_entropy there, focal now",
+        "loss=cross_entropy there, focal now",
         "trainer.max_epochs=1 there, 2 now",
         "trainer.precision=32-true there, bf16-mixed now",
         "seed=0 there, 5 now",
