@@ -13,7 +13,7 @@ from rich.console import Console
 from rich.padding import Padding
 from rich.text import Text
 
-from asl.config.setting import allowed_values
+from asl.config.setting import allowed_values, as_override
 
 
 def print_help(name: str, conf: Path, overrides: list[str], *, more_conf: Path | None = None) -> None:
@@ -72,9 +72,4 @@ def rows(cfg: DictConfig, prefix: str = "") -> Iterator[tuple[str, str, str]]:
 
 def _shown(node: Any) -> str:
     """A value as it is written on the command line. Interpolations are not resolved."""
-    value = list(node) if OmegaConf.is_list(node) and not node._is_none() else node._value()
-    if value is None:
-        return "null"
-    if isinstance(value, list):
-        return f"[{','.join(map(str, value))}]"  # blanks would end the override
-    return str(value).lower() if isinstance(value, bool) else str(value)
+    return as_override(list(node) if OmegaConf.is_list(node) and not node._is_none() else node._value())

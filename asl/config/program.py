@@ -5,9 +5,11 @@ from __future__ import annotations
 import os
 import signal
 import sys
+import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from types import FrameType
 from typing import Any, TypeVar
 
 from hydra._internal.utils import get_args_parser
@@ -26,6 +28,8 @@ C = TypeVar("C")
 def run_program(main: Callable[[], Any], *, name: str, conf: Path, if_stopped: str) -> None:
     """Run a Hydra main. An error that the user can fix is one message on stderr and exit code 1.
 
+    Ctrl-C and SIGTERM are one message and exit codes 130 and 143.
+
     Args:
         main: function decorated with ``hydra.main``.
         name: name of the primary configuration, for ``--help``.
@@ -33,6 +37,8 @@ def run_program(main: Callable[[], Any], *, name: str, conf: Path, if_stopped: s
         if_stopped: printed after Ctrl-C or SIGTERM: how to continue.
     """
     os.environ.setdefault("HYDRA_FULL_ERROR", "1")  # or Hydra would print exceptions itself
+    if threading.current_thread() is threading.main_thread():
+        signal.signal(signal.SIGTERM, _terminate)
     try:
         if {"--help", "-h"} & set(sys.argv[1:]):
             args = get_args_parser().parse_args()
@@ -47,6 +53,10 @@ def run_program(main: Callable[[], Any], *, name: str, conf: Path, if_stopped: s
     except KeyboardInterrupt as stop:
         print(f"stopped; {if_stopped}", file=sys.stderr)
         sys.exit(128 + (signal.SIGTERM if isinstance(stop, Terminated) else signal.SIGINT))  # as shells do
+
+
+def _terminate(signum: int, frame: FrameType | None) -> None:
+    raise Terminated
 
 
 @contextmanager

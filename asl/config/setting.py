@@ -61,6 +61,15 @@ def allowed_values(field: dataclasses.Field[Any]) -> str:
     return " and ".join(f"{_BOUNDS[k][1]} {v:g}" for k, v in field.metadata.get("bounds", {}).items())
 
 
+def as_override(value: Any) -> str:
+    """A value as it is written on the command line."""
+    if value is None:
+        return "null"
+    if isinstance(value, list):
+        return f"[{','.join(map(str, value))}]"  # blanks would end the override
+    return str(value).lower() if isinstance(value, bool) else str(value)
+
+
 def find_problems(config: Any, prefix: str = "") -> Iterator[str]:
     """Yield a message for each value that is out of range, and for values that contradict each other.
 

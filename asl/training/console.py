@@ -162,7 +162,9 @@ def print_start(
     if not counts["test"]:
         attention.append("no test clips, so test accuracy will not be measured")
     if resumed and resumed.changed:
-        used = "no epoch is left to use it" if is_finished else f"used from epoch {resumed.epoch + 1} on"
+        used = (
+            "no epoch is left to train with it" if is_finished else f"used from epoch {resumed.epoch + 1} on"
+        )
         attention.append(f"changed since the checkpoint, {used}: {', '.join(resumed.changed)}")
     if resumed and resumed.not_compared:
         missing = ", ".join(resumed.not_compared)

@@ -10,6 +10,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from asl.config.setting import as_override
 from asl.contract.manifest import SPLITS, Clip
 from asl.data.sampling import Sampling
 from asl.data.split import OFFICIAL
@@ -19,6 +20,9 @@ from asl.training.checkpoints import CheckpointError
 from asl.training.config import TrainConfig
 
 ClipKeys = dict[str, dict[str, str]]  # by split and video_id; in the order of the clips
+
+_CHOICES = ("model", "loss")  # groups with the name of their choice beside its fields
+_INPUT_SETTINGS = ("reader", "frames")  # of ``settings``: they decide the frames of a clip, in evaluation too
 
 
 def checkpoint_info(
@@ -98,7 +102,10 @@ def _digest(value: Any, *, num_bytes: int) -> str:
 
 
 def check_same_run(checkpoint: dict[str, Any], path: Path, info: dict[str, Any]) -> None:
-    """Check that a run can be resumed from a checkpoint: same glosses, network, split and clips.
+    """Check that a run can be resumed from a checkpoint: same glosses, network, split, clips and input.
+
+    The input is what evaluation sees of a clip. With another one, the best epoch so far and later ones, or
+    val and test, would be measured on different frames.
 
     Args:
         checkpoint: the result of :func:`~asl.training.checkpoints.read_checkpoint`.
@@ -106,7 +113,7 @@ def check_same_run(checkpoint: dict[str, Any], path: Path, info: dict[str, Any])
         info: the result of :func:`checkpoint_info` for this run.
 
     Raises:
-        CheckpointError: glosses, network, split or clips differ. The message says how.
+        CheckpointError: one of them differs. The message says how.
     """
     theirs, ours = checkpoint["asl"], info
     other_glosses = gloss_difference(theirs["glosses"], ours["glosses"])
@@ -131,6 +138,27 @@ def check_same_run(checkpoint: dict[str, Any], path: Path, info: dict[str, Any])
         )
     if "clips" in theirs:
         _check_same_clips(theirs, ours, path)
+    there, now = _evaluation_input(theirs), _evaluation_input(ours)
+    differing = difference(there, {key: now[key] for key in there})
+    if differing:
+        raise CheckpointError(
+            f"{path} was measured on val with another input: {', '.join(differing)}. Set these keys to the "
+            "values there, or start a new run in another paths.checkpoint_dir (to start from its weights: "
+            f"model.weights={path})"
+        )
+
+
+def _evaluation_input(info: dict[str, Any]) -> dict[str, Any]:
+    """The settings that decide what evaluation sees of a clip, as far as a checkpoint holds them."""
+    settings = {key: value for key, value in info.get("settings", {}).items() if key in _INPUT_SETTINGS}
+    if "reader" in settings:
+        module, _, _ = settings["reader"].rpartition(".")
+        if module.startswith("asl.data.readers."):  # named like the choice
+            settings["reader"] = module.rpartition(".")[2]
+    return {
+        "data": {**info["sampling"], "resize": info["resize"], "crop_size": info["crop_size"]},
+        **settings,
+    }
 
 
 def gloss_difference(theirs: Sequence[str], ours: Sequence[str]) -> str | None:
@@ -186,17 +214,15 @@ def _split_of(keys: ClipKeys) -> dict[str, str]:
 
 
 def changed_settings(checkpoint: dict[str, Any], info: dict[str, Any]) -> list[str]:
-    """Settings that may change on resume and did: ``["data.frame_stride=2 there, 3 now"]``.
+    """Settings that may change on resume and did: ``["data.batch_size=16 there, 8 now"]``.
 
     A resumed run follows all of them from its first epoch on.
     """
 
     def may_change(info: dict[str, Any]) -> dict[str, Any]:
         settings = info.get("settings", {})
-        data = {**info["sampling"], "resize": info["resize"], "crop_size": info["crop_size"]}
         return {
-            **settings,
-            "data": {**data, **settings.get("data", {})},
+            **{key: value for key, value in settings.items() if key not in _INPUT_SETTINGS},
             "seed": info["seed"],
             "dataset": {"name": info["dataset"]},
         }
@@ -214,7 +240,7 @@ def not_compared(checkpoint: dict[str, Any]) -> list[str]:
     """What a checkpoint of an earlier version does not hold, so that it cannot be compared."""
     missing = {
         "clips": "the clips of each split",
-        "settings": "the settings of optim, loss, augment, trainer",
+        "settings": "the settings of optim, loss, augment, trainer, reader, frames",
     }
     return [what for key, what in missing.items() if key not in checkpoint["asl"]]
 
@@ -227,24 +253,35 @@ def check_epochs(checkpoint: dict[str, Any], path: Path, folder: Path, max_epoch
     Raises:
         CheckpointError: the checkpoint has more epochs, or as many and lies in another folder.
     """
-    done = checkpoint["asl"]["epoch"]
+    info = checkpoint["asl"]
+    done = info["epoch"]
     if done < max_epochs or (done == max_epochs and path.resolve().parent == folder.resolve()):
         return
+    planned = info["settings"]["trainer"]["max_epochs"] if "settings" in info else max_epochs
+    finished = "is of a run that is finished: it " if done == planned else ""
     raise CheckpointError(
-        f"{path} is of a run that is finished: it has {done} epochs, and trainer.max_epochs={max_epochs}. To "
-        f"train on, set trainer.max_epochs above {done}. To measure its best epoch again, set "
-        f"paths.checkpoint_dir={path.parent} trainer.max_epochs={done} resume=auto. To start a new run from "
-        f"its weights, set model.weights={path} and no resume"
+        f"{path} {finished}has {done} epochs, {'more than' if done > max_epochs else 'as many as'} "
+        f"trainer.max_epochs={max_epochs}. To train on, set trainer.max_epochs above {done}. To measure its "
+        f"best epoch on test, set paths.checkpoint_dir={path.parent} trainer.max_epochs={done} "
+        f"resume={path}. To start a new run from its weights, set model.weights={path} and no resume"
     )
 
 
 def difference(theirs: Mapping[str, Any], ours: Mapping[str, Any], prefix: str = "") -> list[str]:
-    """Keys whose values differ in two nested dictionaries, as ``key=value there, value now``."""
+    """Keys whose values differ in two nested dictionaries, as ``key=value there, value now``.
+
+    Another network or loss is ``loss=cross_entropy there, focal now``, and of its fields only those that
+    both have are compared.
+    """
     lines = []
     for name in dict.fromkeys([*ours, *theirs]):
         first, second = theirs.get(name, "(not set)"), ours.get(name, "(not set)")
         if isinstance(first, dict) and isinstance(second, dict):
+            if f"{prefix}{name}" in _CHOICES and first["name"] != second["name"]:
+                lines.append(f"{name}={first['name']} there, {second['name']} now")
+                shared = first.keys() & second.keys() - {"name"}
+                first, second = ({key: one[key] for key in one if key in shared} for one in (first, second))
             lines += difference(first, second, f"{prefix}{name}.")
         elif first != second:
-            lines.append(f"{prefix}{name}={first} there, {second} now")
+            lines.append(f"{prefix}{name}={as_override(first)} there, {as_override(second)} now")
     return lines

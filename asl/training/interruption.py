@@ -13,6 +13,7 @@ from typing import Any
 
 import pytorch_lightning as pl
 from pytorch_lightning.callbacks import Callback
+from pytorch_lightning.strategies.launchers.subprocess_script import _SubprocessScriptLauncher
 
 from asl.errors import Terminated
 
@@ -29,7 +30,8 @@ class Interruption(Callback):
     exits with code 0; on several devices its handler waits for the other ranks, which may wait for this one.
 
     If the first rank has started the other ones, it ends the run for all: they pass a signal on to it and
-    wait to be killed, so that one message is printed, whichever rank got the signal.
+    wait to be killed, so that one message is printed, whichever rank got the signal. A signal during their
+    start waits until they can do so.
     """
 
     def __init__(self) -> None:
@@ -54,8 +56,10 @@ class Interruption(Callback):
             return
         if self._first_rank is None:
             os.environ[_FIRST_RANK] = str(os.getpid())  # Lightning's processes inherit it
+            _start_other_ranks_blocked(trainer.strategy.launcher)
         previous = {signum: signal.signal(signum, self._handle) for signum in _EXCEPTIONS}
         try:
+            signal.pthread_sigmask(signal.SIG_UNBLOCK, _EXCEPTIONS)  # blocked since another rank was started
             yield
         except BaseException:  # also SystemExit of Lightning, and errors of what was interrupted
             if self._received is None:
@@ -75,6 +79,15 @@ class Interruption(Callback):
     def on_test_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         self._replace_handler_of_lightning()
 
+    def on_train_batch_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule, *_: Any) -> None:
+        self._raise_if_swallowed()
+
+    def on_validation_batch_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule, *_: Any) -> None:
+        self._raise_if_swallowed()
+
+    def on_test_batch_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule, *_: Any) -> None:
+        self._raise_if_swallowed()
+
     def on_exception(
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, exception: BaseException
     ) -> None:
@@ -92,6 +105,11 @@ class Interruption(Callback):
         self._other_ranks += processes
         processes.clear()
 
+    def _raise_if_swallowed(self) -> None:
+        """Raise the exception of a signal again: in a ``__del__``, Python prints it and goes on."""
+        if self._received is not None and not self._ending:
+            raise _EXCEPTIONS[self._received]
+
     def _replace_handler_of_lightning(self) -> None:
         if threading.current_thread() is threading.main_thread():
             signal.signal(signal.SIGTERM, self._handle)
@@ -102,6 +120,26 @@ class Interruption(Callback):
         elif not self._ending:
             self._received = signal.Signals(signum)
             raise _EXCEPTIONS[self._received]
+
+
+def _start_other_ranks_blocked(launcher: Any) -> None:
+    """Make a launcher start the other ranks with SIGINT and SIGTERM blocked.
+
+    A rank that such a signal ends before it has a handler makes Lightning kill the first one. Lightning has
+    no public hook around the start of its processes, so this replaces a method of the launcher.
+    """
+    if not isinstance(launcher, _SubprocessScriptLauncher):
+        return
+    start = launcher._call_children_scripts
+
+    def start_blocked() -> None:
+        signal.pthread_sigmask(signal.SIG_BLOCK, _EXCEPTIONS)  # processes inherit it
+        try:
+            start()
+        finally:
+            signal.pthread_sigmask(signal.SIG_UNBLOCK, _EXCEPTIONS)
+
+    launcher._call_children_scripts = start_blocked  # type: ignore[method-assign]
 
 
 @contextmanager

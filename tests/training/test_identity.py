@@ -36,7 +36,12 @@ INFO: dict[str, Any] = {
     "resize": [20, 30],
     "crop_size": 16,
     "seed": 0,
-    "settings": {"data": {"flags": "keep", "batch_size": 4}, "optim": {"lr": 0.01}},
+    "settings": {
+        "data": {"flags": "keep", "batch_size": 4},
+        "reader": "asl.data.readers.frames.FramesReaderSettings",
+        "frames": {"fps": 25.0, "short_side": 128},
+        "optim": {"lr": 0.01},
+    },
 }
 
 
@@ -146,12 +151,37 @@ def test_the_same_run_may_be_resumed(theirs: dict[str, Any]) -> None:
 def test_other_clips_are_refused_with_the_settings_that_give_those_of_the_checkpoint(
     manifest: str, flags: str, way_out: str
 ) -> None:
-    settings = {"data": {"flags": flags, "batch_size": 4}}
+    settings = {**INFO["settings"], "data": {"flags": flags, "batch_size": 4}}
     theirs = checkpoint(manifest=manifest, settings=settings, clips=clip_keys(CLIPS[1:]))
     with pytest.raises(CheckpointError) as raised:
         check_same_run(theirs, PATH, INFO)
     assert f"{PATH} was trained on other clips than those of a.csv now: 1 more in train" in str(raised.value)
     assert f"({way_out})" in str(raised.value)
+
+
+@pytest.mark.parametrize(
+    ("changes", "named"),
+    [
+        ({"sampling": {"clip_len": 3}, "crop_size": 8}, "data.clip_len=4 there, 3 now, data.crop_size=16"),
+        ({"resize": [20, 20]}, "data.resize="),
+        ({"settings": {**INFO["settings"], "frames": {"fps": 12.5, "short_side": 128}}}, "frames.fps=25.0"),
+        ({"settings": {**INFO["settings"], "frames": {"fps": 25.0, "short_side": 96}}}, "frames.short_side="),
+        (
+            {"settings": {**INFO["settings"], "reader": "asl.data.readers.decord.DecordReaderSettings"}},
+            "reader=frames there, decord now.",
+        ),
+    ],
+    ids=["sampling and crop", "resize", "frames.fps", "frames.short_side", "reader"],
+)
+def test_another_input_of_evaluation_is_refused(changes: dict[str, Any], named: str) -> None:
+    now = {**INFO, **changes}
+    with pytest.raises(CheckpointError) as raised:
+        check_same_run(checkpoint(), PATH, now)
+    assert f"{PATH} was measured on val with another input: {named}" in str(raised.value)
+    assert f"model.weights={PATH}" in str(raised.value)
+    assert changed_settings(checkpoint(), now) == []  # said once
+    if "settings" in changes:  # an earlier version's checkpoint does not hold these
+        check_same_run(checkpoint(settings=None), PATH, now)
 
 
 def test_differences_of_clips_are_counted_by_kind_and_named() -> None:
@@ -177,13 +207,11 @@ def test_differences_of_clips_are_counted_by_kind_and_named() -> None:
         ({}, []),
         ({"seed": 5}, ["seed=0 there, 5 now"]),
         (
-            {"dataset": "other", "crop_size": 8},
-            ["data.crop_size=16 there, 8 now", "dataset.name=tiny there, other now"],
-        ),
-        ({"resize": [20, 20]}, ["data.resize=[20, 30] there, [20, 20] now"]),
-        (
-            {"sampling": {"clip_len": 3, "pad": "loop"}},
-            ["data.clip_len=4 there, 3 now", "data.pad=(not set) there, loop now"],
+            {
+                "dataset": "other",
+                "settings": {**INFO["settings"], "data": {"flags": "keep", "batch_size": 2}},
+            },
+            ["data.batch_size=4 there, 2 now", "dataset.name=tiny there, other now"],
         ),
         ({"settings": {"data": INFO["settings"]["data"]}}, ["optim={'lr': 0.01} there, (not set) now"]),
     ],
@@ -197,7 +225,7 @@ def test_what_a_checkpoint_of_an_earlier_version_does_not_hold_is_not_compared_b
     assert changed_settings(earlier, {**INFO, "seed": 1}) == ["seed=0 there, 1 now"]
     assert not_compared(earlier) == [
         "the clips of each split",
-        "the settings of optim, loss, augment, trainer",
+        "the settings of optim, loss, augment, trainer, reader, frames",
     ]
     assert not_compared(checkpoint(clips=None)) == ["the clips of each split"]
     assert not_compared(checkpoint()) == []
@@ -221,8 +249,28 @@ def test_a_run_with_more_epochs_or_a_finished_one_in_another_folder_is_refused(
 ) -> None:
     with pytest.raises(CheckpointError) as raised:
         check_epochs({"asl": {"epoch": done}}, PATH, Path("runs") / folder, max_epochs=3)
-    assert f"it has {done} epochs, and trainer.max_epochs=3" in str(raised.value)
-    assert f"paths.checkpoint_dir={PATH.parent} trainer.max_epochs={done} resume=auto" in str(raised.value)
+    compared = "more than" if done > 3 else "as many as"
+    assert f"has {done} epochs, {compared} trainer.max_epochs=3" in str(raised.value)
+    assert f"paths.checkpoint_dir={PATH.parent} trainer.max_epochs={done} resume={PATH}" in str(raised.value)
+
+
+@pytest.mark.parametrize(
+    ("done", "planned", "said"),
+    [
+        (10, 60, "has 10 epochs, more than trainer.max_epochs=5"),
+        (5, 60, "has 5 epochs, as many as trainer.max_epochs=5"),
+        (10, 10, "is of a run that is finished: it has 10 epochs, more than trainer.max_epochs=5"),
+        (10, None, "has 10 epochs, more than trainer.max_epochs=5"),
+        (5, None, "is of a run that is finished: it has 5 epochs, as many as trainer.max_epochs=5"),
+    ],
+)
+def test_only_a_run_with_all_its_own_epochs_is_called_finished(
+    done: int, planned: int | None, said: str
+) -> None:
+    settings = {"settings": {"trainer": {"max_epochs": planned}}} if planned else {}
+    with pytest.raises(CheckpointError) as raised:
+        check_epochs({"asl": {"epoch": done, **settings}}, PATH, Path("runs/other"), max_epochs=5)
+    assert str(raised.value).startswith(f"{PATH} {said}. ")
 
 
 def test_keys_that_differ_are_named_with_both_values() -> None:
@@ -230,9 +278,22 @@ def test_keys_that_differ_are_named_with_both_values() -> None:
     ours = {"new": True, "a": {"b": 1, "c": {"d": "w"}}, "e": 3, "f": 1}
     assert difference(theirs, theirs) == []
     assert difference(theirs, ours, "p.") == [
-        "p.new=(not set) there, True now",
+        "p.new=(not set) there, true now",
         "p.a.c.d=x there, w now",
         "p.e=2 there, 3 now",
         "p.f={'g': 1} there, 1 now",
-        "p.gone=None there, (not set) now",
+        "p.gone=null there, (not set) now",
     ]
+
+
+def test_keys_that_differ_are_written_as_on_the_command_line() -> None:
+    theirs = {"loss": {"name": "cross_entropy", "smoothing": 0.1}, "a": [20, 30], "b": True}
+    ours = {"loss": {"name": "focal", "gamma": 2.0, "smoothing": 0.2}, "a": None, "b": False}
+    assert difference(theirs, ours) == [
+        "loss=cross_entropy there, focal now",
+        "loss.smoothing=0.1 there, 0.2 now",
+        "a=[20,30] there, null now",
+        "b=true there, false now",
+    ]
+    same_choice = {"loss": {"name": "cross_entropy", "smoothing": 0.2}}
+    assert difference({"loss": theirs["loss"]}, same_choice) == ["loss.smoothing=0.1 there, 0.2 now"]

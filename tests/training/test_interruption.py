@@ -8,8 +8,11 @@ import sys
 from collections.abc import Callable
 from types import SimpleNamespace
 from typing import Any
+from unittest import mock
 
 import pytest
+import pytorch_lightning as pl
+from pytorch_lightning.strategies.launchers import subprocess_script
 
 from asl.errors import Terminated
 from asl.training.interruption import Interruption, finished_first
@@ -76,6 +79,27 @@ def test_a_signal_during_the_ending_does_not_interrupt_it() -> None:
     assert ended == [True]
 
 
+class InterruptedWhenDeleted:
+    def __del__(self) -> None:
+        signal.raise_signal(signal.SIGTERM)
+
+
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
+@pytest.mark.parametrize("hook", ["on_train_batch_start", "on_validation_batch_start", "on_test_batch_start"])
+def test_a_signal_that_python_swallowed_ends_the_run_at_the_next_batch(hook: str) -> None:
+    interruption, done = Interruption(), []
+
+    def work() -> None:
+        InterruptedWhenDeleted()  # its exception is printed and ignored
+        done.append("this")
+        getattr(interruption, hook)(TRAINER, TRAINER, None, 0)
+        done.append("another batch")
+
+    with pytest.raises(Terminated):
+        run(work, interruption)
+    assert done == ["this"]
+
+
 def test_another_rank_passes_signals_on_to_the_first_one(monkeypatch: pytest.MonkeyPatch) -> None:
     sent: list[tuple[int, int]] = []
     monkeypatch.setattr(os, "kill", lambda pid, signum: sent.append((pid, signum)))
@@ -86,3 +110,30 @@ def test_another_rank_passes_signals_on_to_the_first_one(monkeypatch: pytest.Mon
         monkeypatch.setattr(os, "getppid", lambda: 1)  # the first rank has ended
         with pytest.raises(Terminated):
             signal.raise_signal(signal.SIGTERM)
+
+
+SIGNALS = (signal.SIGINT, signal.SIGTERM)
+BLOCKS_BOTH = "import signal, sys; sys.exit(not {2, 15} <= signal.pthread_sigmask(signal.SIG_BLOCK, []))"
+
+
+def test_another_rank_starts_with_signals_blocked(monkeypatch: pytest.MonkeyPatch) -> None:
+    """One that ends before it has handlers would make Lightning kill the first rank."""
+    monkeypatch.setattr(
+        subprocess_script, "_basic_subprocess_cmd", lambda: [sys.executable, "-c", BLOCKS_BOTH]
+    )
+    trainer = pl.Trainer(accelerator="cpu", devices=2, strategy="ddp", logger=False, barebones=True)
+    launcher: Any = trainer.strategy.launcher
+    with mock.patch.dict(os.environ), Interruption().handled(trainer):
+        launcher._call_children_scripts()
+        assert not signal.pthread_sigmask(signal.SIG_BLOCK, []) & set(SIGNALS)
+    assert [process.wait() for process in launcher.procs] == [0]
+
+
+def test_another_rank_passes_on_a_signal_that_came_while_it_started(monkeypatch: pytest.MonkeyPatch) -> None:
+    sent: list[tuple[int, int]] = []
+    monkeypatch.setenv("ASL_FIRST_RANK_PID", str(os.getppid()))
+    signal.pthread_sigmask(signal.SIG_BLOCK, SIGNALS)
+    signal.raise_signal(signal.SIGINT)
+    monkeypatch.setattr(os, "kill", lambda pid, signum: sent.append((pid, signum)))
+    with Interruption().handled(TRAINER):
+        assert sent == [(os.getppid(), signal.SIGINT)]

@@ -242,23 +242,34 @@ def test_a_resumed_run_prints_changed_settings(
     assert "changed since the checkpoint" not in capsys.readouterr().out
     train(tiny(tiny_data, tmp_path, "trainer.max_epochs=1", "resume=auto"))
     assert "changed since the checkpoint" not in capsys.readouterr().out
-    changed = ["trainer.max_epochs=2", "data.frame_stride=1", "data.balance=false", "seed=5"]
+    changed = ["trainer.max_epochs=2", "data.balance=false", "seed=5"]
     changed += ["loss=focal", "augment.mixup=0.2", "trainer.precision=bf16-mixed", "dataset.name=other"]
     changed += [f"data.manifest={tiny_data}/metadata/tiny_manifest.csv"]
     train(tiny(tiny_data, tmp_path, *changed, "resume=auto"))
     printed = " ".join(capsys.readouterr().out.split())
     listed = printed.partition("changed since the checkpoint, used from epoch 2 on: ")[2]
     for text in (
-        "data.frame_stride=2 there, 1 now",
-        "data.balance=True there, False now",
+        "data.balance=true there, false now",
         "augment.mixup=0.0 there, 0.2 now",
-        "loss.name=cross_entropy there, focal now",
+        "loss=cross_entropy there, focal now",
         "trainer.max_epochs=1 there, 2 now",
         "trainer.precision=32-true there, bf16-mixed now",
         "seed=0 there, 5 now",
         "dataset.name=tiny there, other now",
     ):
         assert text in listed
+
+
+def test_another_input_of_evaluation_is_refused_on_resume_and_leaves_the_results(
+    tiny_data: Path, tmp_path: Path
+) -> None:
+    train(tiny(tiny_data, tmp_path, "trainer.max_epochs=1", "logger=[]"))
+    results = (tmp_path / "metrics.json").read_text()
+    for epochs in (1, 2):  # only measured, and trained on
+        keys = [f"trainer.max_epochs={epochs}", "data.frame_stride=1", "logger=[]", "resume=auto"]
+        with pytest.raises(CheckpointError, match=r"another input: data\.frame_stride=2 there, 1 now\. Set"):
+            train(tiny(tiny_data, tmp_path, *keys))
+    assert (tmp_path / "metrics.json").read_text() == results
 
 
 class Rates(pl.Callback):
@@ -389,11 +400,25 @@ def test_a_finished_run_is_not_resumed_in_another_folder_or_with_fewer_epochs(
         CheckpointError, match=r"last\.pt is of a run that is finished: it has 2 epochs.*max_epochs above 2"
     ) as raised:
         train(tiny(tiny_data, other, *resume, "trainer.max_epochs=2"))
-    assert f"paths.checkpoint_dir={first} trainer.max_epochs=2 resume=auto" in str(raised.value)
+    assert f"paths.checkpoint_dir={first} trainer.max_epochs=2 resume={first}/last.pt" in str(raised.value)
     assert not list(other.glob("*.pt"))
-    with pytest.raises(CheckpointError, match=r"it has 2 epochs, and trainer\.max_epochs=1"):
+    with pytest.raises(CheckpointError, match=r"it has 2 epochs, more than trainer\.max_epochs=1"):
         train(tiny(tiny_data, first, *resume, "trainer.max_epochs=1"))
     assert train(tiny(tiny_data, other, *resume, "trainer.max_epochs=3"))["epochs"] == 3
+
+
+def test_the_message_about_a_best_epoch_shows_how_to_measure_it(tiny_data: Path, tmp_path: Path) -> None:
+    train(tiny(tiny_data, tmp_path, "trainer.max_epochs=1", "logger=[]"))  # best.pt is of epoch 1
+    last = read_checkpoint(tmp_path / "last.pt")
+    last["asl"]["epoch"] = 2
+    (tmp_path / "last.pt").unlink()
+    torch.save(last, tmp_path / "last.pt")
+    best = f"resume={tmp_path}/best.pt"
+    with pytest.raises(CheckpointError) as raised:
+        train(tiny(tiny_data, tmp_path / "other", best, "trainer.max_epochs=1", "logger=[]"))
+    advice = f"paths.checkpoint_dir={tmp_path} trainer.max_epochs=1 {best}"
+    assert advice in str(raised.value)
+    assert train(tiny(tiny_data, tmp_path, *advice.split(), "logger=[]"))["best_epoch"] == 1
 
 
 def flag(clips: list[Clip], flags: dict[str, str]) -> list[Clip]:
