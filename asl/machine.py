@@ -9,6 +9,7 @@ import errno
 import importlib
 import multiprocessing
 import os
+import signal
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from multiprocessing.context import BaseContext
@@ -104,6 +105,16 @@ def lower_priority(nice: int) -> None:
     """Add ``nice`` to the niceness of this process, see :func:`os.nice`. No effect on Windows."""
     if hasattr(os, "nice"):
         os.nice(nice)
+
+
+def end_process_after(seconds: float | None) -> None:
+    """Let the system end this process after so many seconds, whatever it does then. No effect on Windows.
+
+    Args:
+        seconds: replaces those of an earlier call. None: do not end it.
+    """
+    if hasattr(signal, "setitimer"):
+        signal.setitimer(signal.ITIMER_REAL, seconds or 0)  # SIGALRM, which has no handler
 
 
 # ---------------------------------------------------------------- file locks

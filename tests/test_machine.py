@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import multiprocessing
 import os
+import signal
 import subprocess
 import sys
 import types
@@ -168,3 +169,10 @@ def test_elsewhere_memory_is_that_of_the_machine_or_a_guess(
     assert available_memory() == 4_096_000
     monkeypatch.delattr(os, "sysconf")
     assert available_memory() == 4 << 30
+
+
+def test_a_process_is_ended_after_its_time_and_not_if_that_was_taken_back():
+    code = "import time; from asl.machine import end_process_after as end; end({}); {}; time.sleep({})"
+    for first, then, sleep_s, status in (("0.2", "0", 20, -signal.SIGALRM), ("0.2", "end(None)", 0.5, 0)):
+        command = [sys.executable, "-c", code.format(first, then, sleep_s)]
+        assert subprocess.run(command, timeout=15).returncode == status

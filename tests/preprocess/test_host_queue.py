@@ -4,6 +4,7 @@ from concurrent.futures import Future
 from concurrent.futures import TimeoutError as FutureTimeoutError
 from dataclasses import replace
 from fractions import Fraction
+from functools import partial
 from itertools import zip_longest
 from pathlib import Path
 
@@ -28,7 +29,14 @@ class IdleWorkers:
         self.tasks = []  # each with its future
 
     def schedule(self, function, task, *, timeout_s):
-        assert (function, timeout_s) == (make_clips, 60)
+        group = isinstance(function, partial)  # each of its clips has the limit, which the worker sees to
+        assert (function.func if group else function) is make_clips
+        assert (
+            function.keywords == {"clip_limit_s": 60}
+            if group
+            else len(task) == 1 or task == "of another queue"
+        )
+        assert timeout_s == 60 * (len(task) if group else 1)
         self.tasks.append((task, Future()))
         return self.tasks[-1][1]
 
@@ -252,3 +260,10 @@ def test_a_segment_is_encoded_and_costs_more_than_the_whole_video():
 
 def test_groups_of_as_much_work_are_in_the_order_of_their_names():
     assert ids(_groups(planned("cab"), 1)) == ["a", "b", "c"]
+
+
+def test_each_clip_of_a_group_has_the_time_limit_for_itself(cuts, monkeypatch):
+    limits = []
+    monkeypatch.setattr("asl.preprocess.clips.cut.end_process_after", limits.append)
+    make_clips(tuple(cuts[:2]), clip_limit_s=60)  # the second one fails
+    assert limits == [60, None, 60, None]

@@ -14,6 +14,7 @@ from asl.codecs.stream_copy import copy_video
 from asl.codecs.timeline import Timeline
 from asl.codecs.video_file import VideoError
 from asl.files import PART, atomic_write, temp_path
+from asl.machine import end_process_after
 from asl.preprocess.clips.plan import Cut
 from asl.preprocess.clips.proof import Proof, prove
 
@@ -30,18 +31,25 @@ class CutError(Exception):
         return self.message
 
 
-def make_clips(cuts: tuple[Cut, ...]) -> list[Proof | CutError]:
+def make_clips(cuts: tuple[Cut, ...], clip_limit_s: float | None = None) -> list[Proof | CutError]:
     """Make clips of one source in turn. If they are in order of their start, no frame is decoded twice.
 
     Each result but the last one is also given to the parent process at once, see :func:`take_result`.
+
+    Args:
+        cuts: the clips.
+        clip_limit_s: the process is ended if one of them takes longer. None: it is not.
     """
     results: list[Proof | CutError] = []
     with SegmentReader(cuts[0].source, hwaccel=cuts[0].encoder.hwaccel) as reader:
         for cut in cuts:
+            end_process_after(clip_limit_s)
             try:
                 results.append(make_clip(cut, reader))
             except CutError as error:
                 results.append(error)
+            finally:
+                end_process_after(None)
             if cut is not cuts[-1]:
                 _offer_result(cut, results[-1])
     return results

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from pathlib import Path
 
 from asl.preprocess.clips.cut import CutError, make_clips, take_result
@@ -60,7 +61,10 @@ class HostQueue:
         while self._waiting and self._running.count(self._key) < 2 * self._workers.count:
             cuts = tuple(map(self._at_its_turn, self._waiting.popleft()))
             self._left[cuts[0].video_id] = deque(cuts)
-            self._running.start(self._workers, make_clips, cuts, key=self._key, timeout_s=self._timeout_s)
+            # A clip alone has the pool's limit, whose message says so.
+            make = partial(make_clips, clip_limit_s=self._timeout_s) if len(cuts) > 1 else make_clips
+            timeout_s = len(cuts) * self._timeout_s
+            self._running.start(self._workers, make, cuts, key=self._key, timeout_s=timeout_s)
 
     @property
     def poll_s(self) -> float | None:

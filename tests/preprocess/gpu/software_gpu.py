@@ -199,8 +199,9 @@ class Pool(Workers):
 
     def schedule(self, function: Any, task: Any, *, timeout_s: float | None) -> Future[Any]:
         future: Future[Any] = Future()
-        self.calls.append((function.__name__, task))
-        fault = type(self).fault(function.__name__, task)
+        name = getattr(function, "func", function).__name__  # of a partial, what it calls
+        self.calls.append((name, task))
+        fault = type(self).fault(name, task)
         if isinstance(fault, Future):
             return fault
         try:
