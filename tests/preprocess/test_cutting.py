@@ -67,7 +67,9 @@ def make(cut: Cut) -> Proof:
     """Write something in the place of a clip."""
     cut.target.parent.mkdir(parents=True, exist_ok=True)
     cut.target.write_text(f"clip {cut.video_id}")
-    return dataclasses.replace(PROOF, size=cut.target.stat().st_size, digest=file_digest(cut.target))
+    end_s = PROOF.end_s if cut.end_s is None else float(cut.end_s)
+    size, digest = cut.target.stat().st_size, file_digest(cut.target)
+    return dataclasses.replace(PROOF, end_s=end_s, size=size, digest=digest)
 
 
 @pytest.fixture
