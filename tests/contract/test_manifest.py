@@ -104,3 +104,11 @@ def test_the_error_of_a_missing_manifest_or_column_names_the_command(path):
 )
 def test_flags_of_two_copies_depend_on_their_splits_and_glosses(first, second, expected):
     assert copy_flags(first, second) == copy_flags(second, first) == expected
+
+
+@pytest.mark.parametrize(
+    ("flags", "expected"),
+    [("", True), ("duplicate", True), ("leakage", False), ("duplicate suspect", False), ("bitstream", False)],
+)
+def test_a_clip_is_clean_with_no_flag_but_duplicate(flags, expected):
+    assert dataclasses.replace(make_clip("train", 0, 0), flags=flags).is_clean is expected

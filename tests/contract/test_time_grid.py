@@ -111,3 +111,9 @@ def test_lengths_count_in_whole_microseconds_as_in_the_manifest() -> None:
 
 def test_a_clip_shorter_than_the_tolerance_has_one_grid_point() -> None:
     assert grid_length(0.0005, 25.0) == 1
+
+
+def test_the_last_frame_but_one_of_a_segment_ends_where_the_last_of_the_source_begins() -> None:
+    times = frames(0, 0.04, 0.2)  # the second one is displayed for 0.16 s, the last one much longer
+    numbers = frame_numbers(times, Fraction(2), Fraction(0), Fraction(1, 10), 25)
+    assert numbers.tolist() == [0, 1, 1, 1, 1]
