@@ -22,6 +22,8 @@ SLOW_MODULES = {
     "test_contributing",
     "test_demo_end_to_end",
     "test_encode",
+    "test_evaluate",
+    "test_h264",
     "test_lightning_trainer",
     "test_missing_frames",
     "test_nvdec_accelerator",
@@ -37,7 +39,7 @@ SLOW_MODULES = {
 SLOW_TESTS = {
     "test_the_error_names_a_clip_that_hangs_its_reader",
     "test_all_of_wlasl_is_a_page_of_a_few_megabytes",
-    "test_ranks_share_an_epoch_and_count_val_once",
+    "test_ranks_share_an_epoch_and_measure_val_clips_once",
     "test_intervals_cover_the_true_value",
 }
 
