@@ -34,10 +34,7 @@ from asl.data.readers.base import ReaderSettings
 from asl.data.readers.frames import FramesReaderSettings
 from asl.data.settings import DROP_TRAIN, DataSettings
 from asl.data.transforms import augment, centre_crop, mix_clips
-from asl.machine import available_cores
 from asl.messages import format_bytes
-
-MAX_WORKERS = 16  # reader processes if data.num_workers is null
 
 
 class ClipDataModule(pl.LightningDataModule):
@@ -99,8 +96,7 @@ class ClipDataModule(pl.LightningDataModule):
         data_dir = manifest.parent.parent if data_dir is None else Path(data_dir)
         frames_dir = data_dir / "frames" if frames_dir is None else Path(frames_dir)
         self.reader = self._reader_settings.build(frames or FrameSettings(), frames_dir)
-        workers = self.data.num_workers
-        self.num_workers = min(MAX_WORKERS, available_cores()) if workers is None else workers
+        self.num_workers = self.data.reader_processes
         self.datasets = {
             split: ClipDataset(
                 [clip for clip in used if clip.split == split],

@@ -8,8 +8,11 @@ from dataclasses import dataclass
 from asl.config.setting import setting
 from asl.data.sampling import Sampling
 from asl.data.split import SplitSettings
+from asl.machine import available_cores
 
 KEEP, DROP_TRAIN = "keep", "drop_train"
+
+_MAX_WORKERS = 16  # reader processes if num_workers is null
 
 
 @dataclass(kw_only=True)
@@ -28,6 +31,11 @@ class ManifestSettings:
         "processes that read clips (in training only with reader=decord); null: one per core, at most 16",
         ge=0,
     )
+
+    @property
+    def reader_processes(self) -> int:
+        """Number of processes that read clips."""
+        return min(_MAX_WORKERS, available_cores()) if self.num_workers is None else self.num_workers
 
 
 @dataclass(kw_only=True)

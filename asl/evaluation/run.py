@@ -11,7 +11,6 @@ from typing import Any
 
 from asl.config.setting import ConfigError
 from asl.contract.manifest import Clip, ManifestError
-from asl.data.datamodule import MAX_WORKERS
 from asl.data.read_clips import read_labelled_clips
 from asl.data.settings import DataSettings
 from asl.data.split import OFFICIAL, SplitSettings, split_clips
@@ -30,7 +29,6 @@ from asl.evaluation.predictions import Prediction, make_predictions, read_predic
 from asl.evaluation.probes import chosen_probes
 from asl.evaluation.recogniser import Recogniser, choose_device
 from asl.files import atomic_write_text
-from asl.machine import available_cores
 from asl.messages import first_few
 from asl.training.checkpoints import CheckpointError, read_checkpoint
 from asl.training.device_errors import DeviceMemoryError, is_out_of_memory
@@ -68,7 +66,6 @@ def _measure(config: EvaluateConfig) -> dict[str, Any]:
         raise ManifestError(f"{config.data.manifest} has no {config.split} clips. Measure another split=...")
     metadata = _metadata(config.dataset)
     recogniser = Recogniser(checkpoint, device=device, precision=config.precision)
-    workers = config.data.num_workers
     with _explained_memory_error(config.data.batch_size):
         probabilities = predict_clips(
             recogniser,
@@ -78,7 +75,7 @@ def _measure(config: EvaluateConfig) -> dict[str, Any]:
             views=config.views,
             probes=chosen_probes(config.probe),
             batch_size=config.data.batch_size,
-            num_workers=min(MAX_WORKERS, available_cores()) if workers is None else workers,
+            num_workers=config.data.reader_processes,
             timeout_s=config.reader.timeout_s,
             seed=config.seed,
         )

@@ -61,7 +61,7 @@ class HostQueue:
         while self._waiting and self._running.count(self._key) < 2 * self._workers.count:
             cuts = tuple(map(self._at_its_turn, self._waiting.popleft()))
             self._left[cuts[0].video_id] = deque(cuts)
-            # A clip alone has the pool's limit, whose message says so.
+            # A single clip needs only the limit of the pool, which reports it as a time limit.
             make = partial(make_clips, clip_limit_s=self._timeout_s) if len(cuts) > 1 else make_clips
             timeout_s = len(cuts) * self._timeout_s
             self._running.start(self._workers, make, cuts, key=self._key, timeout_s=timeout_s)
