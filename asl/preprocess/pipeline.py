@@ -126,6 +126,7 @@ def _run(
             compare = partial(
                 compare_proposals,
                 clips=proven,
+                digests={video_id: proof.digest for video_id, proof in proofs.items()},
                 data_dir=Path(paths.data_dir),
                 workers=workers,
                 progress=progress,

@@ -32,6 +32,7 @@ from asl.preprocess.audit.confirm import (
     read_film,
     similarity,
 )
+from asl.preprocess.clips.proof import file_digest
 from asl.workers import Done, Failed
 
 NUM_FRAMES = 81
@@ -96,6 +97,7 @@ def compared(files: dict[str, Path], workers: Any) -> list[Comparison]:
     return compare_proposals(
         list(itertools.combinations(sorted(files), 2)),
         clips=rows(files),
+        digests={name: file_digest(path) for name, path in files.items()},
         data_dir=Path(),
         workers=workers,
         progress=Progress(disable=True),
@@ -113,6 +115,14 @@ def test_a_hand_at_the_chin_and_at_the_mouth_are_no_copies_and_a_bad_copy_is_one
         assert one.similarity is not None
         assert abs(one.similarity - SAME) > 0.1, "near the threshold"
     assert len(workers.tasks) == 3, "each clip is decoded once"
+
+
+def test_equal_files_are_copies_and_are_not_decoded(series: dict[str, Path], tmp_path: Path) -> None:
+    again = tmp_path / "again.mp4"
+    again.write_bytes(series["chin"].read_bytes())
+    workers = InlineWorkers()
+    (found,) = compared({"chin": series["chin"], "again": again}, workers)
+    assert (found.similarity, found.confirmed, workers.tasks) == (1.0, True, [])
 
 
 def test_a_clip_that_cannot_be_decoded_is_named_and_rejected(series: dict[str, Path], tmp_path: Path) -> None:
@@ -164,6 +174,7 @@ def test_pairs_come_in_their_order_and_clips_are_decoded_by_duration() -> None:
     found = compare_proposals(
         proposals,
         clips=[*clips, unproposed],
+        digests={name: name for name in "abcde"},
         data_dir=Path("data"),
         workers=workers,  # type: ignore[arg-type]
         progress=progress,
@@ -196,6 +207,7 @@ def test_a_film_is_given_up_when_it_was_compared_with_all_others() -> None:
     compare_proposals(
         [("a", "b"), ("b", "c"), ("d", "e")],
         clips=rows({name: Path(f"{name}.mp4") for name in "abcde"}),
+        digests={name: name for name in "abcde"},
         data_dir=Path(),
         workers=Watching(),  # type: ignore[arg-type]
         progress=Progress(disable=True),
@@ -211,6 +223,7 @@ def test_both_clips_are_named_if_neither_can_be_decoded_and_without_proposals_th
         found = compare_proposals(
             proposals,
             clips=clips,
+            digests={clip.video_id: clip.video_id for clip in clips},
             data_dir=Path(),
             workers=FilmWorkers({}),  # type: ignore[arg-type]
             progress=progress,

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -79,16 +79,18 @@ def compare_proposals(
     proposals: Sequence[tuple[str, str]],
     *,
     clips: Iterable[Clip],
+    digests: Mapping[str, str],
     data_dir: Path,
     workers: Workers,
     progress: Progress,
     timeout_s: float,
 ) -> list[Comparison]:
-    """Decode the clips of proposed pairs, each once, and compare the pairs.
+    """Decode the clips of proposed pairs, each once, and compare the pairs. Equal files are not decoded.
 
     Args:
         proposals: video_ids of pairs of about the same duration.
         clips: rows of the manifest.
+        digests: of the clips' files, by video_id.
         data_dir: folder that the clips' paths are relative to.
         workers: processes that decode.
         progress: shows a bar.
@@ -98,9 +100,13 @@ def compare_proposals(
         One for each proposal, in their order.
     """
     partners: dict[str, set[str]] = defaultdict(set)  # not yet compared
+    compared: dict[tuple[str, str], Comparison] = {}
     for first, second in proposals:
-        partners[first].add(second)
-        partners[second].add(first)
+        if digests[first] == digests[second]:
+            compared[first, second] = Comparison(first, second, 1.0)
+        else:
+            partners[first].add(second)
+            partners[second].add(first)
     # Partners are about equally long: in this order, few films are in memory at a time.
     decoded = sorted(
         (clip for clip in clips if clip.video_id in partners),
@@ -109,7 +115,6 @@ def compare_proposals(
     tasks = ((data_dir / clip.path, clip) for clip in decoded)
     bar = progress.add_task("confirming copies", total=len(partners), visible=bool(partners))
     films: dict[str, Film | str] = {}  # a text says why there is none
-    compared: dict[tuple[str, str], Comparison] = {}
     for ended in workers.run_lazily(read_film, tasks, ahead=2 * workers.count, timeout_s=timeout_s):
         _, clip = ended.task
         films[clip.video_id] = (
