@@ -123,6 +123,10 @@ def test_equal_files_are_copies_and_are_not_decoded(series: dict[str, Path], tmp
     workers = InlineWorkers()
     (found,) = compared({"chin": series["chin"], "again": again}, workers)
     assert (found.similarity, found.confirmed, workers.tasks) == (1.0, True, [])
+    found, with_mouth, same = compared({"again": again, **{n: series[n] for n in ("chin", "mouth")}}, workers)
+    assert found.similarity == 1.0
+    assert with_mouth.similarity == same.similarity < SAME
+    assert {clip.video_id for _, clip in workers.tasks} == {"again", "mouth"}, "one of equal files is decoded"
 
 
 def test_a_clip_that_cannot_be_decoded_is_named_and_rejected(series: dict[str, Path], tmp_path: Path) -> None:

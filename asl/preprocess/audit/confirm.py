@@ -85,7 +85,7 @@ def compare_proposals(
     progress: Progress,
     timeout_s: float,
 ) -> list[Comparison]:
-    """Decode the clips of proposed pairs, each once, and compare the pairs. Equal files are not decoded.
+    """Compare the clips of proposed pairs, decoded again. Each is decoded once, and of equal files only one.
 
     Args:
         proposals: video_ids of pairs of about the same duration.
@@ -97,24 +97,24 @@ def compare_proposals(
         timeout_s: time limit for each clip.
 
     Returns:
-        One for each proposal, in their order.
+        One for each proposal, in their order. That of equal files has a similarity of 1.
     """
+    clip_of = {clip.video_id: clip for clip in clips}
+    decoded_for: dict[str, str] = {}  # by digest, the clip that is decoded for all with this digest
+    for video_id in sorted({video_id for pair in proposals for video_id in pair}):
+        decoded_for.setdefault(digests[video_id], video_id)
+    to_compare = [(decoded_for[digests[first]], decoded_for[digests[second]]) for first, second in proposals]
     partners: dict[str, set[str]] = defaultdict(set)  # not yet compared
-    compared: dict[tuple[str, str], Comparison] = {}
-    for first, second in proposals:
-        if digests[first] == digests[second]:
-            compared[first, second] = Comparison(first, second, 1.0)
-        else:
+    for first, second in to_compare:
+        if first != second:
             partners[first].add(second)
             partners[second].add(first)
     # Partners are about equally long: in this order, few films are in memory at a time.
-    decoded = sorted(
-        (clip for clip in clips if clip.video_id in partners),
-        key=lambda clip: (clip.duration_s, clip.video_id),
-    )
+    decoded = sorted((clip_of[name] for name in partners), key=lambda clip: (clip.duration_s, clip.video_id))
     tasks = ((data_dir / clip.path, clip) for clip in decoded)
     bar = progress.add_task("confirming copies", total=len(partners), visible=bool(partners))
     films: dict[str, Film | str] = {}  # a text says why there is none
+    compared: dict[frozenset[str], tuple[float | None, str]] = {}
     for ended in workers.run_lazily(read_film, tasks, ahead=2 * workers.count, timeout_s=timeout_s):
         _, clip = ended.task
         films[clip.video_id] = (
@@ -122,14 +122,17 @@ def compare_proposals(
         )
         for other in partners[clip.video_id] & films.keys():
             first, second = sorted((clip.video_id, other))
-            compared[first, second] = _compare(first, films[first], second, films[second])
+            compared[frozenset((first, second))] = _compare(films[first], films[second])
             partners[first].remove(second)
             partners[second].remove(first)
             for name in (first, second):
                 if not partners[name]:
                     del films[name]
         progress.advance(bar)
-    return [compared[pair] for pair in proposals]
+    return [
+        Comparison(*proposal, *((1.0, "") if first == second else compared[frozenset((first, second))]))
+        for proposal, (first, second) in zip(proposals, to_compare, strict=True)
+    ]
 
 
 def read_film(task: tuple[Path, Clip]) -> Film:
@@ -202,7 +205,8 @@ def _similarity(one: _Pixels, other: _Pixels) -> float:
     return float(similar[order][passed.argmax()])
 
 
-def _compare(first: str, one: Film | str, second: str, other: Film | str) -> Comparison:
+def _compare(one: Film | str, other: Film | str) -> tuple[float | None, str]:
+    """``similarity`` and ``problem`` of a :class:`Comparison`."""
     if isinstance(one, Film) and isinstance(other, Film):
-        return Comparison(first, second, similarity(one, other))
-    return Comparison(first, second, None, "; ".join(film for film in (one, other) if isinstance(film, str)))
+        return similarity(one, other), ""
+    return None, "; ".join(film for film in (one, other) if isinstance(film, str))
