@@ -24,6 +24,7 @@ SLOW_MODULES = {
     "test_encode",
     "test_evaluate",
     "test_h264",
+    "test_history",
     "test_lightning_trainer",
     "test_missing_frames",
     "test_nvdec_accelerator",

@@ -220,7 +220,7 @@ def print_result(metrics: dict[str, Any], folder: Path) -> None:
             "val": f"{_accuracies(metrics, 'val')}, "
             f"best epoch {metrics['best_epoch']} of {metrics['epochs']}",
             "test": test,
-            "files": f"{folder}/best.pt, last.pt, metrics.json, logs/",
+            "files": f"{folder}/best.pt, last.pt, metrics.json, history.csv, logs/",
         },
     )
 

@@ -33,6 +33,7 @@ from asl.training.console import (
     print_start,
 )
 from asl.training.device_errors import explained_errors
+from asl.training.history import History
 from asl.training.identity import (
     changed_settings,
     check_epochs,
@@ -177,7 +178,7 @@ def _build_classifier(
 
 def _build_trainer(config: TrainConfig, folder: Path, callbacks: Sequence[pl.Callback]) -> pl.Trainer:
     last_and_best = LastAndBest(folder)
-    own = [last_and_best, EpochLine(last_and_best), CompilationLines()]
+    own = [last_and_best, History(folder), EpochLine(last_and_best), CompilationLines()]
     if shows_bar(config.trainer):
         own.append(EpochProgressBar(config.trainer.log_every_n_steps))
     trainer = build_trainer(
