@@ -34,6 +34,7 @@ SLOW_MODULES = {
     "test_run",
     "test_run_choices",
     "test_train_cli",
+    "test_training_aids",
 }
 
 #: Single tests of that kind in modules that are quick otherwise.

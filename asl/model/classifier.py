@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
+from asl.model.backbone import Backbone
 from asl.model.metrics import SplitMetrics
 from asl.model.optimizer import OptimizerSettings, continue_schedule, warmup_cosine
 
@@ -53,6 +54,7 @@ class SignClassifier(pl.LightningModule):
         self.model, self.loss = model, loss
         self._compiled: Callable[[Tensor], Tensor] | None = None
         self._optimizer = optimizer
+        self._backbone = Backbone(model) if optimizer.freeze_epochs else None
         self._seed, self._info = seed, info or {}
         self.val_metrics, self.test_metrics = SplitMetrics(num_classes), SplitMetrics(num_classes)
 
@@ -72,17 +74,33 @@ class SignClassifier(pl.LightningModule):
 
         Evaluation is not compiled: its last batch is smaller, and it was faster so on an H100 (979 clips/s,
         compiled 857 clips/s after 18 s of compilation). All training batches have one shape, so that the
-        network is compiled once.
+        network is compiled once, and once more when it is unfrozen (``optim.freeze_epochs``).
         """
         torch.compiler.reset()  # or earlier jobs of a sweep would count towards the limit of recompilations
         # Compile the method, because compiling the module would change parameter names in checkpoints.
         self._compiled = torch.compile(self.model.forward, dynamic=False)
 
+    @property
+    def _frozen(self) -> bool:
+        """Whether this epoch trains only the classifier."""
+        return self.current_epoch < self._optimizer.freeze_epochs
+
     def on_train_start(self) -> None:
+        if self.current_epoch == 0:
+            return
         # Of the schedule in a checkpoint only the epoch counts: this run may have another peak or length.
         steps_per_epoch = int(self.trainer.estimated_stepping_batches) // (self.trainer.max_epochs or 1)
         scheduler: Any = self.lr_schedulers()
         continue_schedule(scheduler, lr=self._optimizer.lr, step=self.current_epoch * steps_per_epoch)
+
+    def on_train_epoch_start(self) -> None:
+        if self._backbone is not None:
+            # Several ranks agree on the parameters with gradients once, before the first step.
+            self._backbone.freeze(self._frozen, backward=self.trainer.world_size > 1)
+
+    def on_before_optimizer_step(self, optimizer: Optimizer) -> None:
+        if self._backbone is not None and self._frozen:
+            self._backbone.drop_gradients()
 
     def on_train_batch_start(self, batch: Batch, batch_idx: int) -> None:
         # Seed at the first batch, not when the epoch starts: creating the loader's iterator draws a random

@@ -30,6 +30,7 @@ class Resumed:
 
     checkpoint: Path
     epoch: int  # number of finished epochs in it
+    finished: bool  # no epoch is left to train
     changed: Sequence[str]  # see changed_settings()
     not_compared: Sequence[str]  # see not_compared()
 
@@ -130,7 +131,7 @@ def print_start(
     absent = [gloss for label, gloss in enumerate(datamodule.glosses) if not per_class[label]]
     architecture = ", ".join(f"{name} {_plain(value)}" for name, value in config.model.architecture().items())
     start = f"resumed from {resumed.checkpoint}" if resumed else f"weights {config.model.weights or 'random'}"
-    is_finished = resumed is not None and resumed.epoch == config.trainer.max_epochs
+    is_finished = resumed is not None and resumed.finished
     device = trainer.strategy.root_device
     name = (
         torch.cuda.get_device_name(device) if device.type == "cuda" else f"{torch.get_num_threads()} threads"
@@ -147,12 +148,7 @@ def print_start(
         f"{sum(p.numel() for p in module.model.parameters()):,} parameters, {start}",
         "device": f"{trainer.world_size} × {device.type} ({name}), {trainer.precision}",
         "speed": _speed(config, not_compiled, tuned),
-        "epochs": f"{config.trainer.max_epochs}, "
-        + (
-            "all done: only test is measured"
-            if is_finished
-            else f"{config.loss.name}, AdamW, peak learning rate {config.optim.lr:g}"
-        ),
+        "epochs": _epochs(config, resumed),
         "results": f"{folder}/",
     }
     attention = []
@@ -174,6 +170,22 @@ def print_start(
     if attention:
         rows["attention"] = "; ".join(attention)
     _print_table("Training", rows)
+
+
+def _epochs(config: TrainConfig, resumed: Resumed | None) -> str:
+    """The number of epochs, and how they train."""
+    trainer, optim = config.trainer, config.optim
+    if resumed is not None and resumed.finished:
+        done = "all done" if resumed.epoch == trainer.max_epochs else f"stopped early after {resumed.epoch}"
+        return f"{trainer.max_epochs}, {done}: only test is measured"
+    parts = [f"{trainer.max_epochs}", config.loss.name, "AdamW", f"peak learning rate {optim.lr:g}"]
+    if optim.freeze_epochs:
+        parts.append(f"the first {optim.freeze_epochs} train only the classifier")
+    if optim.ema_decay is not None:
+        parts.append(f"averaged weights (decay {optim.ema_decay:g})")
+    if trainer.early_stopping is not None:
+        parts.append(f"ends after {trainer.patience} without a better {trainer.early_stopping}")
+    return ", ".join(parts)
 
 
 def _flags(datamodule: ClipDataModule) -> dict[str, str]:

@@ -14,6 +14,7 @@ from asl.data.datamodule import ClipDataModule
 from asl.files import atomic_write_text, remove_temp_files
 from asl.model.classifier import SignClassifier
 from asl.model.weights import load_weights
+from asl.training.averaged_weights import AveragedWeights
 from asl.training.checkpoints import (
     BEST,
     LAST,
@@ -33,6 +34,7 @@ from asl.training.console import (
     print_start,
 )
 from asl.training.device_errors import explained_errors
+from asl.training.early_stop import EarlyStop
 from asl.training.history import History
 from asl.training.identity import (
     changed_settings,
@@ -90,11 +92,14 @@ def train(config: TrainConfig, *, callbacks: Sequence[pl.Callback] = ()) -> dict
     resumed: Resumed | None = None
     if resume_from is not None:
         checkpoint = read_checkpoint(resume_from)
-        check_epochs(checkpoint, resume_from, folder, config.trainer.max_epochs)
+        stop = trainer.early_stopping_callback
+        stopped = isinstance(stop, EarlyStop) and stop.has_stopped(checkpoint)
+        check_epochs(checkpoint, resume_from, folder, config.trainer.max_epochs, stopped=stopped)
         check_same_run(checkpoint, resume_from, info)
         resumed = Resumed(
             resume_from,
             epoch=checkpoint["asl"]["epoch"],
+            finished=stopped or checkpoint["asl"]["epoch"] == config.trainer.max_epochs,
             changed=changed_settings(checkpoint, info),
             not_compared=not_compared(checkpoint),
         )
@@ -178,7 +183,11 @@ def _build_classifier(
 
 def _build_trainer(config: TrainConfig, folder: Path, callbacks: Sequence[pl.Callback]) -> pl.Trainer:
     last_and_best = LastAndBest(folder)
-    own = [last_and_best, History(folder), EpochLine(last_and_best), CompilationLines()]
+    own: list[pl.Callback] = [last_and_best, History(folder), EpochLine(last_and_best), CompilationLines()]
+    if config.optim.ema_decay is not None:
+        own.append(AveragedWeights(config.optim.ema_decay))
+    if config.trainer.early_stopping is not None:
+        own.append(EarlyStop(config.trainer.early_stopping, config.trainer.patience))
     if shows_bar(config.trainer):
         own.append(EpochProgressBar(config.trainer.log_every_n_steps))
     trainer = build_trainer(
