@@ -26,6 +26,7 @@ SLOW_MODULES = {
     "test_h264",
     "test_history",
     "test_lightning_trainer",
+    "test_lr_finder",
     "test_missing_frames",
     "test_nvdec_accelerator",
     "test_pipeline",

@@ -22,6 +22,9 @@ from asl.messages import first_few, format_bytes
 from asl.model.classifier import SignClassifier
 from asl.training.checkpoints import MONITOR, LastAndBest
 from asl.training.config import TrainConfig
+from asl.training.lr_finder import LearningRates
+
+_CURVE_STEP = 6  # of the learning-rate finder's 100 steps each sixth is shown
 
 
 @dataclass(frozen=True)
@@ -235,6 +238,23 @@ def print_result(metrics: dict[str, Any], folder: Path) -> None:
             "files": f"{folder}/best.pt, last.pt, metrics.json, history.csv, logs/",
         },
     )
+
+
+def print_learning_rates(found: LearningRates, *, current: float) -> None:
+    """Print the suggestion of the learning-rate finder and its curve.
+
+    Args:
+        found: its result.
+        current: the configured ``optim.lr``.
+    """
+    steps = len(found.rates)
+    if found.suggestion is None:
+        suggestion = f"none: the loss grew after {steps} steps. Use more clips, or look at the curve"
+    else:
+        suggestion = f"optim.lr={found.suggestion:.2g}, where the loss falls steepest (now {current:g})"
+    shown = range(0, steps, _CURVE_STEP)
+    curve = "\n".join(f"{found.rates[step]:.1e}  loss {found.losses[step]:.3f}" for step in shown)
+    _print_table("Learning rate", {"suggestion": suggestion, "curve": curve, "steps": f"{steps}"})
 
 
 def _accuracies(metrics: dict[str, Any], split: str) -> str:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
+import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -30,6 +32,7 @@ from asl.training.console import (
     EpochLine,
     EpochProgressBar,
     Resumed,
+    print_learning_rates,
     print_result,
     print_start,
 )
@@ -45,6 +48,7 @@ from asl.training.identity import (
 )
 from asl.training.interruption import Interruption
 from asl.training.job_folder import checkpoint_folder, in_sweep
+from asl.training.lr_finder import STEPS, find_learning_rate
 from asl.training.trainer import (
     build_loggers,
     build_trainer,
@@ -62,18 +66,22 @@ METRICS = "metrics.json"
 def train(config: TrainConfig, *, callbacks: Sequence[pl.Callback] = ()) -> dict[str, Any]:
     """Train, keep the epoch that is best on val, and measure it once on test.
 
+    With ``config.find_lr``, suggest a learning rate instead, and write no file.
+
     Args:
         config: the checked configuration.
         callbacks: Lightning callbacks in addition to those of asl.
 
     Returns:
-        The content of ``metrics.json``.
+        The content of ``metrics.json``, or ``suggested_lr``.
 
     Raises:
         UserError: an error that the user can fix; before training if it can be known then.
         KeyboardInterrupt: after Ctrl-C; after SIGTERM it is :class:`~asl.errors.Terminated`.
     """
     check_devices(config.trainer)
+    if config.find_lr:
+        return _find_learning_rate(config)
     folder = checkpoint_folder(config.paths.checkpoint_dir)
     resume_from = checkpoint_to_resume(config.resume, folder)
     filter_lightning_messages()
@@ -135,6 +143,21 @@ def train(config: TrainConfig, *, callbacks: Sequence[pl.Callback] = ()) -> dict
         atomic_write_text(folder / METRICS, json.dumps(metrics, indent=2) + "\n")
         print_result(metrics, folder)
     return metrics
+
+
+def _find_learning_rate(config: TrainConfig) -> dict[str, Any]:
+    filter_lightning_messages()
+    pl.seed_everything(config.seed, workers=True, verbose=False)
+    datamodule, interruption = _build_datamodule(config), Interruption()
+    module, _ = _build_classifier(config, {"glosses": datamodule.glosses}, load_initial_weights=True)
+    settings = dataclasses.replace(config.trainer, max_epochs=STEPS, progress_bar=False)
+    with tempfile.TemporaryDirectory() as folder:
+        trainer = build_trainer(settings, folder=Path(folder), callbacks=[interruption], logger=[])
+        with interruption.handled(trainer), explained_errors(config.data, config.trainer, datamodule):
+            found = find_learning_rate(trainer, module, datamodule)
+    if trainer.is_global_zero:
+        print_learning_rates(found, current=config.optim.lr)
+    return {"suggested_lr": found.suggestion}
 
 
 def _build_datamodule(config: TrainConfig) -> ClipDataModule:
