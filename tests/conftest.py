@@ -32,6 +32,7 @@ SLOW_MODULES = {
     "test_pipeline",
     "test_preprocess_program",
     "test_report_browser",
+    "test_protocol",
     "test_run",
     "test_run_choices",
     "test_train_cli",

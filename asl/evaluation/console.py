@@ -9,6 +9,7 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
+from asl.data.split import STANDARD
 from asl.evaluation.accuracy import Accuracies, Estimate
 from asl.evaluation.comparison import Comparison, Spread
 from asl.evaluation.confusion import ClassResult, Confusion
@@ -35,7 +36,9 @@ def print_evaluation(metrics: Mapping[str, Any], folder: Path) -> None:
         f"{_coverage(metrics['coverage'])}, {metrics['glosses_with_clips']} of {metrics['glosses']} glosses, "
         f"{_signers(metrics['signers'])}\n"
     )
-    console.print(_accuracies(metrics["accuracy"]))
+    if "protocol_note" in metrics:
+        console.print(f"[bold]{metrics['protocol']}[/bold]: {metrics['protocol_note']}\n")
+    console.print(_accuracies(metrics["accuracy"], metrics["protocol"]))
     if metrics["probes"]:
         rows = {"unchanged": metrics["accuracy"], **metrics["probes"]}
         console.print(_probes(rows, metrics["glosses"]))
@@ -92,8 +95,8 @@ def print_seeds(result: Mapping[str, Any]) -> None:
     Console(highlight=False).print(table)
 
 
-def _accuracies(accuracies: Accuracies) -> Table:
-    table = _table("Accuracy")
+def _accuracies(accuracies: Accuracies, protocol: str) -> Table:
+    table = _table("Accuracy" if protocol == STANDARD else f"Accuracy, {protocol}")
     for column in ("", "", "95 %, other clips", "95 %, other signers"):
         table.add_column(column, justify="left" if not table.columns else "right")
     for k, row in accuracies.items():

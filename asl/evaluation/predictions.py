@@ -34,7 +34,7 @@ class Prediction:
     """What a network makes of one clip."""
 
     video_id: str
-    split: str  # in which it was measured: train, val or test
+    split: str  # in which it was measured: train, val or test; wlasl_authors: its protocol's test
     gloss: str
     label: int
     signer_id: int  # -1 if unknown
@@ -62,6 +62,7 @@ def make_predictions(
     probabilities: npt.NDArray[np.float64],
     glosses: Sequence[str],
     *,
+    figure: str,
     signers_in_train: Collection[int],
     sites: Mapping[str, str],
 ) -> list[Prediction]:
@@ -71,6 +72,7 @@ def make_predictions(
         clips: rows of the manifest.
         probabilities: ``(N, num_classes)``. They are rounded to 7 digits, as in the file.
         glosses: by label.
+        figure: for which they are measured, see :meth:`SplitSettings.figure_on`.
         signers_in_train: ``signer_id`` of all training clips.
         sites: web site by ``video_id``.
     """
@@ -81,7 +83,7 @@ def make_predictions(
         predictions.append(
             Prediction(
                 video_id=clip.video_id,
-                split=clip.split,
+                split=figure,
                 gloss=clip.gloss,
                 label=clip.label,
                 signer_id=clip.signer_id,

@@ -22,7 +22,8 @@ class SignClassifier(pl.LightningModule):
     """Trains and measures a network on the batches of :class:`~asl.data.datamodule.ClipDataModule`.
 
     Logs ``train_loss_step`` and ``lr`` after each step, and ``train_loss_epoch``, ``{val,test}_loss`` and
-    ``{val,test}_{top1,top5,top1_clean,top5_clean}`` after each epoch (see :class:`SplitMetrics`).
+    ``{val,test}_{top1,top5,top1_clean,top5_clean}`` after each epoch (see :class:`SplitMetrics`). Another
+    ``selection`` than ``val`` is named instead of it.
 
     Args:
         model: the network, ``(B, 3, T, H, W)`` float -> logits ``(B, num_classes)``.
@@ -31,6 +32,7 @@ class SignClassifier(pl.LightningModule):
         optimizer: settings of the optimiser and of the learning rate schedule.
         channels_last: store parameters and clips in ``channels_last_3d`` memory format.
         seed: dropout of each epoch is seeded with (seed, epoch, rank), so that a resumed run repeats it.
+        selection: begins the names of what is logged in validation.
         info: numbers, strings and lists that every checkpoint holds under the key ``asl``.
     """
 
@@ -43,6 +45,7 @@ class SignClassifier(pl.LightningModule):
         optimizer: OptimizerSettings,
         channels_last: bool = True,
         seed: int = 0,
+        selection: str = "val",
         info: dict[str, Any] | None = None,
     ) -> None:
         super().__init__()
@@ -55,7 +58,7 @@ class SignClassifier(pl.LightningModule):
         self._compiled: Callable[[Tensor], Tensor] | None = None
         self._optimizer = optimizer
         self._backbone = Backbone(model) if optimizer.freeze_epochs else None
-        self._seed, self._info = seed, info or {}
+        self._seed, self._selection, self._info = seed, selection, info or {}
         self.val_metrics, self.test_metrics = SplitMetrics(num_classes), SplitMetrics(num_classes)
 
     def forward(self, video: Tensor) -> Tensor:
@@ -130,18 +133,18 @@ class SignClassifier(pl.LightningModule):
         return loss
 
     def validation_step(self, batch: Batch, batch_idx: int) -> None:
-        self._measure(batch, "val", self.val_metrics)
+        self._measure(batch, self._selection, self.val_metrics)
 
     def test_step(self, batch: Batch, batch_idx: int) -> None:
         self._measure(batch, "test", self.test_metrics)
 
-    def _measure(self, batch: Batch, split: str, metrics: SplitMetrics) -> None:
+    def _measure(self, batch: Batch, figure: str, metrics: SplitMetrics) -> None:
         logits, valid = self(batch["video"]).float(), batch["valid"]
         logits, label, clean = logits[valid], batch["label"][valid], batch["clean"][valid]
         if len(label):
             metrics.update(logits, label, self.loss(logits, label), clean)
         for name in ("top1", "top5", "top1_clean", "top5_clean", "loss"):
-            self.log(f"{split}_{name}", getattr(metrics, name), on_epoch=True)
+            self.log(f"{figure}_{name}", getattr(metrics, name), on_epoch=True)
 
     def configure_optimizers(self) -> Any:
         # With loss scaling, a fused AdamW unscales gradients in its step, too late for clipping.
@@ -169,7 +172,7 @@ class SignClassifier(pl.LightningModule):
         metrics = {
             name: float(value)
             for name, value in self.trainer.callback_metrics.items()
-            if name.startswith("val_") or name == "train_loss_epoch"
+            if name.startswith(f"{self._selection}_") or name == "train_loss_epoch"
         }
         # Checkpoints are written at the end of an epoch, before Lightning increments current_epoch.
         checkpoint["asl"] = {**self._info, "epoch": self.current_epoch + 1, "metrics": metrics}

@@ -39,6 +39,12 @@ class TrainConfig:
     )
     seed: int = setting(0, "seed of initial weights, order of clips, jitter, augmentation and dropout", ge=0)
 
+    @property
+    def monitor(self) -> str | None:
+        """The name of what early stopping watches. None without it."""
+        watched = self.trainer.early_stopping
+        return watched and watched.replace("val", self.data.selection, 1)
+
     def problems(self) -> Iterator[str]:
         """Yield a message for each setting of one group that contradicts another group."""
         if self.find_lr and self.resume is not None:

@@ -23,20 +23,23 @@ class History(Callback):
 
     Args:
         folder: folder of the checkpoints.
+        selection: begins the names of what is measured after each epoch.
     """
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, selection: str) -> None:
+        self._selection = selection
         self._file = folder / HISTORY
         self._rows: list[dict[str, float]] = []
 
     def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         # Lightning runs checkpoint callbacks last, so checkpoints of this epoch have its row.
         metrics = trainer.callback_metrics
+        measured = [f"{self._selection}_{name}" for name in ("loss", "top1", "top5")]
         self._rows.append(
             {
                 "epoch": trainer.current_epoch + 1,
                 "train_loss": float(metrics["train_loss_epoch"]),
-                **{name: float(metrics[name]) for name in ("val_loss", "val_top1", "val_top5")},
+                **{name: float(metrics[name]) for name in measured},
                 "lr": trainer.optimizers[0].param_groups[0]["lr"],
             }
         )

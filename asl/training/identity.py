@@ -142,8 +142,8 @@ def check_same_run(checkpoint: dict[str, Any], path: Path, info: dict[str, Any])
     if split != ours["split"]:
         raise CheckpointError(
             f"{path} was trained on another split ({split} there, {ours['split']} now), so clips that it was "
-            "trained on would be in val or test. Set data.split, data.folds, data.fold and data.fold_seed as "
-            "they were, or start a new run in another paths.checkpoint_dir"
+            "trained on would be in val or test. Set protocol, data.split, data.folds, data.fold and "
+            "data.fold_seed as they were, or start a new run in another paths.checkpoint_dir"
         )
     if "clips" in theirs:
         _check_same_clips(theirs, ours, path)

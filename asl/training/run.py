@@ -13,6 +13,7 @@ import pytorch_lightning as pl
 
 from asl.config.setting import ConfigError
 from asl.data.datamodule import ClipDataModule
+from asl.data.split import protocol
 from asl.files import atomic_write_text, remove_temp_files
 from asl.model.classifier import SignClassifier
 from asl.model.weights import load_weights
@@ -199,18 +200,23 @@ def _build_classifier(
         optimizer=config.optim,
         channels_last=config.model.channels_last,
         seed=config.seed,
+        selection=config.data.selection,
         info=info,
     )
     return classifier, tuned
 
 
 def _build_trainer(config: TrainConfig, folder: Path, callbacks: Sequence[pl.Callback]) -> pl.Trainer:
-    last_and_best = LastAndBest(folder)
-    own: list[pl.Callback] = [last_and_best, History(folder), EpochLine(last_and_best), CompilationLines()]
+    selection = config.data.selection
+    last_and_best = LastAndBest(folder, f"{selection}_top1")
+    own: list[pl.Callback] = [
+        *(last_and_best, History(folder, selection)),
+        *(EpochLine(last_and_best, selection), CompilationLines()),
+    ]
     if config.optim.ema_decay is not None:
         own.append(AveragedWeights(config.optim.ema_decay))
-    if config.trainer.early_stopping is not None:
-        own.append(EarlyStop(config.trainer.early_stopping, config.trainer.patience))
+    if config.monitor is not None:
+        own.append(EarlyStop(config.monitor, config.trainer.patience))
     if shows_bar(config.trainer):
         own.append(EpochProgressBar(config.trainer.log_every_n_steps))
     trainer = build_trainer(
@@ -235,7 +241,7 @@ def _measure_best(
     folder: Path,
     info: dict[str, Any],
 ) -> dict[str, Any]:
-    """Measure the best epoch on test. Returns the content of ``metrics.json``.
+    """Measure the best epoch on test, if it was not chosen there. Returns the content of ``metrics.json``.
 
     An accuracy is None if there is no clip to measure it on. Those whose name ends with ``_clean`` are over
     the clean clips (see :attr:`Clip.is_clean`).
@@ -245,18 +251,20 @@ def _measure_best(
         raise CheckpointError(f"{best_file} does not exist, so there is no best epoch to measure on test")
     best = read_checkpoint(best_file)["asl"]
     measured: dict[str, float] = dict(best["metrics"])
-    if len(datamodule.datasets["test"]):
+    figures = datamodule.data.figures
+    if "test" in figures and len(datamodule.datasets["test"]):
         trainer.test(module, datamodule=datamodule, ckpt_path=best_file, verbose=False, weights_only=True)
         measured |= {name: float(value) for name, value in trainer.callback_metrics.items()}
     clean = datamodule.num_clean
     accuracies = {
-        f"{split}_{top}{end}": measured.get(f"{split}_{top}{end}") if clean[split] or not end else None
-        for split in ("val", "test")
+        f"{name}_{top}{end}": measured.get(f"{name}_{top}{end}") if clean[split] or not end else None
+        for name, split in figures.items()
         for end in ("", "_clean")
         for top in ("top1", "top5")
     }
     return {
         **accuracies,
+        **protocol(datamodule.data.selection),
         "epochs": read_checkpoint(folder / LAST)["asl"]["epoch"],
         "best_epoch": best["epoch"],
         "num_classes": len(datamodule.glosses),
