@@ -31,7 +31,7 @@ class SplitSettings:
     split: str | None = setting(
         None,
         "official: that of the data set; signer: folds in which no signer is in two splits; wlasl_authors: "
-        "set by protocol=wlasl_authors; null: signer if data.fold is given, else official",
+        "that of protocol=wlasl_authors, val in train; null: signer if data.fold is given, else official",
         choices=[OFFICIAL, SIGNER, WLASL_AUTHORS],
     )
     folds: int = setting(
