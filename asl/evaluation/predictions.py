@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from asl.contract.manifest import Clip
+from asl.contract.manifest import Clip, flags_are_clean
 from asl.errors import UserError
 from asl.files import atomic_write_text
 
@@ -45,6 +45,11 @@ class Prediction:
     rank: int  # of the gloss, from 1; of glosses with equal probability the one with the lower label is first
     probability: float  # of the gloss
     top: tuple[tuple[str, float], ...]  # the first TOP glosses with their probabilities, fewer if there are
+
+    @property
+    def is_clean(self) -> bool:
+        """Whether no flag speaks against the clip, see :func:`~asl.contract.manifest.flags_are_clean`."""
+        return flags_are_clean(self.flags)
 
     @property
     def predicted(self) -> str:

@@ -110,7 +110,10 @@ def _measure(config: EvaluateConfig) -> dict[str, Any]:
     folder = _folder(config, figure)
     print_evaluation(metrics, folder)
     if figure == WLASL_AUTHORS:
-        metrics = {f"{figure}_{key}" if key == "accuracy" else key: value for key, value in metrics.items()}
+        metrics = {
+            f"{figure}_{key}" if key in ("accuracy", "accuracy_clean") else key: value
+            for key, value in metrics.items()
+        }
     _write(folder, metrics, predictions)
     return plain(metrics)
 
@@ -120,19 +123,26 @@ def summarize(
 ) -> dict[str, Any]:
     """All figures that follow from predictions, in the form of ``metrics.json``.
 
+    ``accuracy_clean`` is over the clean clips. It is None if all clips are clean, or none is.
+
     Args:
         predictions: by probe; those of the clips as they are under :data:`UNCHANGED`.
         resamples: resamples of each bootstrap.
         seed: of the bootstraps.
     """
     unchanged = predictions[UNCHANGED]
+    clean = [one for one in unchanged if one.is_clean]
     return {
         "clips": len(unchanged),
         "glosses_with_clips": len({one.label for one in unchanged}),
         "signers": len({one.signer_id for one in unchanged if one.signer_id >= 0}),
         "resamples": resamples,
         "seed": seed,
+        "clean_clips": len(clean),
         "accuracy": measure(unchanged, resamples=resamples, seed=seed),
+        "accuracy_clean": measure(clean, resamples=resamples, seed=seed)
+        if 0 < len(clean) < len(unchanged)
+        else None,
         "probes": {
             name: measure(changed, resamples=resamples, seed=seed)
             for name, changed in predictions.items()

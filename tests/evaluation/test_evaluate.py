@@ -67,6 +67,8 @@ def test_an_evaluation_writes_files_beside_the_checkpoint_whose_figures_agree(
     assert "test clips of tiny, official split, 2 views: 6 clips, of how many is unknown (the data" in printed
     assert "3 of 3 glosses, 5 known signers" in printed
     assert "top-1 over classes" in printed
+    assert (metrics["clean_clips"], metrics["clips"]) == (5, 6)
+    assert printed.count("the 5 clean clips") == 2
     assert "shuffle" in printed
 
 
