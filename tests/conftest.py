@@ -24,15 +24,19 @@ SLOW_MODULES = {
     "test_encode",
     "test_evaluate",
     "test_h264",
+    "test_history",
     "test_lightning_trainer",
+    "test_lr_finder",
     "test_missing_frames",
     "test_nvdec_accelerator",
     "test_pipeline",
     "test_preprocess_program",
     "test_report_browser",
+    "test_protocol",
     "test_run",
     "test_run_choices",
     "test_train_cli",
+    "test_training_aids",
 }
 
 #: Single tests of that kind in modules that are quick otherwise.

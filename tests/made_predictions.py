@@ -17,6 +17,7 @@ def predictions_for(
     *,
     signers: Sequence[int] | None = None,
     flags: Sequence[str] | None = None,
+    figure: str = "test",
     signers_in_train: Sequence[int] = (),
     sites: dict[str, str] | None = None,
 ) -> list[Prediction]:
@@ -34,6 +35,7 @@ def predictions_for(
         clips,
         np.asarray(probabilities, np.float64),
         [f"gloss {label}" for label in range(len(probabilities[0]))],
+        figure=figure,
         signers_in_train=signers_in_train,
         sites=sites or {},
     )

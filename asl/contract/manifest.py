@@ -47,8 +47,17 @@ class Clip:
 
     @property
     def is_clean(self) -> bool:
-        """Whether no flag speaks against the clip. ``duplicate`` does not: the clip only counts twice."""
-        return set(self.flags.split()) <= {"duplicate"}
+        """Whether no flag speaks against the clip, see :func:`flags_are_clean`."""
+        return flags_are_clean(self.flags)
+
+
+def flags_are_clean(flags: str) -> bool:
+    """Whether none of a clip's flags speaks against it. ``duplicate`` does not: the clip only counts twice.
+
+    Args:
+        flags: keys of :data:`FLAGS`, separated by spaces.
+    """
+    return set(flags.split()) <= {"duplicate"}
 
 
 #: The flags that the audit gives to clips, and their meaning.

@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from asl.contract.manifest import Clip
+from asl.contract.manifest import Clip, flags_are_clean
 from asl.errors import UserError
 from asl.files import atomic_write_text
 
@@ -34,7 +34,7 @@ class Prediction:
     """What a network makes of one clip."""
 
     video_id: str
-    split: str  # in which it was measured: train, val or test
+    split: str  # in which it was measured: train, val or test; wlasl_authors: its protocol's test
     gloss: str
     label: int
     signer_id: int  # -1 if unknown
@@ -45,6 +45,11 @@ class Prediction:
     rank: int  # of the gloss, from 1; of glosses with equal probability the one with the lower label is first
     probability: float  # of the gloss
     top: tuple[tuple[str, float], ...]  # the first TOP glosses with their probabilities, fewer if there are
+
+    @property
+    def is_clean(self) -> bool:
+        """Whether no flag speaks against the clip, see :func:`~asl.contract.manifest.flags_are_clean`."""
+        return flags_are_clean(self.flags)
 
     @property
     def predicted(self) -> str:
@@ -62,6 +67,7 @@ def make_predictions(
     probabilities: npt.NDArray[np.float64],
     glosses: Sequence[str],
     *,
+    figure: str,
     signers_in_train: Collection[int],
     sites: Mapping[str, str],
 ) -> list[Prediction]:
@@ -71,6 +77,7 @@ def make_predictions(
         clips: rows of the manifest.
         probabilities: ``(N, num_classes)``. They are rounded to 7 digits, as in the file.
         glosses: by label.
+        figure: for which they are measured, see :meth:`SplitSettings.figure_on`.
         signers_in_train: ``signer_id`` of all training clips.
         sites: web site by ``video_id``.
     """
@@ -81,7 +88,7 @@ def make_predictions(
         predictions.append(
             Prediction(
                 video_id=clip.video_id,
-                split=clip.split,
+                split=figure,
                 gloss=clip.gloss,
                 label=clip.label,
                 signer_id=clip.signer_id,

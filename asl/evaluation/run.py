@@ -13,7 +13,7 @@ from asl.config.setting import ConfigError
 from asl.contract.manifest import Clip, ManifestError
 from asl.data.read_clips import read_labelled_clips
 from asl.data.settings import DataSettings
-from asl.data.split import OFFICIAL, SplitSettings, split_clips
+from asl.data.split import OFFICIAL, WLASL_AUTHORS, SplitSettings, protocol, split_clips
 from asl.datasets.base import SignDataset
 from asl.datasets.instance import Metadata, MetadataError
 from asl.evaluation.accuracy import measure
@@ -64,6 +64,8 @@ def _measure(config: EvaluateConfig) -> dict[str, Any]:
     chosen = [clip for clip in clips if clip.split == config.split]
     if not chosen:
         raise ManifestError(f"{config.data.manifest} has no {config.split} clips. Measure another split=...")
+    split_name = info.get("split", OFFICIAL)
+    figure = SplitSettings.named(split_name).figure_on(config.split)
     metadata = _metadata(config.dataset)
     recogniser = Recogniser(checkpoint, device=device, precision=config.precision)
     with _explained_memory_error(config.data.batch_size):
@@ -84,18 +86,19 @@ def _measure(config: EvaluateConfig) -> dict[str, Any]:
             chosen,
             of_clips,
             glosses,
+            figure=figure,
             signers_in_train={clip.signer_id for clip in clips if clip.split == "train"},
             sites={one.video_id: one.site for one in metadata.instances} if metadata else {},
         )
         for name, of_clips in probabilities.items()
     }
-    split_name = info.get("split", OFFICIAL)
     metrics = {
         "checkpoint": str(path),
         "epoch": info["epoch"],
         "model": info["model"]["name"],
         "dataset": info["dataset"],
         "data_split": split_name,
+        **protocol(figure),
         "split": config.split,
         "views": config.views,
         "device": str(device.type),
@@ -104,9 +107,14 @@ def _measure(config: EvaluateConfig) -> dict[str, Any]:
         "coverage": measure_coverage(chosen, metadata, split=config.split, split_name=split_name),
         **summarize(predictions, resamples=config.resamples, seed=config.seed),
     }
-    folder = _folder(config)
-    _write(folder, metrics, predictions)
+    folder = _folder(config, figure)
     print_evaluation(metrics, folder)
+    if figure == WLASL_AUTHORS:
+        metrics = {
+            f"{figure}_{key}" if key in ("accuracy", "accuracy_clean") else key: value
+            for key, value in metrics.items()
+        }
+    _write(folder, metrics, predictions)
     return plain(metrics)
 
 
@@ -115,19 +123,26 @@ def summarize(
 ) -> dict[str, Any]:
     """All figures that follow from predictions, in the form of ``metrics.json``.
 
+    ``accuracy_clean`` is over the clean clips. It is None if all clips are clean, or none is.
+
     Args:
         predictions: by probe; those of the clips as they are under :data:`UNCHANGED`.
         resamples: resamples of each bootstrap.
         seed: of the bootstraps.
     """
     unchanged = predictions[UNCHANGED]
+    clean = [one for one in unchanged if one.is_clean]
     return {
         "clips": len(unchanged),
         "glosses_with_clips": len({one.label for one in unchanged}),
         "signers": len({one.signer_id for one in unchanged if one.signer_id >= 0}),
         "resamples": resamples,
         "seed": seed,
+        "clean_clips": len(clean),
         "accuracy": measure(unchanged, resamples=resamples, seed=seed),
+        "accuracy_clean": measure(clean, resamples=resamples, seed=seed)
+        if 0 < len(clean) < len(unchanged)
+        else None,
         "probes": {
             name: measure(changed, resamples=resamples, seed=seed)
             for name, changed in predictions.items()
@@ -229,12 +244,12 @@ def _explained_memory_error(batch_size: int) -> Iterator[None]:
         ) from error
 
 
-def _folder(config: EvaluateConfig) -> Path:
+def _folder(config: EvaluateConfig, figure: str) -> Path:
     if config.output is not None:
         return Path(config.output)
     checkpoint = Path(config.checkpoint)
     views = f"-{config.views}views" if config.views > 1 else ""
-    return checkpoint.parent / "evaluation" / f"{checkpoint.stem}-{config.split}{views}"
+    return checkpoint.parent / "evaluation" / f"{checkpoint.stem}-{figure}{views}"
 
 
 def _write(folder: Path, metrics: Mapping[str, Any], predictions: Mapping[str, Sequence[Prediction]]) -> None:

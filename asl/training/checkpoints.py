@@ -19,7 +19,6 @@ from asl.model.weights import read_tensors
 from asl.training.interruption import finished_first
 
 LAST, BEST = "last.pt", "best.pt"
-MONITOR = "val_top1"
 
 #: Checkpoints of the first version have the network's name but not the class of its settings.
 _FIRST_NETWORKS = {
@@ -51,7 +50,7 @@ class AtomicCheckpointIO(TorchCheckpointIO):
 
 
 class LastAndBest(Checkpoint):
-    """Saves ``last.pt`` after each epoch and ``best.pt`` if the epoch has a new best ``val_top1``.
+    """Saves ``last.pt`` after each epoch and ``best.pt`` if the epoch has a new best accuracy.
 
     Of equal epochs, the first one is the best. ``best.pt`` is written first: if the program is killed before
     ``last.pt`` is written, a resumed run repeats the epoch and writes the same ``best.pt`` again. Ctrl-C and
@@ -59,15 +58,18 @@ class LastAndBest(Checkpoint):
 
     Args:
         folder: folder of the checkpoints.
+        monitor: name of the accuracy.
     """
 
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
+    def __init__(self, folder: Path, monitor: str = "val_top1") -> None:
+        self.folder, self.monitor = folder, monitor
         self.best_score = float("-inf")
         self.best_epoch = 0  # counted from 1; 0 if there is none
 
     def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        score = float(trainer.callback_metrics[MONITOR])  # equal on all ranks, so all of them save or none
+        score = float(
+            trainer.callback_metrics[self.monitor]
+        )  # equal on all ranks, so all of them save or none
         with finished_first():
             if score > self.best_score:
                 self.best_score, self.best_epoch = score, trainer.current_epoch + 1

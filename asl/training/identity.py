@@ -22,6 +22,11 @@ from asl.training.config import TrainConfig
 ClipKeys = dict[str, dict[str, str]]  # by split and video_id; in the order of the clips
 
 _CHOICES = ("model", "loss")  # groups with the name of their choice beside its fields
+#: Settings that checkpoints of earlier versions lack, with the value that has no effect.
+_LATER_SETTINGS: dict[str, dict[str, Any]] = {
+    "optim": {"freeze_epochs": 0, "ema_decay": None},
+    "trainer": {"early_stopping": None, "patience": None},
+}
 _INPUT_SETTINGS = ("reader", "frames")  # of ``settings``: they decide the frames of a clip, in evaluation too
 
 
@@ -66,6 +71,8 @@ def checkpoint_info(
                 "lr": config.optim.lr,
                 "weight_decay": config.optim.weight_decay,
                 "warmup_epochs": config.optim.warmup_epochs,
+                "freeze_epochs": config.optim.freeze_epochs,
+                "ema_decay": config.optim.ema_decay,
             },
             "trainer": {
                 "max_epochs": trainer.max_epochs,
@@ -73,6 +80,8 @@ def checkpoint_info(
                 "precision": precision,
                 "accumulate_grad_batches": trainer.accumulate_grad_batches,
                 "gradient_clip_val": trainer.gradient_clip_val,
+                "early_stopping": trainer.early_stopping,
+                "patience": trainer.patience if trainer.early_stopping else None,
             },
         },
         "mean": list(KINETICS_MEAN),
@@ -133,11 +142,18 @@ def check_same_run(checkpoint: dict[str, Any], path: Path, info: dict[str, Any])
     if split != ours["split"]:
         raise CheckpointError(
             f"{path} was trained on another split ({split} there, {ours['split']} now), so clips that it was "
-            "trained on would be in val or test. Set data.split, data.folds, data.fold and data.fold_seed as "
-            "they were, or start a new run in another paths.checkpoint_dir"
+            "trained on would be in val or test. Set protocol, data.split, data.folds, data.fold and "
+            "data.fold_seed as they were, or start a new run in another paths.checkpoint_dir"
         )
     if "clips" in theirs:
         _check_same_clips(theirs, ours, path)
+    decays = [_ema_decay(info) for info in (theirs, ours)]
+    if decays[0] is not None and decays[1] is None:
+        raise CheckpointError(
+            f"{path} holds averaged weights, which were measured on val (optim.ema_decay={decays[0]} there, "
+            f"null now). Resume with optim.ema_decay={decays[0]}, or start a new run in another "
+            f"paths.checkpoint_dir (to start from its averaged weights: model.weights={path})"
+        )
     there, now = _evaluation_input(theirs), _evaluation_input(ours)
     differing = difference(there, {key: now[key] for key in there})
     if differing:
@@ -146,6 +162,11 @@ def check_same_run(checkpoint: dict[str, Any], path: Path, info: dict[str, Any])
             "values there, or start a new run in another paths.checkpoint_dir (to start from its weights: "
             f"model.weights={path})"
         )
+
+
+def _ema_decay(info: dict[str, Any]) -> float | None:
+    decay: float | None = info.get("settings", {}).get("optim", {}).get("ema_decay")
+    return decay
 
 
 def _evaluation_input(info: dict[str, Any]) -> dict[str, Any]:
@@ -221,8 +242,9 @@ def changed_settings(checkpoint: dict[str, Any], info: dict[str, Any]) -> list[s
 
     def may_change(info: dict[str, Any]) -> dict[str, Any]:
         settings = info.get("settings", {})
+        later = {key: {**added, **settings.get(key, {})} for key, added in _LATER_SETTINGS.items()}
         return {
-            **{key: value for key, value in settings.items() if key not in _INPUT_SETTINGS},
+            **{key: value for key, value in (settings | later).items() if key not in _INPUT_SETTINGS},
             "seed": info["seed"],
             "dataset": {"name": info["dataset"]},
         }
@@ -245,17 +267,34 @@ def not_compared(checkpoint: dict[str, Any]) -> list[str]:
     return [what for key, what in missing.items() if key not in checkpoint["asl"]]
 
 
-def check_epochs(checkpoint: dict[str, Any], path: Path, folder: Path, max_epochs: int) -> None:
+def check_epochs(
+    checkpoint: dict[str, Any], path: Path, folder: Path, max_epochs: int, *, stopped: bool = False
+) -> None:
     """Check that a run with ``max_epochs`` can be resumed from a checkpoint into ``folder``.
 
     A finished run can be resumed in its own folder: its best epoch is measured again.
 
+    Args:
+        checkpoint: the result of :func:`~asl.training.checkpoints.read_checkpoint`.
+        path: its file, for messages.
+        folder: folder of the resumed run's checkpoints.
+        max_epochs: of the resumed run.
+        stopped: whether the run has stopped early, see :meth:`EarlyStop.has_stopped`.
+
     Raises:
-        CheckpointError: the checkpoint has more epochs, or as many and lies in another folder.
+        CheckpointError: the checkpoint has more epochs; or as many, or those of a run that has stopped, and
+            lies in another folder.
     """
     info = checkpoint["asl"]
     done = info["epoch"]
-    if done < max_epochs or (done == max_epochs and path.resolve().parent == folder.resolve()):
+    in_its_folder = path.resolve().parent == folder.resolve()
+    if done < max_epochs and stopped and not in_its_folder:
+        raise CheckpointError(
+            f"{path} is of a run that has stopped early, after {done} epochs. To train on, set "
+            "trainer.early_stopping=null or a larger trainer.patience. To measure its best epoch on test, "
+            f"set paths.checkpoint_dir={path.parent} resume={path}"
+        )
+    if done < max_epochs or (done == max_epochs and in_its_folder):
         return
     planned = info["settings"]["trainer"]["max_epochs"] if "settings" in info else max_epochs
     finished = "is of a run that is finished: it " if done == planned else ""

@@ -10,7 +10,7 @@ from clips import GLOSSES, make_clip
 from composing import composed
 
 from asl.config.setting import ConfigError
-from asl.contract.manifest import Clip, ManifestError
+from asl.contract.manifest import SPLITS, Clip, ManifestError
 from asl.data.split import SplitSettings, split_clips
 
 
@@ -32,6 +32,23 @@ def parts(clips: list[Clip], **settings: Any) -> dict[str, str]:
 def test_the_official_split_is_the_default() -> None:
     clips = [make_clip("train", 0, 0), make_clip("test", 1, 0), make_clip("val", 0, 0)]
     assert split_clips(clips, SplitSettings()) == clips
+
+
+def test_wlasls_authors_train_on_train_and_val_and_choose_the_epoch_on_test() -> None:
+    clips = [make_clip("train", 0, 0), make_clip("test", 1, 0), make_clip("val", 0, 0)]
+    copy = dataclasses.replace(clips[2], copies=clips[0].video_id, flags="leakage")
+    settings = SplitSettings(split="wlasl_authors")
+    assigned = split_clips([*clips[:2], copy], settings)
+    assert [(clip.video_id, clip.split, clip.flags) for clip in assigned] == [
+        ("train000", "train", ""),
+        ("val000", "train", "duplicate"),
+        ("test100", "test", ""),
+    ]
+    assert (settings.selection, settings.figures) == ("wlasl_authors", {"wlasl_authors": "test"})
+    assert [settings.figure_on(split) for split in SPLITS] == ["train", "val", "wlasl_authors"]
+    official = SplitSettings()
+    assert (official.selection, official.figures) == ("val", {"val": "val", "test": "test"})
+    assert [official.figure_on(split) for split in SPLITS] == list(SPLITS)
 
 
 def test_no_signer_is_in_two_splits_and_every_class_is_in_all() -> None:
@@ -123,6 +140,8 @@ def test_settings_that_contradict_each_other_are_refused() -> None:
     assert composed("train", "data.fold=4").data.fold == 4
     with pytest.raises(ConfigError, match=r"data\.fold=1: needs data\.split=signer"):
         composed("train", "data.split=official", "data.fold=1")
+    with pytest.raises(ConfigError, match=r"data\.fold=1: needs .*, not data\.split=wlasl_authors"):
+        composed("train", "protocol=wlasl_authors", "data.fold=1")
 
 
 def test_flags_describe_the_new_splits() -> None:
@@ -144,7 +163,12 @@ def test_flags_describe_the_new_splits() -> None:
 
 @pytest.mark.parametrize(
     "settings",
-    [SplitSettings(), SplitSettings(split="signer"), SplitSettings(fold=3, folds=7, fold_seed=12)],
+    [
+        SplitSettings(),
+        SplitSettings(split="wlasl_authors"),
+        SplitSettings(split="signer"),
+        SplitSettings(fold=3, folds=7, fold_seed=12),
+    ],
 )
 def test_a_split_is_known_by_its_name(settings: SplitSettings) -> None:
     named = SplitSettings.named(settings.split_name)

@@ -20,7 +20,7 @@ from recomputed_metrics import check_metrics
 from asl.config.setting import ConfigError
 from asl.contract.manifest import Clip, read_manifest
 from asl.data.settings import DataSettings
-from asl.data.split import split_clips
+from asl.data.split import CHOSEN_ON_TEST, split_clips
 from asl.errors import UserError
 from asl.evaluation.run import evaluate
 
@@ -67,6 +67,8 @@ def test_an_evaluation_writes_files_beside_the_checkpoint_whose_figures_agree(
     assert "test clips of tiny, official split, 2 views: 6 clips, of how many is unknown (the data" in printed
     assert "3 of 3 glosses, 5 known signers" in printed
     assert "top-1 over classes" in printed
+    assert (metrics["clean_clips"], metrics["clips"]) == (5, 6)
+    assert printed.count("the 5 clean clips") == 2
     assert "shuffle" in printed
 
 
@@ -206,6 +208,33 @@ def test_clips_that_the_network_was_trained_on_are_not_measured(
         run(tiny_data, checkpoint, f"data.manifest={path}")
     metrics = run(tiny_data, checkpoint, f"data.manifest={path}", "split=train")
     assert metrics["clips"] == 6
+
+
+def test_a_checkpoint_whose_epoch_was_chosen_on_test_has_no_test_figure(
+    tiny_data: Path, checkpoint: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Its figure has the protocol's name, in the table and in the files."""
+    chosen = write_checkpoint(tmp_path / "best.pt", tiny_data, "protocol=wlasl_authors")
+    metrics = run(tiny_data, chosen)
+    printed = " ".join(capsys.readouterr().out.split())
+    assert f"wlasl_authors: {CHOSEN_ON_TEST}" in printed
+    assert "Accuracy, wlasl_authors" in printed
+    folder = tmp_path / "evaluation" / "best-wlasl_authors"
+    assert json.loads((folder / "metrics.json").read_text()) == metrics
+    assert (metrics["protocol"], metrics["protocol_note"]) == ("wlasl_authors", CHOSEN_ON_TEST)
+    assert "accuracy" not in metrics
+    assert set(metrics["wlasl_authors_accuracy"]) == {"top1"}
+    with (folder / "predictions.csv").open() as file:
+        assert {row["split"] for row in csv.DictReader(file)} == {"wlasl_authors"}
+
+    assert run(tiny_data, checkpoint, f"output={tmp_path / 'honest'}")["protocol"] == "standard"
+    files = f"[{tmp_path}/honest/predictions.csv,{folder}/predictions.csv]"
+    for key in ("compare", "seeds"):
+        with pytest.raises(UserError, match=r"one of .* is of protocol=wlasl_authors.* the same protocol"):
+            evaluate(composed("evaluate", f"{key}={files}"))
+    assert run(tiny_data, chosen, "split=train")["protocol"] == "standard"
+    with pytest.raises(UserError, match="has no val clips"):
+        run(tiny_data, chosen, "split=val")
 
 
 def test_a_split_without_clips_is_an_error(

@@ -213,7 +213,15 @@ def test_differences_of_clips_are_counted_by_kind_and_named() -> None:
             },
             ["data.batch_size=4 there, 2 now", "dataset.name=tiny there, other now"],
         ),
-        ({"settings": {"data": INFO["settings"]["data"]}}, ["optim={'lr': 0.01} there, (not set) now"]),
+        ({"settings": {"data": INFO["settings"]["data"]}}, ["optim.lr=0.01 there, (not set) now"]),
+        (
+            {"settings": {**INFO["settings"], "optim": {"lr": 0.01, "freeze_epochs": 0, "ema_decay": None}}},
+            [],
+        ),
+        (
+            {"settings": {**INFO["settings"], "optim": {"lr": 0.01, "freeze_epochs": 2, "ema_decay": 0.9}}},
+            ["optim.freeze_epochs=0 there, 2 now", "optim.ema_decay=null there, 0.9 now"],
+        ),
     ],
 )
 def test_what_may_change_is_listed_if_it_did(changes: dict[str, Any], listed: list[str]) -> None:
@@ -241,6 +249,12 @@ def test_the_order_of_the_training_clips_counts_and_that_of_the_others_does_not(
 @pytest.mark.parametrize(("done", "folder"), [(1, "other"), (2, "other"), (3, "first"), (2, "first")])
 def test_a_run_may_be_trained_on_and_a_finished_one_measured_in_its_folder(done: int, folder: str) -> None:
     check_epochs({"asl": {"epoch": done}}, PATH, Path("runs") / folder, max_epochs=3)
+
+
+def test_a_run_that_has_stopped_early_is_measured_in_its_folder_only() -> None:
+    check_epochs({"asl": {"epoch": 2}}, PATH, PATH.parent, max_epochs=3, stopped=True)
+    with pytest.raises(CheckpointError, match=r"stopped early, after 2 epochs.* paths\.checkpoint_dir=runs"):
+        check_epochs({"asl": {"epoch": 2}}, PATH, Path("runs/other"), max_epochs=3, stopped=True)
 
 
 @pytest.mark.parametrize(("done", "folder"), [(3, "other"), (4, "other"), (4, "first")])

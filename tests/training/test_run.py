@@ -113,24 +113,27 @@ class Killed(BaseException):
     pass
 
 
-def test_a_resumed_run_equals_an_uninterrupted_one(
-    tiny_data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def kill_after_epoch(epoch: int, config: TrainConfig) -> None:
+    """Start a run and kill it when it has written the checkpoints of an epoch, counted from 1."""
+    on_train_epoch_end = LastAndBest.on_train_epoch_end
+
+    def die(self: LastAndBest, trainer: Any, module: Any) -> None:
+        on_train_epoch_end(self, trainer, module)
+        if trainer.current_epoch + 1 == epoch:
+            raise Killed
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(LastAndBest, "on_train_epoch_end", die)
+        with pytest.raises(Killed):
+            train(config)
+
+
+def test_a_resumed_run_equals_an_uninterrupted_one(tiny_data: Path, tmp_path: Path) -> None:
     through, broken = tmp_path / "through", tmp_path / "broken"
     epochs = "trainer.max_epochs=4"
     whole = train(tiny(tiny_data, through, epochs))
 
-    on_train_epoch_end = LastAndBest.on_train_epoch_end
-
-    def die_after_second_epoch(self: LastAndBest, trainer: Any, module: Any) -> None:
-        on_train_epoch_end(self, trainer, module)
-        if trainer.current_epoch == 1:
-            raise Killed
-
-    with monkeypatch.context() as patch:
-        patch.setattr(LastAndBest, "on_train_epoch_end", die_after_second_epoch)
-        with pytest.raises(Killed):
-            train(tiny(tiny_data, broken, epochs))
+    kill_after_epoch(2, tiny(tiny_data, broken, epochs))
     assert read_checkpoint(broken / "last.pt")["asl"]["epoch"] == 2
     torch.manual_seed(99)  # the global seed of the new process must not matter
     assert train(tiny(tiny_data, broken, epochs, "resume=auto")) == whole
@@ -139,6 +142,7 @@ def test_a_resumed_run_equals_an_uninterrupted_one(
         a, b = read_checkpoint(through / name), read_checkpoint(broken / name)
         assert a["asl"] == b["asl"]
         assert states_equal(a["state_dict"], b["state_dict"])
+    assert (broken / "history.csv").read_bytes() == (through / "history.csv").read_bytes()
     # Each start has its own log; the first one is kept.
     assert len(list((broken / "logs" / "csv").glob("version_*/metrics.csv"))) == 2
 
