@@ -26,7 +26,7 @@ from asl.evaluation.coverage import measure_coverage
 from asl.evaluation.groups import group_results
 from asl.evaluation.inference import UNCHANGED, predict_clips
 from asl.evaluation.predictions import Prediction, make_predictions, read_predictions, write_predictions
-from asl.evaluation.probes import chosen_probes
+from asl.evaluation.probes import PROBES, chosen_probes
 from asl.evaluation.recogniser import Recogniser, choose_device
 from asl.files import atomic_write_text
 from asl.messages import first_few
@@ -55,7 +55,12 @@ def evaluate(config: EvaluateConfig) -> dict[str, Any]:
 
 
 def _measure(config: EvaluateConfig) -> dict[str, Any]:
-    path = Path(config.checkpoint)
+    path, folder = Path(config.checkpoint), _folder(config)
+    if folder.resolve() == path.resolve().parent:
+        raise ConfigError(
+            f"output={folder} is the folder of the checkpoint, where {METRICS} is that of its training. "
+            "Choose another folder"
+        )
     device = choose_device(config.accelerator)
     checkpoint = read_checkpoint(path)
     info = checkpoint["asl"]
@@ -95,6 +100,7 @@ def _measure(config: EvaluateConfig) -> dict[str, Any]:
         "epoch": info["epoch"],
         "model": info["model"]["name"],
         "dataset": info["dataset"],
+        "manifest": config.data.manifest,
         "data_split": split_name,
         "split": config.split,
         "views": config.views,
@@ -104,7 +110,6 @@ def _measure(config: EvaluateConfig) -> dict[str, Any]:
         "coverage": measure_coverage(chosen, metadata, split=config.split, split_name=split_name),
         **summarize(predictions, resamples=config.resamples, seed=config.seed),
     }
-    folder = _folder(config)
     _write(folder, metrics, predictions)
     print_evaluation(metrics, folder)
     return plain(metrics)
@@ -195,8 +200,13 @@ def _read_clips(config: EvaluateConfig, info: Mapping[str, Any], path: Path) -> 
         ) from None
     clips = split_clips(clips, split)
     if config.split != "train":
-        trained_on = info.get("clips", {}).get("train", {})  # not in checkpoints of earlier versions
-        seen = [name for name, key in clip_keys(clips)[config.split].items() if trained_on.get(name) == key]
+        theirs = info.get("clips", {})  # not in checkpoints of earlier versions
+        trained_on, measured = set(theirs.get("train", {}).values()), theirs.get(config.split, {})
+        seen = [  # the training's own split may hold copies: the audit flags them
+            name
+            for name, key in clip_keys(clips)[config.split].items()
+            if key in trained_on and measured.get(name) != key
+        ]
         if seen:
             raise CheckpointError(
                 f"{path} was trained on {len(seen)} of the {config.split} clips of {manifest} "
@@ -239,14 +249,12 @@ def _folder(config: EvaluateConfig) -> Path:
 
 def _write(folder: Path, metrics: Mapping[str, Any], predictions: Mapping[str, Sequence[Prediction]]) -> None:
     """Write all files, and remove predictions of probes that an earlier evaluation left in the folder."""
-    files = {
-        name: folder / (PREDICTIONS if name == UNCHANGED else f"predictions_{name}.csv")
-        for name in predictions
-    }
-    for name, file in files.items():
-        write_predictions(file, predictions[name])
-    for file in set(folder.glob("predictions_*.csv")) - set(files.values()):
-        file.unlink()
+    for name in (UNCHANGED, *PROBES):
+        file = folder / (PREDICTIONS if name == UNCHANGED else f"predictions_{name}.csv")
+        if name in predictions:
+            write_predictions(file, predictions[name])
+        else:
+            file.unlink(missing_ok=True)
     _write_json(folder / METRICS, metrics)
 
 
