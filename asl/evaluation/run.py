@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from asl.config.setting import ConfigError
+from asl.config.setting import ConfigError, shell_override
 from asl.contract.manifest import Clip, ManifestError
 from asl.data.read_clips import read_labelled_clips
 from asl.data.settings import DataSettings
@@ -211,7 +211,7 @@ def _read_clips(config: EvaluateConfig, info: Mapping[str, Any], path: Path) -> 
             raise CheckpointError(
                 f"{path} was trained on {len(seen)} of the {config.split} clips of {manifest} "
                 f"({first_few(seen, most=3)}), so their accuracy says nothing about new clips. Give the "
-                f"manifest it was trained on: data.manifest={info['manifest']}"
+                f"manifest it was trained on: {shell_override('data.manifest', info['manifest'])}"
             )
     return glosses, clips
 
