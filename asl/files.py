@@ -1,7 +1,8 @@
-"""Atomic file operations: a file is written under a temporary name and renamed when complete."""
+"""Read and write files. A file is written under a temporary name and renamed when complete."""
 
 from __future__ import annotations
 
+import csv
 import os
 import shutil
 from collections.abc import Iterator
@@ -73,3 +74,17 @@ def atomic_copy(source: Path, target: Path) -> None:
     """Copy a file atomically."""
     with atomic_write(target) as file, source.open("rb") as content:
         shutil.copyfileobj(content, file)
+
+
+def read_csv(path: Path) -> tuple[list[str], list[tuple[int, dict[str, str | None]]]]:
+    """The columns of a CSV file in UTF-8, and its rows by column, each with the number of its last line.
+
+    A value is None where a row is cut short. A byte order mark, which Excel writes, is ignored.
+
+    Raises:
+        UnicodeDecodeError: the file is not in UTF-8.
+        csv.Error: the file is not CSV.
+    """
+    with path.open(newline="", encoding="utf-8-sig") as file:
+        reader = csv.DictReader(file)
+        return list(reader.fieldnames or ()), [(reader.line_num, row) for row in reader]

@@ -9,12 +9,13 @@ from __future__ import annotations
 import csv
 import dataclasses
 import io
+import math
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
 from asl.errors import UserError
-from asl.files import atomic_write_text
+from asl.files import atomic_write_text, read_csv
 
 SPLITS = ("train", "val", "test")
 
@@ -99,22 +100,25 @@ def read_manifest(path: Path | str) -> list[Clip]:
     """Read a manifest and check it. Unknown columns are ignored.
 
     Raises:
-        ManifestError: the file or a column is missing, a value has the wrong type, a split is unknown, a
-            ``video_id`` occurs twice, or label and gloss are not one to one.
+        ManifestError: the file or a column is missing, the file is no CSV in UTF-8, a value has the wrong
+            type or is out of range, a split is unknown, a ``video_id`` occurs twice, or label and gloss are
+            not one to one.
     """
     path = Path(path)
     if not path.is_file():
         raise ManifestError(
             f"{path}: no such manifest. Write it with: python preprocess.py, with the same dataset="
         )
-    with path.open(newline="", encoding="utf-8") as file:
-        reader = csv.DictReader(file)
-        missing = [name for name in _REQUIRED if name not in (reader.fieldnames or ())]
-        if missing:
-            raise ManifestError(
-                f"{path}: column {', '.join(missing)} is missing. Write it anew with: python preprocess.py"
-            )
-        clips = [_parse(row, f"{path}, line {reader.line_num}") for row in reader]
+    try:
+        columns, rows = read_csv(path)
+    except (UnicodeDecodeError, csv.Error) as error:
+        raise ManifestError(f"{path} is damaged: {error}. Write it anew with: python preprocess.py") from None
+    missing = [name for name in _REQUIRED if name not in columns]
+    if missing:
+        raise ManifestError(
+            f"{path}: column {', '.join(missing)} is missing. Write it anew with: python preprocess.py"
+        )
+    clips = [_parse(row, f"{path}, line {line}") for line, row in rows]
     _check(clips, path)
     return clips
 
@@ -131,6 +135,9 @@ def _parse(row: dict[str, str | None], where: str) -> Clip:
         raise ManifestError(f"{where}: split={values['split']!r} is not one of {', '.join(SPLITS)}")
     if values["label"] < 0:
         raise ManifestError(f"{where}: label={values['label']} is negative")
+    for name in ("num_frames", "fps", "duration_s"):
+        if not 0 < values[name] < math.inf:
+            raise ManifestError(f"{where}: {name}={values[name]} is not above 0")
     return Clip(**values)
 
 

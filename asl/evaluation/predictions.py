@@ -13,7 +13,7 @@ import numpy.typing as npt
 
 from asl.contract.manifest import Clip, flags_are_clean
 from asl.errors import UserError
-from asl.files import atomic_write_text
+from asl.files import atomic_write_text, read_csv
 
 TOP = 10  # glosses listed for each clip
 
@@ -126,20 +126,24 @@ def read_predictions(path: Path | str) -> list[Prediction]:
     """Read what :func:`write_predictions` has written.
 
     Raises:
-        PredictionsError: the file, a column or a value is missing, a value has the wrong type, or a clip
-            occurs twice.
+        PredictionsError: the file, a column or a value is missing, the file is no CSV in UTF-8, a value has
+            the wrong type or is out of range, or a clip occurs twice.
     """
     path = Path(path)
     if not path.is_file():
         raise PredictionsError(f"{path}: no such file. python evaluate.py writes predictions.csv")
-    with path.open(newline="", encoding="utf-8") as file:
-        reader = csv.DictReader(file)
-        missing = [name for name in (*_COLUMNS, *_TOP_COLUMNS) if name not in (reader.fieldnames or ())]
-        if missing:
-            raise PredictionsError(
-                f"{path}: column {missing[0]} is missing; it is no predictions.csv of python evaluate.py"
-            )
-        predictions = [_parse(row, f"{path}, line {reader.line_num}") for row in reader]
+    try:
+        columns, rows = read_csv(path)
+    except (UnicodeDecodeError, csv.Error) as error:
+        raise PredictionsError(
+            f"{path} is damaged: {error}. Write it anew with: python evaluate.py"
+        ) from None
+    missing = [name for name in (*_COLUMNS, *_TOP_COLUMNS) if name not in columns]
+    if missing:
+        raise PredictionsError(
+            f"{path}: column {missing[0]} is missing; it is no predictions.csv of python evaluate.py"
+        )
+    predictions = [_parse(row, f"{path}, line {line}") for line, row in rows]
     if not predictions:
         raise PredictionsError(f"{path} has no clips")
     seen: set[str] = set()
@@ -157,7 +161,7 @@ def _parse(row: Mapping[str, str], where: str) -> Prediction:
             for place in range(1, TOP + 1)
             if row[f"top{place}"] or place == 1
         )
-        return Prediction(
+        prediction = Prediction(
             video_id=row["video_id"],
             split=row["split"],
             gloss=row["gloss"],
@@ -171,5 +175,13 @@ def _parse(row: Mapping[str, str], where: str) -> Prediction:
             probability=float(row["probability"]),
             top=top,
         )
+        if prediction.rank < 1:
+            raise ValueError(f"rank={prediction.rank} is below 1")
+        for value in (prediction.probability, *(value for _, value in top)):
+            if not 0 <= value <= 1:
+                raise ValueError(f"{value} is not a probability")
     except (KeyError, TypeError, ValueError) as error:
-        raise PredictionsError(f"{where} cannot be read: {error}") from None
+        raise PredictionsError(
+            f"{where} cannot be read: {error}. Write the file anew with: python evaluate.py"
+        ) from None
+    return prediction

@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from asl.config.setting import ConfigError
+from asl.config.setting import ConfigError, shell_override
 from asl.contract.manifest import Clip, ManifestError
 from asl.data.read_clips import read_labelled_clips
 from asl.data.settings import DataSettings
@@ -26,7 +26,7 @@ from asl.evaluation.coverage import measure_coverage
 from asl.evaluation.groups import group_results
 from asl.evaluation.inference import UNCHANGED, predict_clips
 from asl.evaluation.predictions import Prediction, make_predictions, read_predictions, write_predictions
-from asl.evaluation.probes import chosen_probes
+from asl.evaluation.probes import PROBES, chosen_probes
 from asl.evaluation.recogniser import Recogniser, choose_device
 from asl.files import atomic_write_text
 from asl.messages import first_few
@@ -56,6 +56,11 @@ def evaluate(config: EvaluateConfig) -> dict[str, Any]:
 
 def _measure(config: EvaluateConfig) -> dict[str, Any]:
     path = Path(config.checkpoint)
+    if config.output is not None and Path(config.output).resolve() == path.resolve().parent:
+        raise ConfigError(
+            f"output={config.output} is the folder of the checkpoint, where {METRICS} is that of its training. "
+            "Choose another folder"
+        )
     device = choose_device(config.accelerator)
     checkpoint = read_checkpoint(path)
     info = checkpoint["asl"]
@@ -97,6 +102,7 @@ def _measure(config: EvaluateConfig) -> dict[str, Any]:
         "epoch": info["epoch"],
         "model": info["model"]["name"],
         "dataset": info["dataset"],
+        "manifest": config.data.manifest,
         "data_split": split_name,
         **protocol(figure),
         "split": config.split,
@@ -108,14 +114,15 @@ def _measure(config: EvaluateConfig) -> dict[str, Any]:
         **summarize(predictions, resamples=config.resamples, seed=config.seed),
     }
     folder = _folder(config, figure)
-    print_evaluation(metrics, folder)
+    written = metrics
     if figure == WLASL_AUTHORS:
-        metrics = {
+        written = {
             f"{figure}_{key}" if key in ("accuracy", "accuracy_clean") else key: value
             for key, value in metrics.items()
         }
-    _write(folder, metrics, predictions)
-    return plain(metrics)
+    _write(folder, written, predictions)
+    print_evaluation(metrics, folder)
+    return plain(written)
 
 
 def summarize(
@@ -210,13 +217,18 @@ def _read_clips(config: EvaluateConfig, info: Mapping[str, Any], path: Path) -> 
         ) from None
     clips = split_clips(clips, split)
     if config.split != "train":
-        trained_on = info.get("clips", {}).get("train", {})  # not in checkpoints of earlier versions
-        seen = [name for name, key in clip_keys(clips)[config.split].items() if trained_on.get(name) == key]
+        theirs = info.get("clips", {})  # not in checkpoints of earlier versions
+        trained_on, measured = set(theirs.get("train", {}).values()), theirs.get(config.split, {})
+        seen = [  # the training's own split may hold copies: the audit flags them
+            name
+            for name, key in clip_keys(clips)[config.split].items()
+            if key in trained_on and measured.get(name) != key
+        ]
         if seen:
             raise CheckpointError(
                 f"{path} was trained on {len(seen)} of the {config.split} clips of {manifest} "
                 f"({first_few(seen, most=3)}), so their accuracy says nothing about new clips. Give the "
-                f"manifest it was trained on: data.manifest={info['manifest']}"
+                f"manifest it was trained on: {shell_override('data.manifest', info['manifest'])}"
             )
     return glosses, clips
 
@@ -254,14 +266,12 @@ def _folder(config: EvaluateConfig, figure: str) -> Path:
 
 def _write(folder: Path, metrics: Mapping[str, Any], predictions: Mapping[str, Sequence[Prediction]]) -> None:
     """Write all files, and remove predictions of probes that an earlier evaluation left in the folder."""
-    files = {
-        name: folder / (PREDICTIONS if name == UNCHANGED else f"predictions_{name}.csv")
-        for name in predictions
-    }
-    for name, file in files.items():
-        write_predictions(file, predictions[name])
-    for file in set(folder.glob("predictions_*.csv")) - set(files.values()):
-        file.unlink()
+    for name in (UNCHANGED, *PROBES):
+        file = folder / (PREDICTIONS if name == UNCHANGED else f"predictions_{name}.csv")
+        if name in predictions:
+            write_predictions(file, predictions[name])
+        else:
+            file.unlink(missing_ok=True)
     _write_json(folder / METRICS, metrics)
 
 

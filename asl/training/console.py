@@ -21,7 +21,7 @@ from asl.data.settings import DROP_TRAIN
 from asl.data.split import CHOSEN_ON_TEST, WLASL_AUTHORS
 from asl.messages import first_few, format_bytes
 from asl.model.classifier import SignClassifier
-from asl.training.checkpoints import LastAndBest
+from asl.training.checkpoints import BEST, MONITOR, LastAndBest
 from asl.training.config import TrainConfig
 from asl.training.lr_finder import LearningRates
 
@@ -170,6 +170,10 @@ def print_start(
             "no epoch is left to train with it" if is_finished else f"used from epoch {resumed.epoch + 1} on"
         )
         attention.append(f"changed since the checkpoint, {used}: {', '.join(resumed.changed)}")
+    if resumed and not is_finished and not resumed.checkpoint.with_name(BEST).is_file():
+        attention.append(
+            f"{BEST} is missing beside the checkpoint: the best epoch from {resumed.epoch + 1} on is kept"
+        )
     if resumed and resumed.not_compared:
         missing = ", ".join(resumed.not_compared)
         attention.append(

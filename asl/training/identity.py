@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from asl.config.setting import as_override
+from asl.config.setting import as_override, shell_override
 from asl.contract.manifest import SPLITS, Clip
 from asl.data.sampling import Sampling
 from asl.data.split import OFFICIAL
@@ -130,13 +130,13 @@ def check_same_run(checkpoint: dict[str, Any], path: Path, info: dict[str, Any])
         raise CheckpointError(
             f"{path} was trained with another label map: {other_glosses}. Resume with the data set it was "
             "trained on, or start a new run in another paths.checkpoint_dir (to start from its weights: "
-            f"model.weights={path})"
+            f"{shell_override('model.weights', path)})"
         )
     differing = difference({"model": theirs["model"]}, {"model": ours["model"]})
     if differing:
         raise CheckpointError(
-            f"{path} holds another network: {', '.join(differing)}. Choose it with model="
-            f"{theirs['model']['name']} and set these keys to the values there"
+            f"{path} holds another network: {', '.join(differing)}. Set these keys to the values there, or "
+            "start a new run in another paths.checkpoint_dir"
         )
     split = theirs.get("split", OFFICIAL)  # not in checkpoints of the first version
     if split != ours["split"]:
@@ -160,7 +160,7 @@ def check_same_run(checkpoint: dict[str, Any], path: Path, info: dict[str, Any])
         raise CheckpointError(
             f"{path} was measured on val with another input: {', '.join(differing)}. Set these keys to the "
             "values there, or start a new run in another paths.checkpoint_dir (to start from its weights: "
-            f"model.weights={path})"
+            f"{shell_override('model.weights', path)})"
         )
 
 
@@ -201,7 +201,7 @@ def _check_same_clips(theirs: dict[str, Any], ours: dict[str, Any], path: Path) 
     if not differing:
         return
     flags = [info["settings"]["data"]["flags"] for info in (theirs, ours)]
-    keys = f"data.manifest={theirs['manifest']}"
+    keys = shell_override("data.manifest", theirs["manifest"])
     if theirs["manifest"] == ours["manifest"] and flags[0] == flags[1]:
         keys += " as it was"
     elif flags[0] != flags[1]:
@@ -301,8 +301,9 @@ def check_epochs(
     raise CheckpointError(
         f"{path} {finished}has {done} epochs, {'more than' if done > max_epochs else 'as many as'} "
         f"trainer.max_epochs={max_epochs}. To train on, set trainer.max_epochs above {done}. To measure its "
-        f"best epoch on test, set paths.checkpoint_dir={path.parent} trainer.max_epochs={done} "
-        f"resume={path}. To start a new run from its weights, set model.weights={path} and no resume"
+        f"best epoch on test, set {shell_override('paths.checkpoint_dir', path.parent)} "
+        f"trainer.max_epochs={done} {shell_override('resume', path)}. To start a new run from its weights, "
+        f"set {shell_override('model.weights', path)} and no resume"
     )
 
 

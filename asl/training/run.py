@@ -11,7 +11,7 @@ from typing import Any
 
 import pytorch_lightning as pl
 
-from asl.config.setting import ConfigError
+from asl.config.setting import ConfigError, shell_override
 from asl.data.datamodule import ClipDataModule
 from asl.data.split import protocol
 from asl.files import atomic_write_text, remove_temp_files
@@ -24,7 +24,7 @@ from asl.training.checkpoints import (
     CheckpointError,
     LastAndBest,
     checkpoint_to_resume,
-    copy_best,
+    copy_checkpoints,
     read_checkpoint,
 )
 from asl.training.config import TrainConfig
@@ -124,7 +124,7 @@ def train(config: TrainConfig, *, callbacks: Sequence[pl.Callback] = ()) -> dict
         if trainer.is_global_zero:
             remove_temp_files(folder)
             if resumed is not None:
-                copy_best(resumed.checkpoint, folder, epoch=resumed.epoch)
+                copy_checkpoints(resumed.checkpoint, folder, epoch=resumed.epoch)
             print_start(
                 config,
                 datamodule,
@@ -248,7 +248,10 @@ def _measure_best(
     """
     best_file = folder / BEST
     if not best_file.is_file():
-        raise CheckpointError(f"{best_file} does not exist, so there is no best epoch to measure on test")
+        raise CheckpointError(
+            f"{best_file} does not exist, so there is no best epoch to measure on test. Measure the last one "
+            f"with: python evaluate.py {shell_override('checkpoint', folder / LAST)}"
+        )
     best = read_checkpoint(best_file)["asl"]
     measured: dict[str, float] = dict(best["metrics"])
     figures = datamodule.data.figures

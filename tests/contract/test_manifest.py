@@ -32,6 +32,17 @@ def test_columns_of_a_later_version_are_ignored(path):
     assert read_manifest(path) == [make_clip("train", 0, 1)]
 
 
+def test_a_byte_order_mark_is_ignored_and_another_encoding_is_an_error(path):
+    clip = make_clip("train", 0, 1, gloss="é")
+    write_manifest(path, [clip])
+    text = path.read_text(encoding="utf-8")
+    path.write_text(text, encoding="utf-8-sig")
+    assert read_manifest(path) == [clip]
+    path.write_text(text, encoding="latin-1")
+    with pytest.raises(ManifestError, match=r"x_manifest\.csv is damaged: .*python preprocess\.py"):
+        read_manifest(path)
+
+
 def test_a_manifest_without_the_last_column_can_be_read(path):
     clip = dataclasses.replace(make_clip("train", 0, 1), flags="duplicate", copies="2 3")
     write_manifest(path, [clip])
@@ -56,6 +67,9 @@ def write_rows(path, *rows):
         ({"fps": ""}, "line 2: fps='' is not of type float"),
         ({"split": "dev"}, "line 2: split='dev' is not one of train, val, test"),
         ({"label": "-1"}, "line 2: label=-1 is negative"),
+        ({"num_frames": "0"}, "line 2: num_frames=0 is not above 0"),
+        ({"fps": "nan"}, "line 2: fps=nan is not above 0"),
+        ({"duration_s": "inf"}, "line 2: duration_s=inf is not above 0"),
     ],
 )
 def test_the_error_names_line_column_and_value(path, changes, message):

@@ -75,11 +75,19 @@ def test_an_evaluation_writes_files_beside_the_checkpoint_whose_figures_agree(
 def test_predictions_of_probes_of_an_earlier_evaluation_do_not_stay(
     tiny_data: Path, checkpoint: Path, tmp_path: Path
 ) -> None:
+    (tmp_path / "predictions_mine.csv").touch()  # not of an evaluation
     run(tiny_data, checkpoint, f"output={tmp_path}", "probe=all")
     run(tiny_data, checkpoint, f"output={tmp_path}", "probe=static")
     assert sorted(path.name for path in tmp_path.glob("*")) == [
-        *("metrics.json", "predictions.csv", "predictions_static.csv")
+        *("metrics.json", "predictions.csv", "predictions_mine.csv", "predictions_static.csv")
     ]
+
+
+def test_the_metrics_of_training_are_not_overwritten(tiny_data: Path, tmp_path: Path) -> None:
+    checkpoint = write_checkpoint(tmp_path / "best.pt", tiny_data)
+    with pytest.raises(ConfigError, match=r"output=.* is the folder of the checkpoint, .* another folder"):
+        run(tiny_data, checkpoint, f"output={tmp_path}/.")
+    assert [path.name for path in tmp_path.iterdir()] == ["best.pt"]
 
 
 @pytest.mark.parametrize("split", ["train", "val"])
@@ -207,7 +215,20 @@ def test_clips_that_the_network_was_trained_on_are_not_measured(
     ):
         run(tiny_data, checkpoint, f"data.manifest={path}")
     metrics = run(tiny_data, checkpoint, f"data.manifest={path}", "split=train")
-    assert metrics["clips"] == 6
+    assert (metrics["clips"], metrics["manifest"]) == (6, str(path))
+
+
+def test_training_clips_under_other_ids_are_not_measured_but_copies_in_the_own_split_are(
+    tiny_data: Path, tmp_path: Path, manifest: list[Clip]
+) -> None:
+    first = next(clip for clip in manifest if clip.split == "train")
+    copy = dataclasses.replace(first, video_id="copy", split="test")
+    path = write_manifest_and_label_map(tmp_path / "tiny_manifest.csv", [*manifest, copy])
+    checkpoint = write_checkpoint(tmp_path / "best.pt", tiny_data)
+    with pytest.raises(UserError, match=r"best\.pt was trained on 1 of the test clips of .* \(copy\)"):
+        run(tiny_data, checkpoint, f"data.manifest={path}")
+    own = write_checkpoint(tmp_path / "own.pt", tiny_data, f"data.manifest={path}")
+    assert run(tiny_data, own, f"data.manifest={path}")["clips"] == 7
 
 
 def test_a_checkpoint_whose_epoch_was_chosen_on_test_has_no_test_figure(
