@@ -27,5 +27,5 @@ if __name__ == "__main__":
         main,
         name="predict",
         conf=Path(__file__).resolve().parent / "conf",
-        if_stopped="what was printed until now is all there is",
+        if_stopped="the same command starts over",
     )

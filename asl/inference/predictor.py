@@ -18,7 +18,7 @@ from asl.data.frames.store import resize_frames
 from asl.errors import UserError
 from asl.inference.clip_frames import DecodedSpan, Span, decode_span, draw_span, video_duration
 from asl.inference.prediction import Failure, Prediction, VideoFileError, rank_glosses
-from asl.inference.recogniser import BATCH_SIZE, Recogniser, choose_device
+from asl.inference.recogniser import Recogniser, choose_device
 from asl.inference.windows import plan_pieces, window_starts
 from asl.machine import available_cores
 from asl.training.checkpoints import read_checkpoint
@@ -117,7 +117,7 @@ class Predictor:
         count = min(workers or available_cores(), len(spans))
         with Workers(count, preload=[decode_span.__module__]) as pool:
             decoded = pool.run_lazily(
-                draw, enumerate(spans), ahead=2 * count + BATCH_SIZE, timeout_s=timeout_s
+                draw, enumerate(spans), ahead=2 * count + self.recogniser.batch_size, timeout_s=timeout_s
             )
             for one in decoded:
                 index, span = one.task
@@ -125,7 +125,7 @@ class Predictor:
                     ended[index] = Failure(span.file, _message(span.file, one.error or one.message))
                 else:
                     waiting[index] = one.result
-                if len(waiting) == BATCH_SIZE:
+                if len(waiting) == self.recogniser.batch_size:
                     predict_waiting()
                 while next_index in ended:
                     yield ended.pop(next_index)
@@ -170,7 +170,7 @@ class Predictor:
         count = workers or available_cores()
         with Workers(count, preload=[decode_span.__module__]) as pool:
             windows = self._windows(part, window_s, stride_s or window_s / 4, pool, timeout_s)
-            while together := list(islice(windows, BATCH_SIZE)):
+            while together := list(islice(windows, self.recogniser.batch_size)):
                 yield from self.predict_decoded([part.file] * len(together), together, top)
 
     def _windows(

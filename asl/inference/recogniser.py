@@ -13,9 +13,10 @@ from asl.data.sampling import SampledView
 from asl.data.transforms import centre_crop
 from asl.training.checkpoints import restore_network
 
-#: Clips that go through the network at once. Libraries choose algorithms, which round differently, by the
-#: size of a batch; with one size a clip has the same result alone and among others.
-BATCH_SIZE = 4
+#: Clips that go through the network at once, by device type. Libraries choose algorithms, which round
+#: differently, by the size of a batch; with one size a clip has the same result alone and among others.
+#: Larger batches are hardly faster, see benchmarks/README.md, and a single clip takes as long as so many.
+_BATCH_SIZES = {"cpu": 4, "cuda": 8}
 
 _USUAL_FPS = 25.0  # of videos whose native frames are drawn
 
@@ -43,6 +44,7 @@ class Recogniser:
 
     Attributes:
         info: key ``asl`` of the checkpoint.
+        batch_size: clips that go through the network at once.
 
     Raises:
         CheckpointError: the module that defines the network cannot be imported.
@@ -55,6 +57,7 @@ class Recogniser:
         self._network = restore_network(checkpoint).to(device)
         self._autocast = _AUTOCAST[precision]
         self.device = device
+        self.batch_size = _BATCH_SIZES[device.type]
 
     @property
     def glosses(self) -> list[str]:
@@ -112,12 +115,12 @@ class Recogniser:
         Returns:
             ``(B, num_classes)`` float64 on the CPU.
         """
-        logits = [self._logits(part)[: len(part)] for part in video.split(BATCH_SIZE)]
+        logits = [self._logits(part)[: len(part)] for part in video.split(self.batch_size)]
         return torch.cat(logits).cpu().double().softmax(dim=1)
 
     def _logits(self, video: Tensor) -> Tensor:
-        """Up to ``BATCH_SIZE`` clips, filled up with black ones -> ``(BATCH_SIZE, num_classes)``."""
-        missing = BATCH_SIZE - len(video)
+        """Up to ``batch_size`` clips, filled up with black ones -> ``(batch_size, num_classes)``."""
+        missing = self.batch_size - len(video)
         full = torch.cat([video, video.new_zeros(missing, *video.shape[1:])]) if missing else video
         clips = centre_crop(
             full.to(self.device, non_blocking=True),

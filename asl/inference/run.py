@@ -13,7 +13,7 @@ from rich.progress import track
 from asl.codecs.camera import open_camera
 from asl.codecs.video_file import VideoError
 from asl.config.setting import ConfigError
-from asl.errors import UserError
+from asl.errors import Terminated, UserError
 from asl.inference.camera import changes, watch
 from asl.inference.config import PredictConfig
 from asl.inference.console import say, show_live, show_predictions, show_timelines
@@ -121,6 +121,10 @@ def _predict_camera(config: PredictConfig, camera: int) -> int:
             show_live(changes(windows, threshold), form=config.format)
     except VideoError as error:
         raise VideoFileError(f"{name} {error}") from error
+    except Terminated:
+        raise
+    except KeyboardInterrupt:  # how a camera is meant to be stopped
+        return 0
     return 0
 
 
