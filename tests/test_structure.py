@@ -17,7 +17,7 @@ FILES = {
     for path in sorted((ROOT / "asl").rglob("*.py"))
 }
 FIRST_HALF = ("asl.preprocess",)
-SECOND_HALF = ("asl.data", "asl.model", "asl.training", "asl.evaluation")
+SECOND_HALF = ("asl.data", "asl.model", "asl.training", "asl.inference", "asl.evaluation")
 SHARED = ("asl.codecs", "asl.contract", "asl.config", "asl.datasets")
 HEAVY = {
     "torch",
@@ -126,6 +126,14 @@ def test_importing_asl_loads_nothing_heavy() -> None:
     assert loaded_by("import asl") & (HEAVY | {"numpy", "hydra", "omegaconf", "rich"}) == set()
 
 
+def test_prediction_in_a_notebook_does_without_hydra() -> None:
+    assert loaded_by("import asl; asl.load, asl.Predictor") & {"hydra"} == set()
+
+
+def test_processes_that_decode_videos_load_no_torch() -> None:
+    assert loaded_by("import asl.inference.clip_frames") & (HEAVY - {"av"}) == set()
+
+
 @pytest.mark.parametrize("choices", [{}, {"dataset": "demo", "reader": "decord", "model": "r3d"}], ids=str)
 def test_composing_a_configuration_loads_nothing_heavy(choices: dict[str, str]) -> None:
     code = "import sys; sys.path.insert(0, 'tests'); from composing import composed\n"
@@ -133,8 +141,9 @@ def test_composing_a_configuration_loads_nothing_heavy(choices: dict[str, str]) 
         ("preprocess", ["dataset"]),
         ("train", ["dataset", "reader", "model"]),
         ("evaluate", ["dataset", "reader"]),
+        ("predict", []),
     ):
         overrides = [f"{group}={choices[group]}" for group in groups if group in choices]
-        overrides += ["model.weights=null"] if program == "train" else []
+        overrides += {"train": ["model.weights=null"], "predict": ["input=a.mp4"]}.get(program, [])
         code += f"composed({program!r}, *{overrides!r})\n"
     assert loaded_by(code) & HEAVY == set()

@@ -27,8 +27,8 @@ from asl.evaluation.groups import group_results
 from asl.evaluation.inference import UNCHANGED, predict_clips
 from asl.evaluation.predictions import Prediction, make_predictions, read_predictions, write_predictions
 from asl.evaluation.probes import PROBES, chosen_probes
-from asl.evaluation.recogniser import Recogniser, choose_device
 from asl.files import atomic_write_text
+from asl.inference.recogniser import Recogniser, choose_device
 from asl.messages import first_few
 from asl.training.checkpoints import CheckpointError, read_checkpoint
 from asl.training.device_errors import DeviceMemoryError, is_out_of_memory
@@ -58,8 +58,8 @@ def _measure(config: EvaluateConfig) -> dict[str, Any]:
     path = Path(config.checkpoint)
     if config.output is not None and Path(config.output).resolve() == path.resolve().parent:
         raise ConfigError(
-            f"output={config.output} is the folder of the checkpoint, where {METRICS} is that of its training. "
-            "Choose another folder"
+            f"output={config.output} is the folder of the checkpoint, where {METRICS} is that of its "
+            "training. Choose another folder"
         )
     device = choose_device(config.accelerator)
     checkpoint = read_checkpoint(path)
@@ -73,7 +73,7 @@ def _measure(config: EvaluateConfig) -> dict[str, Any]:
     figure = SplitSettings.named(split_name).figure_on(config.split)
     metadata = _metadata(config.dataset)
     recogniser = Recogniser(checkpoint, device=device, precision=config.precision)
-    with _explained_memory_error(config.data.batch_size):
+    with _explained_memory_error():
         probabilities = predict_clips(
             recogniser,
             chosen,
@@ -242,17 +242,15 @@ def _metadata(dataset: SignDataset) -> Metadata | None:
 
 
 @contextmanager
-def _explained_memory_error(batch_size: int) -> Iterator[None]:
+def _explained_memory_error() -> Iterator[None]:
     try:
         yield
     except RuntimeError as error:
         if not is_out_of_memory(error):
             raise
         first = next(iter(str(error).splitlines()), "CUDA out of memory")
-        smaller = f"use smaller batches (data.batch_size={batch_size // 2}), " if batch_size > 1 else ""
         raise DeviceMemoryError(
-            f"{first}\nTo continue: {smaller}end other programs on the GPU (nvidia-smi), or use "
-            "accelerator=cpu"
+            f"{first}\nTo continue: end other programs on the GPU (nvidia-smi), or use accelerator=cpu"
         ) from error
 
 

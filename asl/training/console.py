@@ -21,7 +21,7 @@ from asl.data.settings import DROP_TRAIN
 from asl.data.split import CHOSEN_ON_TEST, WLASL_AUTHORS
 from asl.messages import first_few, format_bytes
 from asl.model.classifier import SignClassifier
-from asl.training.checkpoints import BEST, MONITOR, LastAndBest
+from asl.training.checkpoints import BEST, LastAndBest
 from asl.training.config import TrainConfig
 from asl.training.lr_finder import LearningRates
 
