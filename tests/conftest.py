@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
 from clips import write_dataset
 from hypothesis import settings
+from in_browser import started_browser
 
 from asl.demo import make_demo
 
@@ -76,6 +79,13 @@ def demo_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("demo")
     make_demo(folder, train_per_gloss=1, val_per_gloss=1, test_per_gloss=1)
     return folder
+
+
+@pytest.fixture(scope="session")
+def browser() -> Iterator[Any]:
+    """Chromium or Chrome."""
+    with started_browser() as started:
+        yield started
 
 
 @pytest.fixture(scope="session", autouse=True)
