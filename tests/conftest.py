@@ -30,6 +30,7 @@ SLOW_MODULES = {
     "test_lightning_trainer",
     "test_missing_frames",
     "test_nvdec_accelerator",
+    "test_page_browser",
     "test_pipeline",
     "test_preprocess_program",
     "test_report_browser",

@@ -25,16 +25,21 @@ from asl.evaluation.console import print_comparison, print_evaluation, print_see
 from asl.evaluation.coverage import measure_coverage
 from asl.evaluation.groups import group_results
 from asl.evaluation.inference import UNCHANGED, predict_clips
+from asl.evaluation.page.films import MAX_FILMS, mistakes, read_films
+from asl.evaluation.page.history import HISTORY, read_history
+from asl.evaluation.page.page import build_page
 from asl.evaluation.predictions import Prediction, make_predictions, read_predictions, write_predictions
 from asl.evaluation.probes import chosen_probes
 from asl.evaluation.recogniser import Recogniser, choose_device
 from asl.files import atomic_write_text
 from asl.messages import first_few
+from asl.page.render import write_page
 from asl.training.checkpoints import CheckpointError, read_checkpoint
 from asl.training.device_errors import DeviceMemoryError, is_out_of_memory
 from asl.training.identity import clip_keys, gloss_difference
 
-METRICS, PREDICTIONS, COMPARISON = "metrics.json", "predictions.csv", "comparison.json"
+METRICS, PREDICTIONS, PAGE = "metrics.json", "predictions.csv", "evaluation.html"
+COMPARISON = "comparison.json"
 
 
 def evaluate(config: EvaluateConfig) -> dict[str, Any]:
@@ -66,12 +71,14 @@ def _measure(config: EvaluateConfig) -> dict[str, Any]:
         raise ManifestError(f"{config.data.manifest} has no {config.split} clips. Measure another split=...")
     metadata = _metadata(config.dataset)
     recogniser = Recogniser(checkpoint, device=device, precision=config.precision)
+    data_dir = Path(config.paths.data_dir)
+    reader = config.reader.build(config.frames, Path(config.paths.frames_dir))
     with _explained_memory_error(config.data.batch_size):
         probabilities = predict_clips(
             recogniser,
             chosen,
-            data_dir=Path(config.paths.data_dir),
-            reader=config.reader.build(config.frames, Path(config.paths.frames_dir)),
+            data_dir=data_dir,
+            reader=reader,
             views=config.views,
             probes=chosen_probes(config.probe),
             batch_size=config.data.batch_size,
@@ -105,7 +112,23 @@ def _measure(config: EvaluateConfig) -> dict[str, Any]:
         **summarize(predictions, resamples=config.resamples, seed=config.seed),
     }
     folder = _folder(config)
+    shown = {one.video_id for one in mistakes(predictions[UNCHANGED])[:MAX_FILMS]}
+    page = build_page(
+        metrics,
+        predictions[UNCHANGED],
+        history=read_history(path.with_name(HISTORY)),
+        films=read_films(
+            [clip for clip in chosen if clip.video_id in shown],
+            data_dir=data_dir,
+            reader=reader,
+            sampling=recogniser.sampling(config.views // 2, config.views),
+            size=recogniser.size,
+            crop_size=info["crop_size"],
+        ),
+        folder=folder,
+    )
     _write(folder, metrics, predictions)
+    write_page(folder / PAGE, page)
     print_evaluation(metrics, folder)
     return plain(metrics)
 

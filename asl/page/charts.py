@@ -19,6 +19,9 @@ MAX_WIDE_COLUMNS = 150
 #: Charts with at most as many columns name each one on the axis.
 MAX_NAMED_COLUMNS = 12
 
+#: Ticks for shares, whose highest is 1.
+SHARE_TICKS = ("0 %", "25 %", "50 %", "75 %", "100 %")
+
 _GAP = 0.12  # between bars, in units
 
 
@@ -28,7 +31,7 @@ class Series:
 
     name: str  # for the key
     path: str  # SVG path data
-    colour: str  # a class of base.css: blue, amber, teal, muted, or a split
+    colour: str  # a class of base.css: blue, amber, teal, grey, or a split
     style: Literal["bars", "line", "guide", "whiskers", "band"] = "bars"  # a class of base.css, too
 
 
@@ -101,5 +104,6 @@ def tick_texts(ticks: Iterable[float]) -> tuple[str, ...]:
     return tuple(f"{tick:,.12g}" for tick in ticks)
 
 
-#: Ticks for shares, whose highest is 1.
-SHARE_TICKS = ("0 %", "25 %", "50 %", "75 %", "100 %")
+def isolated(text: str) -> str:
+    """Text whose writing direction does not move the numbers that follow it."""
+    return f"\u2068{text}\u2069"

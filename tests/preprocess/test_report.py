@@ -229,8 +229,8 @@ def test_classes_are_drawn_in_the_order_of_their_number_of_clips(tmp_path):
     result = make_run_result(tmp_path, [*trio("book", 1), instance("00009", "drink")], missing=["00003"])
     chart = class_histogram(result.statistics.by_class)
     assert chart.labels == (
-        "book: 2 clips (1 train, 1 val, 0 test)",
-        "drink: 1 clips (1 train, 0 val, 0 test)",
+        "\u2068book\u2069: 2 clips (1 train, 1 val, 0 test)",
+        "\u2068drink\u2069: 1 clips (1 train, 0 val, 0 test)",
     )
     assert chart.ticks == ("0", "1", "2")
     paths = {series.name: series.path for series in chart.series}

@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 
 from asl.contract.manifest import SPLITS, Clip
-from asl.page.charts import Chart, Series, bar, round_ticks, tick_texts
+from asl.page.charts import Chart, Series, bar, isolated, round_ticks, tick_texts
 from asl.preprocess.audit.statistics import Coverage
 
 _MAX_BINS = 40
@@ -20,10 +20,10 @@ def class_histogram(by_class: Mapping[str, Coverage]) -> Chart | None:
     labels = []
     for gloss, coverage in by_class.items():
         parts = ", ".join(f"{clips} {split}" for split, clips in coverage.clips_in.items())
-        labels.append(f"{gloss}: {coverage.clips} clips ({parts})")
+        labels.append(f"{isolated(gloss)}: {coverage.clips} clips ({parts})")
     glosses = list(by_class)
     ends = glosses if len(glosses) == 1 else [glosses[0], glosses[-1]]
-    axis = tuple(f"{gloss} ({by_class[gloss].clips})" for gloss in ends)
+    axis = tuple(f"{isolated(gloss)} ({by_class[gloss].clips})" for gloss in ends)
     return _histogram("Clips per class", [coverage.clips_in for coverage in by_class.values()], labels, axis)
 
 
