@@ -72,8 +72,8 @@ def assert_it_fits_its_width(page: Any) -> None:
     """Only tables scroll sideways, and only what is inside a drawing or a film is cropped."""
     assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
     assert page.evaluate(
-        "[...document.querySelectorAll('main *')].every((one) => one.closest('.scroll, svg, .film button') || "
-        "one.getBoundingClientRect().right <= innerWidth + 1)"
+        "[...document.querySelectorAll('main *')].every((one) => "
+        "one.closest('.scroll, svg, .film button') || one.getBoundingClientRect().right <= innerWidth + 1)"
     )
 
 

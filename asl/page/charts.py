@@ -71,14 +71,20 @@ def level(x: int, height: float, *, columns: int = 1) -> str:
 def line(heights: Sequence[float | None]) -> str:
     """Path data of a line through the middles of columns, with a gap where a value is unknown.
 
+    A value between two gaps is a short dash.
+
     >>> line([0.5, 1.0, None, 0.25])
-    'M0.5 50h0L1.5 0M3.5 75h0'
+    'M0.5 50L1.5 0M3.35 75h0.3'
     """
-    path, connected = "", False
-    for x, height in enumerate(heights):
-        if height is not None:  # "h0": a value between two gaps is a dot
-            path += f"L{x + 0.5:g} {_y(height)}" if connected else f"M{x + 0.5:g} {_y(height)}h0"
-        connected = height is not None
+    path = ""
+    around = [None, *heights, None]
+    for x, (before, height, after) in enumerate(zip(around, heights, around[2:], strict=False)):
+        if height is None:
+            continue
+        if before is None and after is None:
+            path += f"M{x + 0.35:g} {_y(height)}h0.3"
+        else:
+            path += f"{'M' if before is None else 'L'}{x + 0.5:g} {_y(height)}"
     return path
 
 
@@ -90,7 +96,7 @@ def round_ticks(largest: float, *, least_step: float = 0.0) -> tuple[float, ...]
     """Up to five round numbers from 0 to at least ``largest``, which is positive.
 
     >>> round_ticks(47), round_ticks(0.7), round_ticks(1, least_step=1)
-    ((0, 20, 40, 60), (0.0, 0.2, 0.4, 0.6, 0.8), (0, 1))
+    ((0.0, 20.0, 40.0, 60.0), (0.0, 0.2, 0.4, 0.6, 0.8), (0.0, 1.0))
     """
     wanted = max(largest / 4, least_step)
     power = 10.0 ** math.floor(math.log10(wanted))

@@ -55,9 +55,14 @@ def mistakes(predictions: Sequence[Prediction]) -> list[Prediction]:
 
 
 def read_films(
-    clips: Sequence[Clip], *, data_dir: Path, reader: ClipReader, sampling: Sampling,
-    size: tuple[int, int], crop_size: int,
-) -> dict[str, Film]:  # fmt: skip
+    clips: Sequence[Clip],
+    *,
+    data_dir: Path,
+    reader: ClipReader,
+    sampling: Sampling,
+    size: tuple[int, int],
+    crop_size: int,
+) -> dict[str, Film]:
     """Read what the network saw of each clip.
 
     Args:

@@ -82,7 +82,7 @@ def _probes(unchanged: Accuracies, probes: Mapping[str, Accuracies], num_glosses
             *(Column(name=f"Top-{k}", kind="share") for k in unchanged),
             Column(name="top-1, 95 % from", kind="percent", tooltip="interval of other clips"),
             _TO,
-            Column(name="Top-1 over glosses", kind="percent"),
+            Column(name="Top-1 over classes", kind="percent"),
         ),
         rows=rows if probes else (),
     )
@@ -98,7 +98,7 @@ def _groups(groups: Mapping[str, Mapping[str, GroupResult]]) -> Table:
             Column(name="Over instances", kind="share"),
             _FROM,
             _TO,
-            Column(name="Over glosses", kind="percent"),
+            Column(name="Over classes", kind="percent"),
         ),
         rows=[
             [grouping, name, one.clips, one.instances, *one.interval, one.classes]
