@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import base64
-import dataclasses
 import hashlib
 import io
 import re
@@ -13,7 +12,7 @@ from urllib.parse import unquote
 import numpy as np
 import pytest
 from clips import make_clip
-from made_evaluation import EPOCHS, GreyReader, make_page, metrics_of
+from made_evaluation import HISTORY, GreyReader, make_page, metrics_of
 from made_predictions import predictions_for, random_predictions
 from parsed_page import Page
 from PIL import Image
@@ -22,7 +21,7 @@ from asl.data.sampling import Sampling
 from asl.evaluation.confusion import class_results, confusions
 from asl.evaluation.page.charts import page_charts
 from asl.evaluation.page.films import MAX_FILMS, MAX_FRAMES, SIDE, Film, mistakes, read_films
-from asl.evaluation.page.history import read_history
+from asl.evaluation.page.history import History, read_history
 from asl.evaluation.page.matrix import Matrix
 from asl.evaluation.page.tables import page_tables
 from asl.page.charts import Chart
@@ -101,8 +100,8 @@ def test_the_matrix_has_the_clips_of_each_pair() -> None:
     assert matrix.paths["wrong shade-2"].startswith("M1.03 0.03h")  # column, row
 
 
-def charts_of(epochs, epoch=3):
-    return page_charts(metrics_of({"unchanged": random_predictions(0)}, glosses=12, epoch=epoch), epochs)
+def charts_of(history, epoch=3):
+    return page_charts(metrics_of({"unchanged": random_predictions(0)}, glosses=12, epoch=epoch), history)
 
 
 def path(chart: Chart, name: str) -> str:
@@ -110,25 +109,26 @@ def path(chart: Chart, name: str) -> str:
 
 
 def test_curves_mark_the_measured_epoch_and_have_gaps_where_a_value_is_unknown() -> None:
-    loss = charts_of(EPOCHS)["losses"]
-    assert path(loss, "val").count("M") == 2
-    assert path(loss, "training").count("M") == 1
+    loss = charts_of(HISTORY)["losses"]
+    assert path(loss, "val_loss").count("M") == 2
+    assert path(loss, "train_loss").count("M") == 1
     assert path(loss, "measured") == "M2.5 100V0"
-    assert loss.labels[1] == "epoch 2: training 1, val unknown"
+    assert loss.labels[1] == "epoch 2: train_loss 1, val_loss unknown"
     assert loss.labels[2].startswith("epoch 3 (measured): ")
-    assert "measured" not in {one.name for one in charts_of(EPOCHS, epoch=9)["losses"].series}
+    assert "measured" not in {one.name for one in charts_of(HISTORY, epoch=9)["losses"].series}
 
 
 def test_curves_without_values_are_left_out() -> None:
-    empty = [dataclasses.replace(one, val_top1=None, val_top5=None) for one in EPOCHS]
-    assert charts_of(empty)["accuracies"] is None
-    assert charts_of(())["losses"] is None
+    charts = charts_of(History((1, 2), {"val_top1": (None, None), "test_loss": (1.0, 0.5)}))
+    assert (charts["accuracies"], charts["rates"]) == (None, None)
+    assert [one.name for one in charts["losses"].series] == ["test_loss"]
+    assert charts_of(None)["losses"] is None
 
 
 @pytest.mark.parametrize(("classes", "styles"), [(8, ("bars", "whiskers")), (200, ("line", "band"))])
 def test_glosses_are_drawn_in_the_order_of_their_recall(classes: int, styles: tuple[str, str]) -> None:
     predictions = random_predictions(0, clips=4 * classes, classes=classes)
-    chart = page_charts(metrics_of({"unchanged": predictions}, glosses=classes), ())["classes"]
+    chart = page_charts(metrics_of({"unchanged": predictions}, glosses=classes), None)["classes"]
     recalls = [float(re.search(r", ([\d.]+) %", label)[1]) for label in chart.labels]
     assert recalls == sorted(recalls, reverse=True)
     assert tuple(one.style for one in chart.series) == styles
@@ -136,7 +136,7 @@ def test_glosses_are_drawn_in_the_order_of_their_recall(classes: int, styles: tu
 
 
 def test_reliability_counts_every_clip_in_one_bin() -> None:
-    charts = charts_of(())
+    charts = charts_of(None)
     counts = [int(re.search(r": (\d+) clips", label)[1]) for label in charts["confidences"].labels]
     assert (len(counts), sum(counts)) == (15, 60)
     assert charts["reliability"].labels == charts["confidences"].labels
@@ -147,10 +147,16 @@ def test_reliability_counts_every_clip_in_one_bin() -> None:
 
 def test_the_history_of_a_training_is_read(tmp_path: Path) -> None:
     file = tmp_path / "history.csv"
-    file.write_text("epoch,train_loss,val_loss,val_top1,val_top5,lr,more\n1,2.5,,0.25,nan,1e-3,x\n")
-    (epoch,) = read_history(file)
-    assert (epoch.epoch, epoch.train_loss, epoch.val_loss) == (1, 2.5, None)
-    assert (epoch.val_top1, epoch.val_top5, epoch.lr) == (0.25, None, 1e-3)
+    file.write_text("epoch,train_loss,val_loss,val_top1,lr\n1,2.5,,nan,1e-3\n2,2,inf,0.25\n")
+    assert read_history(file) == History(
+        (1, 2),
+        {
+            "train_loss": (2.5, 2.0),
+            "val_loss": (None, None),
+            "val_top1": (None, 0.25),
+            "lr": (0.001, None),
+        },
+    )
 
 
 @pytest.mark.parametrize(
@@ -158,14 +164,10 @@ def test_the_history_of_a_training_is_read(tmp_path: Path) -> None:
     [
         (None, "There is no history.csv beside the checkpoint."),
         ("", "history.csv beside the checkpoint has no epochs."),
-        ("epoch,lr\n1,2\n", "history.csv beside the checkpoint has no column 'train_loss'."),
+        ("lr\n2\n", "history.csv beside the checkpoint has no column 'epoch'."),
         (
-            "epoch,train_loss,val_loss,val_top1,val_top5,lr\n1,high,,,,\n",
+            "epoch,lr\n1,high\n",
             "history.csv beside the checkpoint cannot be read: could not convert string to float: 'high'.",
-        ),
-        (
-            "epoch,train_loss,val_loss,val_top1,val_top5,lr\n1,2.0,1",
-            "history.csv beside the checkpoint has an incomplete row.",
         ),
     ],
 )

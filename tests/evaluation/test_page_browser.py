@@ -67,7 +67,7 @@ def test_charts_describe_the_epoch_or_gloss_that_is_selected(open_it):
     losses = page.locator('[data-chart="losses"]')
     losses.locator("svg").focus()
     losses.locator("svg").press("End")
-    assert losses.locator(".readout").inner_text() == "epoch 4: training 0.5, val 0.625"
+    assert losses.locator(".readout").inner_text() == "epoch 4: train_loss 0.5, val_loss 0.625"
     classes = page.locator('[data-chart="classes"]')
     classes.locator("svg").hover(position={"x": 3, "y": 50})
     assert re.search(r": \d+ of \d+, [\d.]+ % \(95 %: ", classes.locator(".readout").inner_text())

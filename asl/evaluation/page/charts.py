@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Mapping, Sequence
+from itertools import cycle
 from typing import Any
 
 from asl.evaluation.accuracy import Accuracies
 from asl.evaluation.calibration import Calibration
 from asl.evaluation.confusion import ClassResult
 from asl.evaluation.inference import UNCHANGED
-from asl.evaluation.page.history import Epoch
+from asl.evaluation.page.history import History
 from asl.page.charts import (
     MAX_NAMED_COLUMNS,
     MAX_WIDE_COLUMNS,
@@ -27,39 +28,40 @@ from asl.page.charts import (
 )
 
 
-def page_charts(metrics: Mapping[str, Any], history: Sequence[Epoch]) -> dict[str, Chart | None]:
+def page_charts(metrics: Mapping[str, Any], history: History | None) -> dict[str, Chart | None]:
     """Every chart of the page, by the name that the page's template uses; None if it has nothing to show."""
     return {
-        **_curves(history, metrics["epoch"]),
+        **_curves(history or History((), {}), metrics["epoch"]),
         "probes": _probes(metrics["accuracy"], metrics["probes"], metrics["glosses"]),
         "classes": _classes(metrics["classes"]),
         **_calibration(metrics["calibration"]),
     }
 
 
-def _curves(history: Sequence[Epoch], measured: int) -> dict[str, Chart | None]:
-    losses = {"training": [one.train_loss for one in history], "val": [one.val_loss for one in history]}
-    top1, top5 = [one.val_top1 for one in history], [one.val_top5 for one in history]
-    accuracies = {"val top-1": top1, "val top-5": top5}
-    rates = {"learning rate": [one.lr for one in history]}
-    epochs = [one.epoch for one in history]
+def _curves(history: History, measured: int) -> dict[str, Chart | None]:
     return {
-        "losses": _curve("Loss", losses, epochs, measured, colours=("train", "val")),
-        "accuracies": _curve("Accuracy", accuracies, epochs, measured, colours=("val", "teal"), share=True),
-        "rates": _curve("Learning rate", rates, epochs, measured, colours=("blue",)),
+        "losses": _curve("Loss", history, measured, endings=("_loss",)),
+        "accuracies": _curve("Accuracy", history, measured, endings=("_top1", "_top5"), share=True),
+        "rates": _curve("Learning rate", history, measured, endings=("lr",)),
     }
 
 
 def _curve(
-    title: str,
-    values: Mapping[str, Sequence[float | None]],
-    epochs: Sequence[int],
-    measured: int,
-    *,
-    colours: Sequence[str],
-    share: bool = False,
+    title: str, history: History, measured: int, *, endings: tuple[str, ...], share: bool = False
 ) -> Chart | None:
-    """Lines over epochs with the epoch of the measured checkpoint. None if no value is known."""
+    """Lines of some columns over epochs, with the epoch of the measured checkpoint.
+
+    Args:
+        title: of the chart.
+        history: of the training.
+        measured: the measured epoch.
+        endings: of the columns' names.
+        share: whether values are shares, shown in percent.
+
+    Returns:
+        None if no value is known.
+    """
+    values = {name: row for name, row in history.values.items() if name.endswith(endings)}
     known = [value for row in values.values() for value in row if value is not None]
     if not known:
         return None
@@ -72,23 +74,24 @@ def _curve(
             colour=colour,
             style="line",
         )
-        for (name, row), colour in zip(values.items(), colours, strict=True)
+        for (name, row), colour in zip(values.items(), cycle(("blue", "amber", "teal")), strict=False)
     ]
-    if measured in epochs:
-        path = whisker(epochs.index(measured), 0, 1)
+    if measured in history.epochs:
+        path = whisker(history.epochs.index(measured), 0, 1)
         series.append(Series(name="measured", path=path, colour="grey", style="guide"))
     labels = []
-    for i, epoch in enumerate(epochs):
+    for i, epoch in enumerate(history.epochs):
         texts = [f"{name} {_value(row[i], share)}" for name, row in values.items()]
         labels.append(f"epoch {epoch}{' (measured)' if epoch == measured else ''}: {', '.join(texts)}")
-    few = len(epochs) <= MAX_NAMED_COLUMNS
+    few = len(history.epochs) <= MAX_NAMED_COLUMNS
+    ends = (f"epoch {history.epochs[0]}", f"epoch {history.epochs[-1]}")
     return Chart(
         title=title,
         unit="an epoch",
         series=tuple(series),
         labels=tuple(labels),
         ticks=SHARE_TICKS if share else tick_texts(ticks),
-        axis=tuple(map(str, epochs)) if few else (f"epoch {epochs[0]}", f"epoch {epochs[-1]}"),
+        axis=tuple(map(str, history.epochs)) if few else ends,
     )
 
 

@@ -9,7 +9,7 @@ from typing import Any
 from asl import __version__
 from asl.evaluation.page.charts import page_charts
 from asl.evaluation.page.films import Film, mistakes
-from asl.evaluation.page.history import Epoch
+from asl.evaluation.page.history import History
 from asl.evaluation.page.matrix import Matrix
 from asl.evaluation.page.tables import page_tables, signer_text
 from asl.evaluation.predictions import Prediction
@@ -29,7 +29,7 @@ def build_page(
     metrics: Mapping[str, Any],
     predictions: Sequence[Prediction],
     *,
-    history: Sequence[Epoch] | str,
+    history: History | str,
     films: Mapping[str, Film],
     folder: Path,
 ) -> str:
@@ -38,7 +38,7 @@ def build_page(
     Args:
         metrics: content of ``metrics.json``, with the dataclasses of each figure.
         predictions: of the clips as they are.
-        history: epochs of the training, or why they are unknown.
+        history: of the training, or why it is unknown.
         films: frames of clips that went wrong, by ``video_id``.
         folder: the page's folder, from which it links to the clips.
     """
@@ -47,13 +47,13 @@ def build_page(
     return render_page(
         _FOLDER,
         tables=page_tables(metrics, wrong),
-        charts=page_charts(metrics, () if isinstance(history, str) else history),
+        charts=page_charts(metrics, history if isinstance(history, History) else None),
         data={"matrix": matrix.data},
         metrics=metrics,
         wrong=wrong,
         shown=[(one, films[one.video_id]) for one in wrong if one.video_id in films],
         no_history=history if isinstance(history, str) else "",
-        epochs=() if isinstance(history, str) else [one.epoch for one in history],
+        epochs=history.epochs if isinstance(history, History) else (),
         matrix=matrix,
         top=TOP,
         unfolded=UNFOLDED,
