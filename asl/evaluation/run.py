@@ -25,7 +25,7 @@ from asl.evaluation.console import print_comparison, print_evaluation, print_see
 from asl.evaluation.coverage import measure_coverage
 from asl.evaluation.groups import group_results
 from asl.evaluation.inference import UNCHANGED, predict_clips
-from asl.evaluation.page.films import MAX_FILMS, mistakes, read_films
+from asl.evaluation.page.films import clips_to_show, read_films
 from asl.evaluation.page.history import HISTORY, read_history
 from asl.evaluation.page.page import build_page
 from asl.evaluation.predictions import Prediction, make_predictions, read_predictions, write_predictions
@@ -112,21 +112,16 @@ def _measure(config: EvaluateConfig) -> dict[str, Any]:
         **summarize(predictions, resamples=config.resamples, seed=config.seed),
     }
     folder = _folder(config)
-    shown = {one.video_id for one in mistakes(predictions[UNCHANGED])[:MAX_FILMS]}
-    page = build_page(
-        metrics,
-        predictions[UNCHANGED],
-        history=read_history(path.with_name(HISTORY)),
-        films=read_films(
-            [clip for clip in chosen if clip.video_id in shown],
-            data_dir=data_dir,
-            reader=reader,
-            sampling=recogniser.sampling(config.views // 2, config.views),
-            size=recogniser.size,
-            crop_size=info["crop_size"],
-        ),
-        folder=folder,
+    films = read_films(
+        clips_to_show(chosen, predictions[UNCHANGED]),
+        data_dir=data_dir,
+        reader=reader,
+        sampling=recogniser.sampling(config.views // 2, config.views),
+        size=recogniser.size,
+        crop_size=info["crop_size"],
     )
+    history = read_history(path.with_name(HISTORY))
+    page = build_page(metrics, predictions[UNCHANGED], history=history, films=films, folder=folder)
     _write(folder, metrics, predictions)
     write_page(folder / PAGE, page)
     print_evaluation(metrics, folder)

@@ -54,6 +54,12 @@ def mistakes(predictions: Sequence[Prediction]) -> list[Prediction]:
     return sorted(wrong, key=lambda one: (-one.confidence, one.video_id))
 
 
+def clips_to_show(clips: Sequence[Clip], predictions: Sequence[Prediction]) -> list[Clip]:
+    """The clips of the most confident mistakes, at most :data:`MAX_FILMS`."""
+    shown = {one.video_id for one in mistakes(predictions)[:MAX_FILMS]}
+    return [clip for clip in clips if clip.video_id in shown]
+
+
 def read_films(
     clips: Sequence[Clip],
     *,
