@@ -63,7 +63,7 @@ demo: install
 	@echo
 	@echo "data         data/demo/{raw,videos,metadata}"
 	@echo "model        checkpoints/demo/{best,last}.pt"
-	@echo "results      checkpoints/demo/metrics.json, checkpoints/demo/evaluation/best-test/evaluation.html"
+	@echo "results      checkpoints/demo/metrics.json, checkpoints/demo/evaluation/best-test"
 
 clean-demo:
 	rm -rf data/demo checkpoints/demo
