@@ -69,6 +69,7 @@ def metrics_of(
         "model": "r2plus1d",
         "dataset": "made",
         "data_split": "official",
+        "protocol": "standard",
         "split": "test",
         "views": 1,
         "device": "cpu",

@@ -26,7 +26,8 @@ from asl.evaluation.coverage import measure_coverage
 from asl.evaluation.groups import group_results
 from asl.evaluation.inference import UNCHANGED, predict_clips
 from asl.evaluation.page.films import clips_to_show, read_films
-from asl.evaluation.page.history import HISTORY, read_history
+from asl.evaluation.page.history import read_history
+
 from asl.evaluation.page.page import build_page
 from asl.evaluation.predictions import Prediction, make_predictions, read_predictions, write_predictions
 from asl.evaluation.probes import PROBES, chosen_probes

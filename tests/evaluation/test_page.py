@@ -70,9 +70,11 @@ def test_tables_have_intervals_and_both_ways_to_average() -> None:
     predictions, mirrored = random_predictions(0), random_predictions(1)
     metrics = metrics_of({"unchanged": predictions}, glosses=12)
     top1 = metrics["accuracy"][1]
-    assert rows(predictions, "accuracy")[:2] == [
-        ["top-1", over, top1[over].value, *top1[over].interval, *top1[over].interval_by_signer]
+    clean = metrics["accuracy_clean"][1]
+    assert rows(predictions, "accuracy")[:4] == [
+        ["top-1", over, name, one[over].value, *one[over].interval, *one[over].interval_by_signer]
         for over in ("instances", "classes")
+        for name, one in (("all 60", top1), (f"{metrics['clean_clips']} clean", clean))
     ]
     names = [row[0] for row in rows(predictions, "probes", mirror=mirrored)]
     assert names == ["unchanged", "mirror", "guessing"]
@@ -81,9 +83,15 @@ def test_tables_have_intervals_and_both_ways_to_average() -> None:
     assert sum(row[1] for row in rows(predictions, "classes")) == 60
 
 
+def test_a_protocol_of_its_own_is_named_with_its_note(tmp_path: Path) -> None:
+    assert "chosen on test" not in Page(make_page(tmp_path)).text
+    page = Page(make_page(tmp_path, protocol="wlasl_authors", protocol_note="the epoch was chosen on test"))
+    assert "wlasl_authors : the epoch was chosen on test" in page.text
+
+
 def test_an_unknown_interval_is_no_error(tmp_path: Path) -> None:
     (one,) = predictions_for([0], [[0.2, 0.8]])
-    assert rows([one], "accuracy")[1][3:] == [None] * 4
+    assert rows([one], "accuracy")[1][4:] == [None] * 4
     page = Page(make_page(tmp_path, clips=1, classes=1, probes=()))
     assert "top-1 over classes 100.0 % other clips: unknown other signers: unknown" in page.text
 

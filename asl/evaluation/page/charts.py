@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Mapping, Sequence
 from itertools import cycle
 from typing import Any
@@ -130,10 +129,11 @@ def _classes(classes: Sequence[ClassResult]) -> Chart:
     """Recall of each gloss with its interval, the highest first."""
     ranked = sorted(classes, key=lambda one: (-one.correct / one.clips, -one.clips, one.gloss))
     columns = len(ranked)
+    wide = columns <= MAX_WIDE_COLUMNS
     recalls, intervals, labels = "", "", []
     for x, one in enumerate(ranked):
         recall = one.correct / one.clips
-        if columns <= MAX_WIDE_COLUMNS:
+        if wide:
             recalls += bar(x, 0, recall, columns=columns)
             intervals += whisker(x, *one.interval)
         else:
@@ -143,16 +143,19 @@ def _classes(classes: Sequence[ClassResult]) -> Chart:
         labels.append(
             f"{isolated(one.gloss)}: {one.correct} of {one.clips}, {_percent(recall)} (95 %: {low} to {high})"
         )
-    drawn = Series(name="recall", path=recalls, colour="blue")
-    interval = Series(name="95 % for other clips", path=intervals, colour="grey", style="whiskers")
-    if columns > MAX_WIDE_COLUMNS:
-        drawn = dataclasses.replace(drawn, style="line")
-        interval = dataclasses.replace(interval, colour="blue", style="band")
     names = [isolated(one.gloss) for one in ranked]
     return Chart(
         title="Recall of each gloss",
         unit="a gloss",
-        series=(drawn, interval),
+        series=(
+            Series(name="recall", path=recalls, colour="blue", style="bars" if wide else "line"),
+            Series(
+                name="95 % for other clips",
+                path=intervals,
+                colour="blue",
+                style="whiskers" if wide else "band",
+            ),
+        ),
         labels=tuple(labels),
         ticks=SHARE_TICKS,
         axis=tuple(names if len(names) <= MAX_NAMED_COLUMNS else (names[0], names[-1])),

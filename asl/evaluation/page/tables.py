@@ -23,7 +23,7 @@ _TO = Column(name="to", kind="percent")
 def page_tables(metrics: Mapping[str, Any], mistakes: Sequence[Prediction]) -> dict[str, Table]:
     """Every table of the page, by the name that the page's template uses."""
     return {
-        "accuracy": _accuracy(metrics["accuracy"]),
+        "accuracy": _accuracy(metrics),
         "probes": _probes(metrics["accuracy"], metrics["probes"], metrics["glosses"]),
         "groups": _groups(metrics["groups"]),
         "classes": _classes(metrics["classes"]),
@@ -37,12 +37,17 @@ def _ends(interval: Interval | None) -> Sequence[Cell]:
     return (None, None) if interval is None else interval
 
 
-def _accuracy(accuracies: Accuracies) -> Table:
+def _accuracy(metrics: Mapping[str, Any]) -> Table:
+    """A row for each accuracy, and below it one for the clean clips if others are flagged."""
+    measured: dict[str, Accuracies] = {f"all {metrics['clips']:,}": metrics["accuracy"]}
+    if metrics["accuracy_clean"] is not None:
+        measured[f"{metrics['clean_clips']:,} clean"] = metrics["accuracy_clean"]
     return Table(
         caption="Accuracy",
         columns=(
             Column(name="Right", tooltip="the gloss is the first one, or among the first 5 or 10"),
             Column(name="Over", tooltip="every clip counts the same, or every gloss"),
+            Column(name="Clips", tooltip="clean: without a flag other than duplicate"),
             Column(name="Accuracy", kind="share"),
             _FROM,
             _TO,
@@ -51,14 +56,13 @@ def _accuracy(accuracies: Accuracies) -> Table:
         ),
         rows=[
             [
-                f"top-{k}",
-                over,
-                row[over].value,
-                *_ends(row[over].interval),
-                *_ends(row[over].interval_by_signer),
+                *(f"top-{k}", over, name, accuracies[k][over].value),
+                *_ends(accuracies[k][over].interval),
+                *_ends(accuracies[k][over].interval_by_signer),
             ]
-            for k, row in accuracies.items()
+            for k in metrics["accuracy"]
             for over in AVERAGES
+            for name, accuracies in measured.items()
         ],
     )
 
