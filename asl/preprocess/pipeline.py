@@ -19,7 +19,6 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from asl.contract.frame_store import check_space
 from asl.contract.label_map import read_or_write_label_map
 from asl.errors import UserError
-from asl.files import remove_temp_files
 from asl.preprocess import WORKER_MODULES
 from asl.preprocess.audit.audit_clips import audit_clips
 from asl.preprocess.audit.confirm import compare_proposals
@@ -85,8 +84,7 @@ def _run(
     _print(console, f"trim: {choice}")
     clock.stop("matching")
 
-    with locked_folders(Path(paths.videos_dir), Path(paths.frames_dir)):
-        remove_temp_files(Path(paths.metadata_dir))  # what a killed run left
+    with locked_folders(Path(paths.videos_dir), Path(paths.frames_dir), Path(paths.metadata_dir)):
         cuts = plan_cuts(
             metadata.instances,
             sources.matches,
