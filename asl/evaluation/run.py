@@ -27,7 +27,6 @@ from asl.evaluation.groups import group_results
 from asl.evaluation.inference import UNCHANGED, predict_clips
 from asl.evaluation.page.films import clips_to_show, read_films
 from asl.evaluation.page.history import read_history
-
 from asl.evaluation.page.page import build_page
 from asl.evaluation.predictions import Prediction, make_predictions, read_predictions, write_predictions
 from asl.evaluation.probes import PROBES, chosen_probes
@@ -37,6 +36,7 @@ from asl.messages import first_few
 from asl.page.render import write_page
 from asl.training.checkpoints import CheckpointError, read_checkpoint
 from asl.training.device_errors import DeviceMemoryError, is_out_of_memory
+from asl.training.history import HISTORY
 from asl.training.identity import clip_keys, gloss_difference
 
 METRICS, PREDICTIONS, PAGE = "metrics.json", "predictions.csv", "evaluation.html"

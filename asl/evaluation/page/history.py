@@ -7,8 +7,6 @@ import math
 from dataclasses import dataclass
 from pathlib import Path
 
-HISTORY = "history.csv"
-
 
 @dataclass(frozen=True)
 class History:
