@@ -19,9 +19,10 @@ def temp_path(path: Path) -> Path:
     return path.with_name(f".{path.stem}.{os.getpid()}{PART}{path.suffix}")
 
 
-def remove_temp_files(folder: Path) -> None:
-    """Remove incomplete files that killed processes left in the folder and its subfolders."""
-    for part in folder.rglob(f".*{PART}*"):
+def remove_temp_files(folder: Path, *, subfolders: bool = True) -> None:
+    """Remove incomplete files that killed processes left in the folder, and in its ``subfolders``."""
+    pattern = f".*{PART}*"
+    for part in folder.rglob(pattern) if subfolders else folder.glob(pattern):
         part.unlink(missing_ok=True)
 
 
