@@ -209,6 +209,20 @@ def test_resuming_a_finished_run_only_measures_test(
     assert "epoch 1/" not in capsys.readouterr().out
 
 
+def test_a_run_without_best_pt_says_what_is_kept_and_a_finished_one_what_to_measure(
+    tiny_data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    keys = ["logger=[]", "resume=auto"]
+    train(tiny(tiny_data, tmp_path, *keys, "trainer.max_epochs=1"))
+    (tmp_path / "best.pt").unlink()
+    with pytest.raises(CheckpointError, match=r"no best epoch .* evaluate\.py checkpoint=.*last\.pt"):
+        train(tiny(tiny_data, tmp_path, *keys, "trainer.max_epochs=1"))
+    capsys.readouterr()
+    assert train(tiny(tiny_data, tmp_path, *keys, "trainer.max_epochs=2"))["best_epoch"] == 2
+    printed = " ".join(capsys.readouterr().out.split())
+    assert "best.pt is missing beside the checkpoint: the best epoch from 2 on is kept" in printed
+
+
 def test_a_run_does_not_touch_what_other_runs_are_writing(tiny_data: Path, tmp_path: Path) -> None:
     own, others = tmp_path / ".last.1.part.pt", tmp_path / "second" / ".last.2.part.pt"
     others.parent.mkdir()
