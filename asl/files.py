@@ -19,9 +19,10 @@ def temp_path(path: Path) -> Path:
     return path.with_name(f".{path.stem}.{os.getpid()}{PART}{path.suffix}")
 
 
-def remove_temp_files(folder: Path) -> None:
-    """Remove incomplete files that killed processes left in the folder and its subfolders."""
-    for part in folder.rglob(f".*{PART}*"):
+def remove_temp_files(folder: Path, *, subfolders: bool = True) -> None:
+    """Remove incomplete files that killed processes left in the folder, and in its ``subfolders``."""
+    pattern = f".*{PART}*"
+    for part in folder.rglob(pattern) if subfolders else folder.glob(pattern):
         part.unlink(missing_ok=True)
 
 
@@ -76,15 +77,15 @@ def atomic_copy(source: Path, target: Path) -> None:
         shutil.copyfileobj(content, file)
 
 
-def read_csv(path: Path) -> tuple[list[str], list[tuple[int, dict[str, str | None]]]]:
+def read_csv(path: Path) -> tuple[list[str], list[tuple[int, dict[str, str]]]]:
     """The columns of a CSV file in UTF-8, and its rows by column, each with the number of its last line.
 
-    A value is None where a row is cut short. A byte order mark, which Excel writes, is ignored.
+    Values that a row lacks are empty. A byte order mark, which Excel writes, is ignored.
 
     Raises:
         UnicodeDecodeError: the file is not in UTF-8.
         csv.Error: the file is not CSV.
     """
     with path.open(newline="", encoding="utf-8-sig") as file:
-        reader = csv.DictReader(file)
+        reader = csv.DictReader(file, restval="")
         return list(reader.fieldnames or ()), [(reader.line_num, row) for row in reader]

@@ -10,7 +10,7 @@ import csv
 import dataclasses
 import io
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -123,12 +123,12 @@ def read_manifest(path: Path | str) -> list[Clip]:
     return clips
 
 
-def _parse(row: dict[str, str | None], where: str) -> Clip:
+def _parse(row: Mapping[str, str], where: str) -> Clip:
     values = {}
     for field in dataclasses.fields(Clip):
-        text = row.get(field.name)
+        text = row.get(field.name, "")
         try:
-            values[field.name] = _TYPES[str(field.type)](text or "")
+            values[field.name] = _TYPES[str(field.type)](text)
         except ValueError:
             raise ManifestError(f"{where}: {field.name}={text!r} is not of type {field.type}") from None
     if values["split"] not in SPLITS:

@@ -37,7 +37,7 @@ from asl.page.render import write_page
 from asl.training.checkpoints import CheckpointError, read_checkpoint
 from asl.training.device_errors import DeviceMemoryError, is_out_of_memory
 from asl.training.history import HISTORY
-from asl.training.identity import clip_keys, gloss_difference
+from asl.training.identity import clip_keys, difference, frames_info, gloss_difference, reader_name
 
 METRICS, PREDICTIONS, PAGE = "metrics.json", "predictions.csv", "evaluation.html"
 COMPARISON = "comparison.json"
@@ -201,11 +201,19 @@ def _compare(config: EvaluateConfig) -> dict[str, Any]:
 
 
 def _check_reader(config: EvaluateConfig, info: Mapping[str, Any]) -> None:
-    """Raise ConfigError if the reader cannot give the frames that the checkpoint asks for."""
+    """Raise ConfigError if the reader cannot give the frames that the checkpoint was trained on."""
     data = DataSettings(**info["sampling"], resize=list(info["resize"]), crop_size=info["crop_size"])
     problems = list(config.reader.problems_with(data, config.frames))
     if problems:
         raise ConfigError("\n".join(problems) + f"\n(data.* are those of {config.checkpoint})")
+    settings = info.get("settings", {})  # not in checkpoints of earlier versions
+    if settings.get("reader") == reader_name(config.reader):
+        differing = difference(settings["frames"], frames_info(config.frames), "frames.")
+        if differing:
+            raise ConfigError(
+                f"{config.checkpoint} was trained on other frames: {', '.join(differing)}. Set these keys to "
+                "the values there"
+            )
 
 
 def _read_clips(config: EvaluateConfig, info: Mapping[str, Any], path: Path) -> tuple[list[str], list[Clip]]:

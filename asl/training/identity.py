@@ -12,7 +12,9 @@ from statistics import median
 from typing import Any
 
 from asl.config.setting import as_override, shell_override
+from asl.contract.frame_store import FrameSettings
 from asl.contract.manifest import SPLITS, Clip
+from asl.data.readers.base import ReaderSettings
 from asl.data.sampling import Sampling
 from asl.data.split import OFFICIAL
 from asl.data.transforms import KINETICS_MEAN, KINETICS_STD
@@ -66,8 +68,8 @@ def checkpoint_info(
         "seed": config.seed,
         "settings": {
             "data": {"flags": data.flags, "balance": data.balance, "batch_size": data.batch_size},
-            "reader": f"{type(config.reader).__module__}.{type(config.reader).__qualname__}",
-            "frames": {"fps": config.frames.fps, "short_side": config.frames.short_side},
+            "reader": reader_name(config.reader),
+            "frames": frames_info(config.frames),
             "augment": dataclasses.asdict(config.augment),
             "loss": {"name": config.loss.name, **dataclasses.asdict(config.loss)},
             "optim": {
@@ -90,6 +92,16 @@ def checkpoint_info(
         "mean": list(KINETICS_MEAN),
         "std": list(KINETICS_STD),
     }
+
+
+def reader_name(reader: ReaderSettings) -> str:
+    """The class of a reader's settings, by which checkpoints name it."""
+    return f"{type(reader).__module__}.{type(reader).__qualname__}"
+
+
+def frames_info(frames: FrameSettings) -> dict[str, Any]:
+    """The settings that decide which frames are stored, as checkpoints hold them."""
+    return {"fps": frames.fps, "short_side": frames.short_side}
 
 
 def clip_keys(clips: Sequence[Clip]) -> ClipKeys:

@@ -6,6 +6,7 @@ import dataclasses
 import json
 import tempfile
 from collections.abc import Sequence
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,7 @@ import pytorch_lightning as pl
 from asl.config.setting import ConfigError, shell_override
 from asl.data.datamodule import ClipDataModule
 from asl.data.split import protocol
-from asl.files import atomic_write_text, remove_temp_files
+from asl.files import atomic_write_text
 from asl.model.classifier import SignClassifier
 from asl.model.weights import load_weights
 from asl.training.averaged_weights import AveragedWeights
@@ -48,7 +49,7 @@ from asl.training.identity import (
     not_compared,
 )
 from asl.training.interruption import Interruption
-from asl.training.job_folder import checkpoint_folder, in_sweep
+from asl.training.job_folder import checkpoint_folder, in_sweep, locked_folder
 from asl.training.lr_finder import STEPS, find_learning_rate
 from asl.training.trainer import (
     build_loggers,
@@ -115,14 +116,17 @@ def train(config: TrainConfig, *, callbacks: Sequence[pl.Callback] = ()) -> dict
     module, tuned = _build_classifier(config, info, load_initial_weights=resumed is None)
     device = trainer.strategy.root_device
 
-    with interruption.handled(trainer), explained_errors(config.data, config.trainer, datamodule):
+    with (
+        locked_folder(folder) if trainer.is_global_zero else nullcontext(),
+        interruption.handled(trainer),
+        explained_errors(config.data, config.trainer, datamodule),
+    ):
         not_compiled = why_not_compiled(config.trainer.compile, device)
         if not_compiled is None:
             module.compile_training()
             datamodule.compile_augmentation()
         datamodule.decide_placement(device, processes=trainer.num_devices)
         if trainer.is_global_zero:
-            remove_temp_files(folder)
             if resumed is not None:
                 copy_checkpoints(resumed.checkpoint, folder, epoch=resumed.epoch)
             print_start(

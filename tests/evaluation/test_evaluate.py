@@ -195,6 +195,7 @@ def test_a_manifest_with_other_glosses_is_refused(
             ["frames.enabled=false"],
             r"frames\.enabled=false: reader=frames needs .*\n\(data\.\* are those of",
         ),
+        ({}, ["frames.short_side=160"], r"other frames: frames\.short_side=128 there, 160 now\. Set these"),
         ({}, ["dataset=wlasl300", "dataset.name=tiny", "data.manifest=no.csv"], r"no\.csv: no such manifest"),
         ({}, ["accelerator=gpu"], r"accelerator=gpu: there is no CUDA device here"),
     ],

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import dataclasses
+import errno
 import functools
 import json
 import math
+import os
 import signal
 import sys
 from pathlib import Path
@@ -18,10 +20,12 @@ from clips import write_manifest_and_label_map
 from composing import CONF, composed
 from torch._dynamo.testing import CompileCounter
 
+from asl import machine
 from asl.config.setting import ConfigError
 from asl.contract.manifest import Clip, read_manifest
 from asl.data.transforms import KINETICS_MEAN
 from asl.errors import Terminated, UserError
+from asl.machine import lock_file
 from asl.model.networks.video_resnet import VideoResNet
 from asl.training import run as run_module
 from asl.training.checkpoints import (
@@ -207,6 +211,47 @@ def test_resuming_a_finished_run_only_measures_test(
     assert (tmp_path / "metrics.json").is_file()
     assert (tmp_path / "last.pt").stat().st_mtime_ns == written
     assert "epoch 1/" not in capsys.readouterr().out
+
+
+def test_a_run_without_best_pt_says_what_is_kept_and_a_finished_one_what_to_measure(
+    tiny_data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    keys = ["logger=[]", "resume=auto"]
+    train(tiny(tiny_data, tmp_path, *keys, "trainer.max_epochs=1"))
+    (tmp_path / "best.pt").unlink()
+    with pytest.raises(CheckpointError, match=r"no best epoch .* evaluate\.py checkpoint=.*last\.pt"):
+        train(tiny(tiny_data, tmp_path, *keys, "trainer.max_epochs=1"))
+    capsys.readouterr()
+    assert train(tiny(tiny_data, tmp_path, *keys, "trainer.max_epochs=2"))["best_epoch"] == 2
+    printed = " ".join(capsys.readouterr().out.split())
+    assert "best.pt is missing beside the checkpoint: the best epoch from 2 on is kept" in printed
+
+
+def test_a_run_does_not_touch_what_other_runs_are_writing(tiny_data: Path, tmp_path: Path) -> None:
+    own, others = tmp_path / ".last.1.part.pt", tmp_path / "second" / ".last.2.part.pt"
+    others.parent.mkdir()
+    own.touch()
+    others.touch()
+    config = tiny(tiny_data, tmp_path, "trainer.max_epochs=1", "logger=[]")
+    with (
+        lock_file(tmp_path / ".lock"),
+        pytest.raises(UserError, match=r"is being written by another run.*paths\.checkpoint_dir"),
+    ):
+        train(config)
+    assert own.exists()
+    train(config)
+    assert not own.exists()
+    assert others.exists()
+
+
+def test_a_run_trains_where_the_file_system_offers_no_locks(
+    tiny_data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(_: Any) -> None:
+        raise OSError(errno.ENOLCK, os.strerror(errno.ENOLCK))
+
+    monkeypatch.setattr(machine, "_lock", refuse)
+    assert train(tiny(tiny_data, tmp_path, "trainer.max_epochs=1", "logger=[]"))["epochs"] == 1
 
 
 def test_the_seed_decides_the_model(tiny_data: Path, tmp_path: Path) -> None:
