@@ -108,14 +108,16 @@ def _measure(config: EvaluateConfig) -> dict[str, Any]:
         **summarize(predictions, resamples=config.resamples, seed=config.seed),
     }
     folder = _folder(config, figure)
+    named = {_name(key, figure): value for key, value in metrics.items()}
+    _write(folder, named, predictions)
     print_evaluation(metrics, folder)
-    if figure == WLASL_AUTHORS:
-        metrics = {
-            f"{figure}_{key}" if key in ("accuracy", "accuracy_clean") else key: value
-            for key, value in metrics.items()
-        }
-    _write(folder, metrics, predictions)
-    return plain(metrics)
+    return plain(named)
+
+
+def _name(key: str, figure: str) -> str:
+    """A key of ``metrics.json``. Accuracies that are no test accuracies have a name that says so."""
+    is_named = figure == WLASL_AUTHORS and key in ("accuracy", "accuracy_clean")
+    return f"{figure}_{key}" if is_named else key
 
 
 def summarize(
