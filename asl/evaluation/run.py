@@ -132,16 +132,17 @@ def _measure(config: EvaluateConfig) -> dict[str, Any]:
     )
     history = read_history(path.with_name(HISTORY))
     page = build_page(metrics, predictions[UNCHANGED], history=history, films=films, folder=folder)
-    written = metrics
-    if figure == WLASL_AUTHORS:
-        written = {
-            f"{figure}_{key}" if key in ("accuracy", "accuracy_clean") else key: value
-            for key, value in metrics.items()
-        }
-    _write(folder, written, predictions)
+    named = {_name(key, figure): value for key, value in metrics.items()}
+    _write(folder, named, predictions)
     write_page(folder / PAGE, page)
     print_evaluation(metrics, folder)
-    return plain(written)
+    return plain(named)
+
+
+def _name(key: str, figure: str) -> str:
+    """A key of ``metrics.json``. Accuracies that are no test accuracies have a name that says so."""
+    is_named = figure == WLASL_AUTHORS and key in ("accuracy", "accuracy_clean")
+    return f"{figure}_{key}" if is_named else key
 
 
 def summarize(

@@ -69,9 +69,8 @@ class LastAndBest(Checkpoint):
         self.best_epoch = 0  # counted from 1; 0 if there is none
 
     def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        score = float(
-            trainer.callback_metrics[self.monitor]
-        )  # equal on all ranks, so all of them save or none
+        # Equal on all ranks, so all of them save or none.
+        score = float(trainer.callback_metrics[self.monitor])
         with finished_first():
             if score > self.best_score:
                 self.best_score, self.best_epoch = score, trainer.current_epoch + 1

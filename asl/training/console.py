@@ -257,7 +257,7 @@ def print_learning_rates(found: LearningRates, *, current: float) -> None:
     """
     steps = len(found.rates)
     if found.suggestion is None:
-        suggestion = f"none: the loss grew after {steps} steps. Use more clips, or look at the curve"
+        suggestion = "none, because the loss does not fall"
     else:
         suggestion = f"optim.lr={found.suggestion:.2g}, where the loss falls steepest (now {current:g})"
     shown = range(0, steps, _CURVE_STEP)

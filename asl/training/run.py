@@ -151,13 +151,17 @@ def train(config: TrainConfig, *, callbacks: Sequence[pl.Callback] = ()) -> dict
 
 
 def _find_learning_rate(config: TrainConfig) -> dict[str, Any]:
+    config = dataclasses.replace(
+        config,
+        optim=dataclasses.replace(config.optim, freeze_epochs=0),
+        trainer=dataclasses.replace(config.trainer, max_epochs=STEPS, progress_bar=False),
+    )
     filter_lightning_messages()
     pl.seed_everything(config.seed, workers=True, verbose=False)
     datamodule, interruption = _build_datamodule(config), Interruption()
     module, _ = _build_classifier(config, {"glosses": datamodule.glosses}, load_initial_weights=True)
-    settings = dataclasses.replace(config.trainer, max_epochs=STEPS, progress_bar=False)
     with tempfile.TemporaryDirectory() as folder:
-        trainer = build_trainer(settings, folder=Path(folder), callbacks=[interruption], logger=[])
+        trainer = build_trainer(config.trainer, folder=Path(folder), callbacks=[interruption], logger=[])
         with interruption.handled(trainer), explained_errors(config.data, config.trainer, datamodule):
             found = find_learning_rate(trainer, module, datamodule)
     if trainer.is_global_zero:

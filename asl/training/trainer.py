@@ -200,5 +200,5 @@ def filter_lightning_messages() -> None:
         r".*isinstance\(treespec, LeafSpec\).*",  # deprecated in torch, used by Lightning 2.6
     ):
         warnings.filterwarnings("ignore", pattern)
-    for name in ("pytorch_lightning.utilities.rank_zero", "pytorch_lightning.accelerators.cuda"):
-        logging.getLogger(name).setLevel(logging.WARNING)
+    for name in ("utilities.rank_zero", "accelerators.cuda", "trainer.connectors.checkpoint_connector"):
+        logging.getLogger(f"pytorch_lightning.{name}").setLevel(logging.WARNING)

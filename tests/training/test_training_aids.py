@@ -13,7 +13,6 @@ from test_run import kill_after_epoch, states_equal, tiny
 from torch import Tensor, nn
 from torch._dynamo.testing import CompileCounter
 
-from asl.config.setting import ConfigError
 from asl.model.backbone import Backbone
 from asl.training import run as run_module
 from asl.training.checkpoints import CheckpointError, read_checkpoint, restore_network
@@ -178,11 +177,6 @@ def test_a_compiled_network_is_compiled_once_more_when_it_is_unfrozen(
     assert counter.frame_count == 3  # the network twice, and the augmentation
     states = [read_checkpoint(tmp_path / name / "last.pt")["state_dict"] for name in ("plain", "compiled")]
     assert states_equal(*states)
-
-
-def test_a_network_whose_classifier_is_unknown_cannot_be_frozen() -> None:
-    with pytest.raises(ConfigError, match=r"Linear has no module fc.*optim\.freeze_epochs=0"):
-        Backbone(nn.Linear(2, 2))
 
 
 class Accuracies(pl.Callback):
