@@ -23,6 +23,7 @@ SLOW_MODULES = {
     "test_demo_end_to_end",
     "test_encode",
     "test_evaluate",
+    "test_export",
     "test_h264",
     "test_lightning_trainer",
     "test_missing_frames",
