@@ -1,4 +1,4 @@
-"""Speed of exported files beside torch, on the CPU: clips one after another.
+"""Speed of exported files beside torch, on the CPU.
 
     python -m benchmarks.export
 
@@ -21,17 +21,16 @@ from rich.table import Table
 
 from asl.data.sampling import Sampling
 from asl.data.transforms import KINETICS_MEAN, KINETICS_STD
-from asl.evaluation.recogniser import Recogniser
 from asl.inference.export.config import FP16, INT8, ONNX, TORCH
 from asl.inference.export.files import export_files, exported_models
 from asl.inference.export.measure import Model, in_torch, measure, noise
 from asl.inference.export.model_card import table_cells
+from asl.inference.recogniser import BATCH_SIZE, Recogniser
 from asl.machine import available_cores
 from asl.model.networks.r2plus1d import R2Plus1D
 
 ROOT = Path(__file__).resolve().parent.parent
 
-_CALIBRATION_CLIPS = 4
 _SHARPER = 20  # factor of the classifier's weights: probabilities of random ones hardly differ
 
 
@@ -68,16 +67,16 @@ NETWORKS = {
 def main() -> None:
     console = Console(highlight=False)
     versions = f"torch {torch.__version__}, onnxruntime {onnxruntime.__version__}"
-    console.print(f"{platform.machine()}, {available_cores()} cores, {versions}\n")
+    console.print(f"{platform.machine()}, {available_cores()} cores, {versions}, batches of {BATCH_SIZE}\n")
     results = {}
     for name, checkpoint in NETWORKS.items():
         recogniser = Recogniser(checkpoint, device=torch.device("cpu"))
-        frames = noise((Sampling().clip_len, *recogniser.size, 3), _CALIBRATION_CLIPS)
+        frames = noise((Sampling().clip_len, *recogniser.size, 3), BATCH_SIZE)
         files = export_files(
             checkpoint, formats=[ONNX, TORCH], quantize=[FP16, INT8], calibration=frames[:, None]
         )
         num_bytes = sum(tensor.numel() * tensor.itemsize for tensor in checkpoint["state_dict"].values())
-        rows = measure([Model("torch", num_bytes, in_torch(recogniser)), *exported_models(files)], frames[:2])
+        rows = measure([Model("torch", num_bytes, in_torch(recogniser)), *exported_models(files)], frames)
         titles, *lines = table_cells(rows)
         table = Table(*titles, title=name, title_justify="left")
         for line in lines:

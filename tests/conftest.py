@@ -9,6 +9,7 @@ import pytest
 import torch
 from clips import write_dataset
 from hypothesis import settings
+from made_checkpoint import write_checkpoint
 
 from asl.demo import make_demo
 
@@ -29,6 +30,7 @@ SLOW_MODULES = {
     "test_missing_frames",
     "test_nvdec_accelerator",
     "test_pipeline",
+    "test_predict_program",
     "test_preprocess_program",
     "test_report_browser",
     "test_run",
@@ -69,6 +71,12 @@ def tiny_data(tmp_path_factory: pytest.TempPathFactory) -> Path:
     data_dir = tmp_path_factory.mktemp("tiny")
     write_dataset(data_dir, {"train": 4, "val": 2, "test": 2})
     return data_dir
+
+
+@pytest.fixture(scope="session")
+def checkpoint(tiny_data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A checkpoint for the clips of ``tiny_data``."""
+    return write_checkpoint(tmp_path_factory.mktemp("checkpoints") / "best.pt", tiny_data)
 
 
 @pytest.fixture(scope="session")

@@ -17,7 +17,7 @@ FILES = {
     for path in sorted((ROOT / "asl").rglob("*.py"))
 }
 FIRST_HALF = ("asl.preprocess",)
-SECOND_HALF = ("asl.data", "asl.model", "asl.training", "asl.evaluation", "asl.inference")
+SECOND_HALF = ("asl.data", "asl.model", "asl.training", "asl.inference", "asl.evaluation")
 DEEPER = (*FIRST_HALF, "asl.inference")
 SHARED = ("asl.codecs", "asl.contract", "asl.config", "asl.datasets")
 HEAVY = {
@@ -127,6 +127,10 @@ def loaded_by(code: str) -> set[str]:
 
 def test_importing_asl_loads_nothing_heavy() -> None:
     assert loaded_by("import asl") & (HEAVY | {"numpy", "hydra", "omegaconf", "rich"}) == set()
+
+
+def test_prediction_in_a_notebook_does_without_hydra() -> None:
+    assert loaded_by("import asl; asl.load, asl.Predictor") & {"hydra"} == set()
 
 
 @pytest.mark.parametrize("choices", [{}, {"dataset": "demo", "reader": "decord", "model": "r3d"}], ids=str)

@@ -20,7 +20,7 @@ from asl.data.clip_files import clip_paths
 from asl.data.readers.base import ClipReader
 from asl.errors import UserError
 from asl.evaluation.probes import PROBES
-from asl.evaluation.recogniser import Recogniser
+from asl.inference.recogniser import Recogniser
 
 UNCHANGED = "unchanged"
 

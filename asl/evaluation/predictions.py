@@ -14,6 +14,7 @@ import numpy.typing as npt
 from asl.contract.manifest import Clip
 from asl.errors import UserError
 from asl.files import atomic_write_text
+from asl.inference.prediction import rank_glosses, round_probability
 
 TOP = 10  # glosses listed for each clip
 
@@ -90,15 +91,11 @@ def make_predictions(
                 source=clip.source,
                 site=sites.get(clip.video_id, ""),
                 rank=int(np.flatnonzero(labels == clip.label)[0]) + 1,
-                probability=_rounded(row[clip.label]),
-                top=tuple((glosses[label], _rounded(row[label])) for label in labels[:TOP]),
+                probability=round_probability(row[clip.label]),
+                top=rank_glosses(row, glosses, TOP),
             )
         )
     return predictions
-
-
-def _rounded(probability: float) -> float:
-    return float(f"{probability:.7g}")
 
 
 def write_predictions(path: Path, predictions: Sequence[Prediction]) -> None:

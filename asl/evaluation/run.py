@@ -25,8 +25,8 @@ from asl.evaluation.groups import group_results
 from asl.evaluation.inference import UNCHANGED, predict_clips
 from asl.evaluation.predictions import Prediction, make_predictions, read_predictions, write_predictions
 from asl.evaluation.probes import chosen_probes
-from asl.evaluation.recogniser import Recogniser, choose_device
 from asl.files import atomic_write_text
+from asl.inference.recogniser import Recogniser, choose_device
 from asl.training.checkpoints import read_checkpoint
 from asl.training.device_errors import DeviceMemoryError, is_out_of_memory
 

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
 import pytorch_lightning as pl
 import torch
-from hydra.utils import get_class
 from lightning_fabric.plugins.io.torch_io import TorchCheckpointIO
 from pytorch_lightning.callbacks import Checkpoint
 from torch import nn
@@ -129,7 +129,8 @@ def restore_network(checkpoint: dict[str, Any]) -> nn.Module:
     info = checkpoint["asl"]
     network_class = info.get("network") or _FIRST_NETWORKS[info["model"]["name"]]
     try:
-        settings_class: type[NetworkSettings] = get_class(network_class)
+        module, _, name = network_class.rpartition(".")
+        settings_class: type[NetworkSettings] = getattr(import_module(module), name)
     except Exception as error:  # importing a module can raise anything
         raise CheckpointError(
             f"the network {network_class} of this checkpoint cannot be imported ({error}). Put its module "

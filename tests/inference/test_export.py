@@ -26,13 +26,13 @@ from asl.config.setting import ConfigError
 from asl.data.sampling import Sampling, draw_frames
 from asl.errors import UserError
 from asl.evaluation.config import EvaluateConfig
-from asl.evaluation.recogniser import Recogniser
 from asl.evaluation.run import evaluate
 from asl.inference.export.measure import Measured, noise
 from asl.inference.export.model_card import find_evaluation
 from asl.inference.export.network import FramesToProbabilities
 from asl.inference.export.quantize import calibration_sample
 from asl.inference.export.run import export
+from asl.inference.recogniser import Recogniser
 from asl.training.checkpoints import read_checkpoint
 
 onnx = pytest.importorskip("onnx")

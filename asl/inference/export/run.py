@@ -16,7 +16,6 @@ from asl.data.clip_files import clip_paths
 from asl.data.readers.base import ClipReader
 from asl.evaluation.checkpoint_clips import check_reader, read_checkpoint_clips
 from asl.evaluation.inference import UNCHANGED, predict_clips
-from asl.evaluation.recogniser import Recogniser
 from asl.files import atomic_write, atomic_write_text
 from asl.inference.export.config import ExportConfig
 from asl.inference.export.console import print_export
@@ -26,11 +25,10 @@ from asl.inference.export.measure import Measured, Model, in_torch, measure, noi
 from asl.inference.export.model_card import find_evaluation, model_card
 from asl.inference.export.packages import check_packages
 from asl.inference.export.quantize import calibration_sample
+from asl.inference.recogniser import BATCH_SIZE, Recogniser
 from asl.training.checkpoints import read_checkpoint
 
 CARD = "README.md"
-
-_CHECKED_CLIPS = 3
 
 
 def export(config: ExportConfig) -> list[Measured]:
@@ -78,7 +76,7 @@ def export(config: ExportConfig) -> list[Measured]:
             timeout_s=config.reader.timeout_s,
         )[UNCHANGED]
 
-    frames = noise((info["sampling"]["clip_len"], *recogniser.size, 3), _CHECKED_CLIPS)
+    frames = noise((info["sampling"]["clip_len"], *recogniser.size, 3), BATCH_SIZE)
     rows = measure(models, frames, measured, predict if measured else None)
     clips_in_words = f"{len(measured):,} {config.split} clips" if measured else ""
     folder = path.parent / "export" if config.output is None else Path(config.output)

@@ -8,9 +8,14 @@ import torch
 from torch import Tensor
 
 from asl.config.setting import ConfigError
+from asl.contract.frame_store import FrameSpec
 from asl.data.sampling import SampledView
 from asl.data.transforms import centre_crop
 from asl.training.checkpoints import restore_network
+
+#: Clips that go through the network at once. Libraries choose algorithms, which round differently, by the
+#: size of a batch; with one size a clip has the same result alone and among others.
+BATCH_SIZE = 4
 
 _AUTOCAST = {"32-true": None, "16-mixed": torch.float16, "bf16-mixed": torch.bfloat16}
 
@@ -47,9 +52,28 @@ class Recogniser:
         self.device = device
 
     @property
+    def glosses(self) -> list[str]:
+        """The glosses that the network knows, by label."""
+        return list(self._info["glosses"])
+
+    @property
     def num_classes(self) -> int:
         """Number of glosses that the network knows."""
         return len(self._info["glosses"])
+
+    @property
+    def frames(self) -> FrameSpec:
+        """Which frames of a clip are decoded, and their size, before :meth:`sampling` draws from them.
+
+        Those that were stored for training, unless they are too few or too small for the network, as in
+        training with ``reader=decord`` they may have been.
+        """
+        spec = FrameSpec(**self._info.get("settings", {}).get("frames", {}))  # not in early checkpoints
+        fps = self._info["sampling"]["fps"]
+        if fps is None or (spec.fps is not None and fps > spec.fps):
+            spec.fps = fps
+        spec.short_side = max(spec.short_side, min(self.size))
+        return spec
 
     @property
     def size(self) -> tuple[int, int]:
@@ -63,7 +87,7 @@ class Recogniser:
 
     @torch.inference_mode()
     def probabilities(self, video: Tensor) -> Tensor:
-        """The probability of each gloss.
+        """The probability of each gloss. That of a clip does not depend on the others.
 
         Args:
             video: ``(B, T, H, W, C)`` uint8 frames of :attr:`size`, on any device.
@@ -71,15 +95,22 @@ class Recogniser:
         Returns:
             ``(B, num_classes)`` float64 on the CPU.
         """
+        logits = [self._logits(part)[: len(part)] for part in video.split(BATCH_SIZE)]
+        return torch.cat(logits).cpu().double().softmax(dim=1)
+
+    def _logits(self, video: Tensor) -> Tensor:
+        """Up to ``BATCH_SIZE`` clips, filled up with black ones -> ``(BATCH_SIZE, num_classes)``."""
+        missing = BATCH_SIZE - len(video)
+        full = torch.cat([video, video.new_zeros(missing, *video.shape[1:])]) if missing else video
         clips = centre_crop(
-            video.to(self.device, non_blocking=True),
+            full.to(self.device, non_blocking=True),
             crop_size=self._info["crop_size"],
             mean=self._info["mean"],
             std=self._info["std"],
         )
         with (
-            torch.backends.cudnn.flags(enabled=True, allow_tf32=False),
+            torch.backends.cudnn.flags(enabled=True, benchmark=False, deterministic=True, allow_tf32=False),
             torch.autocast(self.device.type, dtype=self._autocast, enabled=self._autocast is not None),
         ):
             logits: Tensor = self._network(clips)
-        return logits.double().softmax(dim=1).cpu()
+        return logits
