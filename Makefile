@@ -1,6 +1,6 @@
 # make check   lint, types and the quick tests: within a minute
 # make test    lint, types and the whole test suite
-# make demo    the built-in data set: make, preprocess, train, evaluate
+# make demo    the built-in data set: make, preprocess, train, evaluate, predict a clip
 # make install the environment alone, in .venv (gpu=1: for trim=nvdec, dali=1: for trim=dali)
 # make mutants mutation testing, not a part of the tests (sample=600 seed=0, modules=sampling)
 # All install what they need first. PYTHON=... chooses the interpreter.
@@ -60,10 +60,14 @@ demo: install
 	$(BIN)/python preprocess.py dataset=demo
 	$(BIN)/python train.py experiment=demo resume=auto
 	$(BIN)/python evaluate.py dataset=demo probe=all
+	$(BIN)/python predict.py checkpoint=checkpoints/demo/best.pt \
+	"input='$$(find data/demo/videos/test -name '*.mp4' | sort | head -n 1)'"
 	@echo
 	@echo "data         data/demo/{raw,videos,metadata}"
 	@echo "model        checkpoints/demo/{best,last}.pt"
 	@echo "results      checkpoints/demo/metrics.json, checkpoints/demo/evaluation/best-test"
+	@echo "pages        data/demo/metadata/demo_report.html"
+	@echo "             checkpoints/demo/evaluation/best-test/evaluation.html"
 
 clean-demo:
 	rm -rf data/demo checkpoints/demo

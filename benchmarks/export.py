@@ -25,7 +25,7 @@ from asl.inference.export.config import FP16, INT8, ONNX, TORCH
 from asl.inference.export.files import export_files, exported_models
 from asl.inference.export.measure import Model, in_torch, measure, noise
 from asl.inference.export.model_card import table_cells
-from asl.inference.recogniser import BATCH_SIZE, Recogniser
+from asl.inference.recogniser import Recogniser
 from asl.machine import available_cores
 from asl.model.networks.r2plus1d import R2Plus1D
 
@@ -67,11 +67,11 @@ NETWORKS = {
 def main() -> None:
     console = Console(highlight=False)
     versions = f"torch {torch.__version__}, onnxruntime {onnxruntime.__version__}"
-    console.print(f"{platform.machine()}, {available_cores()} cores, {versions}, batches of {BATCH_SIZE}\n")
+    console.print(f"{platform.machine()}, {available_cores()} cores, {versions}, batches of 4\n")
     results = {}
     for name, checkpoint in NETWORKS.items():
         recogniser = Recogniser(checkpoint, device=torch.device("cpu"))
-        frames = noise((Sampling().clip_len, *recogniser.size, 3), BATCH_SIZE)
+        frames = noise((Sampling().clip_len, *recogniser.size, 3), recogniser.batch_size)
         files = export_files(
             checkpoint, formats=[ONNX, TORCH], quantize=[FP16, INT8], calibration=frames[:, None]
         )

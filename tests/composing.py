@@ -9,6 +9,7 @@ from hydra import compose, initialize_config_dir
 
 from asl.config.compose import checked, register
 from asl.evaluation.config import EvaluateConfig
+from asl.inference.config import PredictConfig
 from asl.inference.export.config import ExportConfig
 from asl.preprocess.config import PreprocessConfig
 from asl.training.config import TrainConfig
@@ -18,6 +19,7 @@ SCHEMAS: dict[str, Any] = {
     "preprocess": PreprocessConfig,
     "train": TrainConfig,
     "evaluate": EvaluateConfig,
+    "predict": PredictConfig,
     "export": ExportConfig,
 }
 
@@ -25,6 +27,6 @@ register(**{f"{program}_schema": schema for program, schema in SCHEMAS.items()})
 
 
 def composed(program: str, *overrides: str) -> Any:
-    """The checked configuration of a program: ``preprocess``, ``train``, ``evaluate`` or ``export``."""
+    """The checked configuration of a program, such as ``train``."""
     with initialize_config_dir(str(CONF), version_base="1.3"):
         return checked(compose(program, overrides=list(overrides)), SCHEMAS[program])

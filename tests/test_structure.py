@@ -133,6 +133,10 @@ def test_prediction_in_a_notebook_does_without_hydra() -> None:
     assert loaded_by("import asl; asl.load, asl.Predictor") & {"hydra"} == set()
 
 
+def test_processes_that_decode_videos_load_no_torch() -> None:
+    assert loaded_by("import asl.inference.clip_frames") & (HEAVY - {"av"}) == set()
+
+
 @pytest.mark.parametrize("choices", [{}, {"dataset": "demo", "reader": "decord", "model": "r3d"}], ids=str)
 def test_composing_a_configuration_loads_nothing_heavy(choices: dict[str, str]) -> None:
     code = "import sys; sys.path.insert(0, 'tests'); from composing import composed\n"
@@ -141,8 +145,9 @@ def test_composing_a_configuration_loads_nothing_heavy(choices: dict[str, str]) 
         ("train", ["dataset", "reader", "model"]),
         ("evaluate", ["dataset", "reader"]),
         ("export", ["dataset", "reader"]),
+        ("predict", []),
     ):
         overrides = [f"{group}={choices[group]}" for group in groups if group in choices]
-        overrides += ["model.weights=null"] if program == "train" else []
+        overrides += {"train": ["model.weights=null"], "predict": ["input=a.mp4"]}.get(program, [])
         code += f"composed({program!r}, *{overrides!r})\n"
     assert loaded_by(code) & HEAVY == set()

@@ -62,7 +62,7 @@ def _measure(config: EvaluateConfig) -> dict[str, Any]:
     chosen = [clip for clip in clips if clip.split == config.split]
     metadata = _metadata(config.dataset)
     recogniser = Recogniser(checkpoint, device=device, precision=config.precision)
-    with _explained_memory_error(config.data.batch_size):
+    with _explained_memory_error():
         probabilities = predict_clips(
             recogniser,
             chosen,
@@ -166,17 +166,15 @@ def _metadata(dataset: SignDataset) -> Metadata | None:
 
 
 @contextmanager
-def _explained_memory_error(batch_size: int) -> Iterator[None]:
+def _explained_memory_error() -> Iterator[None]:
     try:
         yield
     except RuntimeError as error:
         if not is_out_of_memory(error):
             raise
         first = next(iter(str(error).splitlines()), "CUDA out of memory")
-        smaller = f"use smaller batches (data.batch_size={batch_size // 2}), " if batch_size > 1 else ""
         raise DeviceMemoryError(
-            f"{first}\nTo continue: {smaller}end other programs on the GPU (nvidia-smi), or use "
-            "accelerator=cpu"
+            f"{first}\nTo continue: end other programs on the GPU (nvidia-smi), or use accelerator=cpu"
         ) from error
 
 

@@ -11,7 +11,9 @@ import numpy as np
 import numpy.typing as npt
 
 from asl.codecs.frame_collector import FrameCollector
+from asl.codecs.probe import probe
 from asl.codecs.segments import decode_segment
+from asl.codecs.timeline import read_packet_index
 from asl.codecs.video_file import VideoError
 from asl.contract.frame_store import Frames, FrameSpec
 from asl.contract.time_grid import TOLERANCE_S
@@ -19,6 +21,9 @@ from asl.data.sampling import Sampling, draw_frames
 
 if TYPE_CHECKING:
     from av.video.frame import VideoFrame
+
+#: All frames of a part are in memory at once, and so many seconds hardly show one sign.
+LONGEST_S = 120.0
 
 _TOLERANCE_S = Fraction(TOLERANCE_S).limit_denominator(10**6)
 
@@ -61,27 +66,51 @@ class DecodedSpan:
         return DecodedSpan(self.frames[inside], times_s - times_s[0], self.start_s + start_s, duration_s)
 
 
-def decode_span(span: Span, spec: FrameSpec, *, longest_s: float) -> DecodedSpan:
+def video_duration(file: Path) -> float:
+    """Seconds that a video lasts, by its header, or by its packets if the header does not say it.
+
+    Raises:
+        VideoError: there is no such file, or it is no video.
+    """
+    _check_exists(file)
+    return probe(file).duration_s or float(read_packet_index(file).timeline.duration)
+
+
+def _check_exists(file: Path) -> None:
+    """Raise VideoError if there is no such file."""
+    if not file.is_file():
+        raise VideoError("does not exist", "unreadable file")
+
+
+def draw_span(numbered: tuple[int, Span], spec: FrameSpec, sampling: Sampling) -> DecodedSpan:
+    """Like :func:`decode_span`, with only the frames that are drawn."""
+    return decode_span(numbered, spec).drawn(sampling)
+
+
+def decode_span(numbered: tuple[int, Span], spec: FrameSpec) -> DecodedSpan:
     """Decode a part of a video: upright, on the time grid and at the size of ``spec``.
 
     A frame counts as displayed a millisecond before its time stamp, see :data:`TOLERANCE_S`.
 
     Args:
-        span: the part.
+        numbered: the part, with a number by which a caller finds its result.
         spec: which frames, and how large.
-        longest_s: the most seconds that are decoded: all frames are in memory at once.
 
     Raises:
         VideoError: there is no such file, or the part cannot be decoded, has no frame, or is longer than
-            ``longest_s``.
+            :data:`LONGEST_S`.
     """
-    if not span.file.is_file():
-        raise VideoError("does not exist", "unreadable file")
+    _, span = numbered
+    _check_exists(span.file)
     collector = FrameCollector(spec)
 
     def add(frame: VideoFrame, time_s: Fraction) -> None:
-        if time_s > longest_s:
-            raise VideoError(f"has more than {longest_s:g} s", "too long")
+        if time_s > LONGEST_S:
+            raise VideoError(
+                f"has more than {LONGEST_S:g} s, too many for one sign: choose a part with start_s and "
+                "end_s, or windows=true",
+                "too long",
+            )
         collector.add(frame, time_s)
 
     start_s = _exact(span.start_s) if span.start_s else Fraction(0)

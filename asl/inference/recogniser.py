@@ -13,9 +13,12 @@ from asl.data.sampling import SampledView
 from asl.data.transforms import centre_crop
 from asl.training.checkpoints import restore_network
 
-#: Clips that go through the network at once. Libraries choose algorithms, which round differently, by the
-#: size of a batch; with one size a clip has the same result alone and among others.
-BATCH_SIZE = 4
+#: Clips that go through the network at once, by device type. Libraries choose algorithms, which round
+#: differently, by the size of a batch; with one size a clip has the same result alone and among others.
+#: Larger batches are hardly faster, see benchmarks/README.md, and a single clip takes as long as so many.
+_BATCH_SIZES = {"cpu": 4, "cuda": 8}
+
+_USUAL_FPS = 25.0  # of videos whose native frames are drawn
 
 _AUTOCAST = {"32-true": None, "16-mixed": torch.float16, "bf16-mixed": torch.bfloat16}
 
@@ -39,6 +42,10 @@ class Recogniser:
         device: where the network runs.
         precision: ``32-true`` (without TF32), ``16-mixed`` or ``bf16-mixed``.
 
+    Attributes:
+        info: key ``asl`` of the checkpoint.
+        batch_size: clips that go through the network at once.
+
     Raises:
         CheckpointError: the module that defines the network cannot be imported.
     """
@@ -46,20 +53,21 @@ class Recogniser:
     def __init__(
         self, checkpoint: dict[str, Any], *, device: torch.device, precision: str = "32-true"
     ) -> None:
-        self._info = checkpoint["asl"]
+        self.info: dict[str, Any] = checkpoint["asl"]
         self._network = restore_network(checkpoint).to(device)
         self._autocast = _AUTOCAST[precision]
         self.device = device
+        self.batch_size = _BATCH_SIZES[device.type]
 
     @property
     def glosses(self) -> list[str]:
         """The glosses that the network knows, by label."""
-        return list(self._info["glosses"])
+        return list(self.info["glosses"])
 
     @property
     def num_classes(self) -> int:
         """Number of glosses that the network knows."""
-        return len(self._info["glosses"])
+        return len(self.info["glosses"])
 
     @property
     def frames(self) -> FrameSpec:
@@ -68,22 +76,34 @@ class Recogniser:
         Those that were stored for training, unless they are too few or too small for the network, as in
         training with ``reader=decord`` they may have been.
         """
-        spec = FrameSpec(**self._info.get("settings", {}).get("frames", {}))  # not in early checkpoints
-        fps = self._info["sampling"]["fps"]
+        spec = FrameSpec(**self.info.get("settings", {}).get("frames", {}))  # not in early checkpoints
+        fps = self.info["sampling"]["fps"]
         if fps is None or (spec.fps is not None and fps > spec.fps):
             spec.fps = fps
         spec.short_side = max(spec.short_side, min(self.size))
         return spec
 
     @property
+    def window_s(self) -> float:
+        """Seconds of the windows in which signs are looked for: the median duration of the training clips.
+
+        For checkpoints that do not say it, the time that ``clip_len`` frames span.
+        """
+        sampling = self.sampling()
+        return float(
+            self.info.get("median_duration_s")
+            or sampling.clip_len * sampling.frame_stride / (sampling.fps or _USUAL_FPS)
+        )
+
+    @property
     def size(self) -> tuple[int, int]:
         """Height and width of the frames that :meth:`probabilities` takes."""
-        height, width = self._info["resize"]
+        height, width = self.info["resize"]
         return height, width
 
     def sampling(self, view: int = 0, num_views: int = 1) -> SampledView:
         """Which frames of a clip :meth:`probabilities` takes, for one of ``num_views`` views."""
-        return SampledView(**self._info["sampling"], view=view, num_views=num_views)
+        return SampledView(**self.info["sampling"], view=view, num_views=num_views)
 
     @torch.inference_mode()
     def probabilities(self, video: Tensor) -> Tensor:
@@ -95,18 +115,18 @@ class Recogniser:
         Returns:
             ``(B, num_classes)`` float64 on the CPU.
         """
-        logits = [self._logits(part)[: len(part)] for part in video.split(BATCH_SIZE)]
+        logits = [self._logits(part)[: len(part)] for part in video.split(self.batch_size)]
         return torch.cat(logits).cpu().double().softmax(dim=1)
 
     def _logits(self, video: Tensor) -> Tensor:
-        """Up to ``BATCH_SIZE`` clips, filled up with black ones -> ``(BATCH_SIZE, num_classes)``."""
-        missing = BATCH_SIZE - len(video)
+        """Up to ``batch_size`` clips, filled up with black ones -> ``(batch_size, num_classes)``."""
+        missing = self.batch_size - len(video)
         full = torch.cat([video, video.new_zeros(missing, *video.shape[1:])]) if missing else video
         clips = centre_crop(
             full.to(self.device, non_blocking=True),
-            crop_size=self._info["crop_size"],
-            mean=self._info["mean"],
-            std=self._info["std"],
+            crop_size=self.info["crop_size"],
+            mean=self.info["mean"],
+            std=self.info["std"],
         )
         with (
             torch.backends.cudnn.flags(enabled=True, benchmark=False, deterministic=True, allow_tf32=False),

@@ -8,6 +8,7 @@ import itertools
 import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from statistics import median
 from typing import Any
 
 from asl.config.setting import as_override
@@ -31,8 +32,9 @@ def checkpoint_info(
     """The value of a checkpoint's key ``asl``, without epoch and metrics.
 
     Beside what is needed to use the network (see :func:`~asl.training.checkpoints.read_checkpoint`), it has
-    ``dataset``, ``manifest``, ``split``, ``clips`` and ``digest`` (see :func:`clip_keys`), ``seed``, and in
-    ``settings`` the other settings that decide the result.
+    ``dataset``, ``manifest``, ``split``, ``clips`` and ``digest`` (see :func:`clip_keys`), ``seed``,
+    ``median_duration_s`` of the training clips, and in ``settings`` the other settings that decide the
+    result.
 
     Args:
         config: configuration of the run.
@@ -55,6 +57,7 @@ def checkpoint_info(
         "sampling": {field.name: getattr(data, field.name) for field in dataclasses.fields(Sampling)},
         "resize": list(data.resize),
         "crop_size": data.crop_size,
+        "median_duration_s": median(clip.duration_s for clip in clips if clip.split == "train"),
         "seed": config.seed,
         "settings": {
             "data": {"flags": data.flags, "balance": data.balance, "batch_size": data.batch_size},

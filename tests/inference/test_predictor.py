@@ -133,7 +133,7 @@ def test_errors_name_the_file_and_the_reason(
         with pytest.raises(VideoFileError, match=message) as error:
             predictor.predict(path, **options)
         assert str(path) in str(error.value)
-    monkeypatch.setattr("asl.inference.predictor.LONGEST_S", 0.2)
+    monkeypatch.setattr("asl.inference.clip_frames.LONGEST_S", 0.2)
     with pytest.raises(VideoFileError, match=r"has more than 0\.2 s"):
         predictor.predict(path)
 

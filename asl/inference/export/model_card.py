@@ -16,7 +16,6 @@ from asl.config.setting import ConfigError
 from asl.data.split import OFFICIAL
 from asl.evaluation.run import METRICS, evaluation_folder
 from asl.inference.export.measure import TOLERANCE, Measured
-from asl.inference.recogniser import BATCH_SIZE
 
 _FEW_GLOSSES = 20  # listed in the card
 
@@ -165,7 +164,7 @@ def compared_on(clips: str) -> str:
     """
     where = f"{clips}; so are top-1 and the share of clips with the same answer as the checkpoint's"
     return (
-        f"Clips/s: batches of {BATCH_SIZE} on the CPU of the machine that exported. Largest difference: of a "
+        "Clips/s: on the CPU of the machine that exported. Largest difference: of a "
         f"probability from the checkpoint's, on {where if clips else 'made-up clips'}. Files of fp32 that "
         f"differ by more than {TOLERANCE:g} are not written."
     )

@@ -25,7 +25,7 @@ from asl.inference.export.measure import Measured, Model, in_torch, measure, noi
 from asl.inference.export.model_card import find_evaluation, model_card
 from asl.inference.export.packages import check_packages
 from asl.inference.export.quantize import calibration_sample
-from asl.inference.recogniser import BATCH_SIZE, Recogniser
+from asl.inference.recogniser import Recogniser
 from asl.training.checkpoints import read_checkpoint
 
 CARD = "README.md"
@@ -76,7 +76,7 @@ def export(config: ExportConfig) -> list[Measured]:
             timeout_s=config.reader.timeout_s,
         )[UNCHANGED]
 
-    frames = noise((info["sampling"]["clip_len"], *recogniser.size, 3), BATCH_SIZE)
+    frames = noise((info["sampling"]["clip_len"], *recogniser.size, 3), recogniser.batch_size)
     rows = measure(models, frames, measured, predict if measured else None)
     clips_in_words = f"{len(measured):,} {config.split} clips" if measured else ""
     folder = path.parent / "export" if config.output is None else Path(config.output)

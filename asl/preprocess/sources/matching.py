@@ -13,11 +13,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import PurePosixPath
 
+from asl.codecs.video_file import VIDEO_SUFFIXES
 from asl.datasets.instance import Instance
 from asl.messages import first_few
 from asl.preprocess.sources.evidence import Evidence, Verdict
 from asl.preprocess.sources.names import RULES, Claim, video_key
-from asl.preprocess.sources.raw_files import VIDEO_SUFFIXES
 
 
 @dataclass(frozen=True)

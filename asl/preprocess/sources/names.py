@@ -9,8 +9,8 @@ from collections.abc import Iterable, Sequence
 from pathlib import PurePosixPath
 from urllib.parse import parse_qs, unquote, urlsplit
 
+from asl.codecs.video_file import VIDEO_SUFFIXES
 from asl.datasets.instance import Instance
-from asl.preprocess.sources.raw_files import VIDEO_SUFFIXES
 
 #: Values of the manifest's column ``match``: how a source can be known, the strongest first. A file's
 #: name can fit an instance by the first three.

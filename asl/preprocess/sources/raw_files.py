@@ -9,15 +9,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from asl.codecs.probe import probe
+from asl.codecs.video_file import VIDEO_SUFFIXES
 from asl.errors import UserError
 from asl.files import atomic_write_text
 from asl.workers import Done, Workers
-
-#: File name suffixes of videos, the preferred formats first.
-VIDEO_SUFFIXES = (
-    *(".mp4", ".mkv", ".webm", ".mov", ".m4v", ".avi", ".flv"),
-    *(".wmv", ".mpg", ".mpeg", ".ts", ".3gp", ".ogv", ".swf"),
-)
 
 
 class RawFolderError(UserError):
