@@ -15,7 +15,7 @@ class PredictConfig:
 
     checkpoint: str = setting("checkpoints/best.pt", "the trained recogniser")
     input: Any = setting(
-        "???",
+        None,
         "a video, a folder, a pattern ('clips/*.mp4'), several as [a.mp4,b.mp4], or a camera (camera:0)",
     )
     start_s: float | None = setting(None, "where the part begins that is looked at; null: at the start", ge=0)
@@ -53,11 +53,10 @@ class PredictConfig:
     @property
     def inputs(self) -> list[str]:
         """The names in ``input``."""
-        return [str(name) for name in (self.input if isinstance(self.input, list) else [self.input])]
+        names = self.input if isinstance(self.input, list) else [self.input]
+        return [str(name) for name in names if name is not None and str(name)]
 
     def problems(self) -> Iterator[str]:
-        """Yield a message for an empty input and for an empty part."""
-        if not self.inputs or not all(self.inputs):
-            yield f"input={self.input}: name a video, a folder, a pattern or a camera"
+        """Yield a message for an empty part."""
         if self.end_s is not None and self.end_s <= (self.start_s or 0):
             yield f"start_s={self.start_s}, end_s={self.end_s}: the part is empty"

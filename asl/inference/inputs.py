@@ -53,8 +53,10 @@ def camera_number(names: Sequence[str]) -> int | None:
     """The number of the camera that ``camera:0`` names. None if there is none.
 
     Raises:
-        InputError: there are other inputs beside it.
+        InputError: there are other inputs beside it, or no input at all.
     """
+    if not names:
+        raise InputError("input: name a video, a folder, a pattern ('clips/*.mp4') or a camera (camera:0)")
     numbers = [int(match[1]) for name in names if (match := _CAMERA.fullmatch(name))]
     if numbers and len(names) > 1:
         raise InputError(f"input=[{','.join(names)}]: a camera is the only input, as input=camera:0")

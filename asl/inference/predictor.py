@@ -22,7 +22,7 @@ from asl.inference.recogniser import Recogniser, choose_device
 from asl.inference.windows import plan_pieces, window_starts
 from asl.machine import available_cores
 from asl.training.checkpoints import read_checkpoint
-from asl.workers import Done, Failed, Workers
+from asl.workers import Done, Failed, Workers, check_started
 
 
 def load(checkpoint: Path | str, *, accelerator: str = "auto") -> Predictor:
@@ -122,6 +122,7 @@ class Predictor:
             for one in decoded:
                 index, span = one.task
                 if isinstance(one, Failed):
+                    check_started(one)
                     ended[index] = Failure(span.file, _message(span.file, one.error or one.message))
                 else:
                     waiting[index] = one.result
@@ -180,6 +181,7 @@ class Predictor:
         first_s = part.start_s or 0.0
         [length] = pool.run_each(video_duration, [part.file], timeout_s=timeout_s)
         if isinstance(length, Failed):
+            check_started(length)
             raise VideoFileError(_message(part.file, length.error or length.message))
         last_s = length.result if part.end_s is None else min(part.end_s, length.result)
         pieces = [

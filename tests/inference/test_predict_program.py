@@ -20,6 +20,7 @@ import asl
 from asl.codecs.segments import decode_segment
 from asl.config.setting import ConfigError
 from asl.errors import UserError
+from asl.inference.inputs import InputError
 from asl.inference.prediction import VideoFileError
 from asl.inference.run import predict
 
@@ -146,6 +147,8 @@ def test_a_missing_camera_and_impossible_settings_are_errors(checkpoint: Path, t
         run(checkpoint, "input=camera:999")
     with pytest.raises(ConfigError, match="signs of a camera go to stdout"):
         run(checkpoint, "input=camera:0", "output=signs.csv")
+    with pytest.raises(InputError, match="input: name a video"):
+        run(checkpoint)
     with pytest.raises(ConfigError, match="the part is empty"):
         run(checkpoint, "input=a.mp4", "start_s=3", "end_s=2")
     with pytest.raises(UserError, match="no such checkpoint"):

@@ -118,6 +118,12 @@ def test_a_bad_file_costs_only_itself(
     assert predictions == [predictor.predict(path, top=3) for path in [*good, good[0]]]  # in order, same bits
 
 
+def test_a_video_that_takes_too_long_is_a_failure(predictor: Predictor, tmp_path: Path) -> None:
+    path = write_raw(tmp_path / "long.mp4", duration_s=20.0)
+    [found] = predictor.predict_many([path], timeout_s=0.01)
+    assert found == Failure(path, f"{path} took longer than 0.01 s")
+
+
 def test_no_videos_are_no_predictions(predictor: Predictor) -> None:
     assert list(predictor.predict_many([])) == []
 
