@@ -35,7 +35,7 @@ lint: install
 types: install
 	$(BIN)/mypy
 
-# The tests open the report in a browser: the machine's own, or Debian's where it may be installed.
+# The tests open the pages in a browser: the machine's own, or Debian's where it may be installed.
 browser:
 	@for name in chromium chromium-browser google-chrome google-chrome-stable; do \
 	command -v $$name >/dev/null && exit 0; done; \

@@ -19,7 +19,7 @@ FILES = {
 FIRST_HALF = ("asl.preprocess",)
 SECOND_HALF = ("asl.data", "asl.model", "asl.training", "asl.inference", "asl.evaluation")
 DEEPER = (*FIRST_HALF, "asl.inference")
-SHARED = ("asl.codecs", "asl.contract", "asl.config", "asl.datasets")
+SHARED = ("asl.codecs", "asl.contract", "asl.config", "asl.datasets", "asl.page")
 HEAVY = {
     "torch",
     "torchvision",

@@ -47,6 +47,7 @@ def print_evaluation(metrics: Mapping[str, Any], folder: Path) -> None:
     console.print(f"Calibration error (ECE): {metrics['calibration'].ece:.1%}")
     probed = ", predictions_{probe}.csv" if metrics["probes"] else ""
     console.print(f"Files: {folder}/metrics.json, predictions.csv{probed}", soft_wrap=True, markup=False)
+    console.print(f"Page: {folder}/evaluation.html", soft_wrap=True, markup=False)
 
 
 def print_comparison(result: Mapping[str, Any]) -> None:

@@ -23,14 +23,19 @@ from asl.evaluation.console import print_comparison, print_evaluation, print_see
 from asl.evaluation.coverage import measure_coverage
 from asl.evaluation.groups import group_results
 from asl.evaluation.inference import UNCHANGED, predict_clips
+from asl.evaluation.page.films import clips_to_show, read_films
+from asl.evaluation.page.history import HISTORY, read_history
+from asl.evaluation.page.page import build_page
 from asl.evaluation.predictions import Prediction, make_predictions, read_predictions, write_predictions
 from asl.evaluation.probes import chosen_probes
 from asl.files import atomic_write_text
 from asl.inference.recogniser import Recogniser, choose_device
+from asl.page.render import write_page
 from asl.training.checkpoints import read_checkpoint
 from asl.training.device_errors import DeviceMemoryError, is_out_of_memory
 
-METRICS, PREDICTIONS, COMPARISON = "metrics.json", "predictions.csv", "comparison.json"
+METRICS, PREDICTIONS, PAGE = "metrics.json", "predictions.csv", "evaluation.html"
+COMPARISON = "comparison.json"
 
 
 def evaluate(config: EvaluateConfig) -> dict[str, Any]:
@@ -62,12 +67,14 @@ def _measure(config: EvaluateConfig) -> dict[str, Any]:
     chosen = [clip for clip in clips if clip.split == config.split]
     metadata = _metadata(config.dataset)
     recogniser = Recogniser(checkpoint, device=device, precision=config.precision)
+    data_dir = Path(config.paths.data_dir)
+    reader = config.reader.build(config.frames, Path(config.paths.frames_dir))
     with _explained_memory_error():
         probabilities = predict_clips(
             recogniser,
             chosen,
-            data_dir=Path(config.paths.data_dir),
-            reader=config.reader.build(config.frames, Path(config.paths.frames_dir)),
+            data_dir=data_dir,
+            reader=reader,
             views=config.views,
             probes=chosen_probes(config.probe),
             batch_size=config.data.batch_size,
@@ -103,7 +110,18 @@ def _measure(config: EvaluateConfig) -> dict[str, Any]:
     folder = evaluation_folder(path, config.split, views=config.views)
     if config.output is not None:
         folder = Path(config.output)
+    films = read_films(
+        clips_to_show(chosen, predictions[UNCHANGED]),
+        data_dir=data_dir,
+        reader=reader,
+        sampling=recogniser.sampling(config.views // 2, config.views),
+        size=recogniser.size,
+        crop_size=info["crop_size"],
+    )
+    history = read_history(path.with_name(HISTORY))
+    page = build_page(metrics, predictions[UNCHANGED], history=history, films=films, folder=folder)
     _write(folder, metrics, predictions)
+    write_page(folder / PAGE, page)
     print_evaluation(metrics, folder)
     return plain(metrics)
 

@@ -15,6 +15,7 @@ import torch
 from clips import write_manifest_and_label_map
 from composing import composed
 from made_checkpoint import write_checkpoint
+from parsed_page import Page
 from recomputed_metrics import check_metrics
 
 from asl.config.setting import ConfigError
@@ -63,11 +64,16 @@ def test_an_evaluation_writes_files_beside_the_checkpoint_whose_figures_agree(
     assert (metrics["split"], metrics["views"], metrics["clips"]) == ("test", 2, 6)
     check_metrics(metrics, folder)
     assert (tmp_path / "metrics.json").read_text() == "of training"
+    page = Page((folder / "evaluation.html").read_text(encoding="utf-8"))
+    assert "There is no history.csv beside the checkpoint." in page.text
+    wrong = round(6 * (1 - metrics["accuracy"]["top1"]["instances"]["value"]))
+    assert len(page.all("img")) == page.data["tables"]["mistakes"]["length"] == wrong > 0
     printed = " ".join(capsys.readouterr().out.split())
     assert "test clips of tiny, official split, 2 views: 6 clips, of how many is unknown (the data" in printed
     assert "3 of 3 glosses, 5 known signers" in printed
     assert "top-1 over classes" in printed
     assert "shuffle" in printed
+    assert f"Page: {folder}/evaluation.html" in printed
 
 
 def test_predictions_of_probes_of_an_earlier_evaluation_do_not_stay(
@@ -76,7 +82,7 @@ def test_predictions_of_probes_of_an_earlier_evaluation_do_not_stay(
     run(tiny_data, checkpoint, f"output={tmp_path}", "probe=all")
     run(tiny_data, checkpoint, f"output={tmp_path}", "probe=static")
     assert sorted(path.name for path in tmp_path.glob("*")) == [
-        *("metrics.json", "predictions.csv", "predictions_static.csv")
+        *("evaluation.html", "metrics.json", "predictions.csv", "predictions_static.csv")
     ]
 
 

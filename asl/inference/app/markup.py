@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import base64
 import html
 import io
 from collections.abc import Sequence
@@ -12,6 +11,7 @@ import numpy.typing as npt
 from PIL import Image
 
 from asl.contract.frame_store import Frames
+from asl.page.addresses import jpeg_uri
 
 _JPEG_QUALITY = 80
 
@@ -38,7 +38,9 @@ def frames_markup(
         height, fall = 0, "…"
         if falls is not None:
             height, fall = max(0, round(100 * falls[number])), _points(falls[number])
-        images = [f'<img src="{_data_uri(pictures[i])}" alt="frame at {times_s[i]:.2f} s">' for i in group]
+        images = [
+            f'<img src="{jpeg_uri(_jpeg(pictures[i]))}" alt="frame at {times_s[i]:.2f} s">' for i in group
+        ]
         columns.append(
             f'<figure><div class="bar"><span style="height:{height}%"></span></div>'
             f"<figcaption>{fall}<br>{times_s[group[0]]:.1f} s</figcaption>{''.join(images)}</figure>"
@@ -60,8 +62,7 @@ def _points(fall: float) -> str:
     return f"{points:+d}" if points else "0"
 
 
-def _data_uri(picture: npt.NDArray[np.uint8]) -> str:
-    """A JPEG inside the page, so that no file of it is left."""
+def _jpeg(picture: npt.NDArray[np.uint8]) -> bytes:
     content = io.BytesIO()
     Image.fromarray(picture).save(content, "JPEG", quality=_JPEG_QUALITY)
-    return "data:image/jpeg;base64," + base64.b64encode(content.getvalue()).decode()
+    return content.getvalue()

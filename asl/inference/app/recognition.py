@@ -14,7 +14,7 @@ import torch
 from asl.codecs.video_file import VideoError
 from asl.contract.frame_store import Frames
 from asl.data.frames.store import resize_frames
-from asl.data.transforms import centre_crop
+from asl.data.transforms import crop_pictures
 from asl.inference.app.occlusion import falls
 from asl.inference.app.settings import ServerSettings
 from asl.inference.clip_frames import Span, draw_span
@@ -96,8 +96,4 @@ class Recognition:
 
     def cropped(self, found: Recognised) -> Frames:
         """The part of the frames that the network sees: ``(T, crop_size, crop_size, 3)`` uint8."""
-        crop_size = self.predictor.recogniser.info["crop_size"]
-        video = torch.from_numpy(found.frames[np.newaxis])
-        (pictures,) = centre_crop(video, crop_size=crop_size, mean=(0, 0, 0), std=(1, 1, 1))
-        cropped: Frames = (255 * pictures).round().byte().permute(1, 2, 3, 0).numpy()
-        return cropped
+        return crop_pictures(found.frames, self.predictor.recogniser.info["crop_size"])

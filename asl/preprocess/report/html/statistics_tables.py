@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from asl.contract.manifest import SPLITS
+from asl.page.table import Cell, Column, Table
 from asl.preprocess.audit.audit import Audit
 from asl.preprocess.audit.statistics import Coverage, Durations, Statistics
-from asl.preprocess.report.html.table import Cell, Column, Table
 
 STAGE_LABELS = {
     "metadata": "row refused",

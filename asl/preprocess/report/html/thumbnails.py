@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import base64
 import io
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -15,6 +14,7 @@ from asl.contract.manifest import Clip
 from asl.contract.paths import Paths
 from asl.datasets.instance import Instance
 from asl.files import atomic_write
+from asl.page.addresses import jpeg_uri
 from asl.preprocess.clips.thumbnails import SIDE, frames_to_show, to_jpeg
 from asl.preprocess.report.html.selection import Selection, select_clips
 from asl.preprocess.run_result import RunResult
@@ -32,7 +32,7 @@ class Thumbnails:
     @property
     def uri(self) -> str:
         """The JPEG as a ``data:`` URI."""
-        return "data:image/jpeg;base64," + base64.b64encode(self.jpeg).decode()
+        return jpeg_uri(self.jpeg)
 
 
 @dataclass(frozen=True, kw_only=True)
