@@ -216,7 +216,7 @@ def test_without_gradio_one_message_names_the_command(
     checkpoint: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("asl.inference.app.serve.find_spec", lambda name: None)
-    with pytest.raises(UserError, match=r"app=true needs Gradio, .*: pip install 'gradio>=6'"):
+    with pytest.raises(UserError, match=r"app=true needs Gradio, .*: pip install 'gradio>=6.31,<7'"):
         serve(str(checkpoint), ServerSettings(), accelerator="cpu")
 
 

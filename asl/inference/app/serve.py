@@ -25,7 +25,7 @@ def serve(checkpoint: str, settings: ServerSettings, *, accelerator: str) -> Non
         UserError: Gradio is not installed, or an error of the checkpoint or the address.
     """
     if find_spec("gradio") is None:
-        raise UserError("app=true needs Gradio, which is not installed: pip install 'gradio>=6'")
+        raise UserError("app=true needs Gradio, which is not installed: pip install 'gradio>=6.31,<7'")
     predictor = load(checkpoint, accelerator=accelerator)
     with (
         tempfile.TemporaryDirectory(prefix="asl-app-") as folder,
