@@ -49,7 +49,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--checkpoint", default="checkpoints/demo/best.pt")
     parser.add_argument("--videos", default="data/demo/videos", help="folder of clips")
-    parser.add_argument("--clips", type=int, default=200, help="clips in a round; files are taken again")
+    parser.add_argument("--clips", type=int, default=100, help="clips in a round; files are taken again")
     parser.add_argument("--rounds", type=int, default=3, help="the ways take turns; the median is printed")
     args = parser.parse_args()
     files = list(islice(cycle(find_videos([args.videos])), args.clips))

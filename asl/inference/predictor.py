@@ -24,6 +24,10 @@ from asl.machine import available_cores
 from asl.training.checkpoints import read_checkpoint
 from asl.workers import Done, Failed, Workers, check_started
 
+#: Niceness of the processes that decode. At every layer the network's threads wait for the slowest of them,
+#: so they must come first where decoders take all cores.
+_NICE = 10
+
 
 def load(checkpoint: Path | str, *, accelerator: str = "auto") -> Predictor:
     """Load a checkpoint for prediction.
@@ -115,7 +119,7 @@ class Predictor:
 
         draw = partial(draw_span, spec=self.recogniser.frames, sampling=self.recogniser.sampling())
         count = min(workers or available_cores(), len(spans))
-        with Workers(count, preload=[decode_span.__module__]) as pool:
+        with Workers(count, nice=_NICE, preload=[decode_span.__module__]) as pool:
             decoded = pool.run_lazily(
                 draw, enumerate(spans), ahead=2 * count + self.recogniser.batch_size, timeout_s=timeout_s
             )
@@ -169,7 +173,7 @@ class Predictor:
         window_s = window_s or self.recogniser.window_s
         part = Span(Path(video), start_s or 0.0, end_s)
         count = workers or available_cores()
-        with Workers(count, preload=[decode_span.__module__]) as pool:
+        with Workers(count, nice=_NICE, preload=[decode_span.__module__]) as pool:
             windows = self._windows(part, window_s, stride_s or window_s / 4, pool, timeout_s)
             while together := list(islice(windows, self.recogniser.batch_size)):
                 yield from self.predict_decoded([part.file] * len(together), together, top)
