@@ -21,12 +21,14 @@ settings.load_profile("asl")
 
 #: Test modules that take seconds or start processes: ``slow``, which ``make check`` leaves out.
 SLOW_MODULES = {
+    "test_app",
     "test_capabilities",
     "test_clip_frames",
     "test_contributing",
     "test_demo_end_to_end",
     "test_encode",
     "test_evaluate",
+    "test_export",
     "test_h264",
     "test_history",
     "test_lightning_trainer",

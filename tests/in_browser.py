@@ -55,15 +55,17 @@ class Opened:
 
 
 @contextmanager
-def opened_page(browser: Any, file: Path, *, width: int = 1280, colours: str = "light") -> Iterator[Opened]:
-    """The page in a new tab."""
+def opened_page(
+    browser: Any, page: Path | str, *, width: int = 1280, colours: str = "light"
+) -> Iterator[Opened]:
+    """A page, which is a file or a URL, in a new tab."""
     context = browser.new_context(viewport={"width": width, "height": 800}, color_scheme=colours)
     opened = Opened(context.new_page())
     opened.page.set_default_timeout(5000)
     opened.page.on("console", lambda message: opened.messages.append(message.text))
     opened.page.on("pageerror", lambda error: opened.messages.append(str(error)))
     opened.page.on("request", lambda request: opened.requests.append(request.url))
-    opened.page.goto(file.as_uri())
+    opened.page.goto(page.as_uri() if isinstance(page, Path) else page)
     yield opened
     context.close()
 

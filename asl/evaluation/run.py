@@ -9,15 +9,13 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from asl.config.setting import ConfigError, shell_override
-from asl.contract.manifest import Clip, ManifestError
-from asl.data.read_clips import read_labelled_clips
-from asl.data.settings import DataSettings
-from asl.data.split import OFFICIAL, WLASL_AUTHORS, SplitSettings, protocol, split_clips
+from asl.config.setting import ConfigError
+from asl.data.split import OFFICIAL, WLASL_AUTHORS, SplitSettings, protocol
 from asl.datasets.base import SignDataset
 from asl.datasets.instance import Metadata, MetadataError
 from asl.evaluation.accuracy import measure
 from asl.evaluation.calibration import calibrate
+from asl.evaluation.checkpoint_clips import check_reader, read_checkpoint_clips
 from asl.evaluation.comparison import align, compare, seed_spread
 from asl.evaluation.config import EvaluateConfig
 from asl.evaluation.confusion import class_results, confusions
@@ -32,12 +30,10 @@ from asl.evaluation.predictions import Prediction, make_predictions, read_predic
 from asl.evaluation.probes import PROBES, chosen_probes
 from asl.files import atomic_write_text
 from asl.inference.recogniser import Recogniser, choose_device
-from asl.messages import first_few
 from asl.page.render import write_page
-from asl.training.checkpoints import CheckpointError, read_checkpoint
+from asl.training.checkpoints import read_checkpoint
 from asl.training.device_errors import DeviceMemoryError, is_out_of_memory
 from asl.training.history import HISTORY
-from asl.training.identity import clip_keys, difference, frames_info, gloss_difference, reader_name
 
 METRICS, PREDICTIONS, PAGE = "metrics.json", "predictions.csv", "evaluation.html"
 COMPARISON = "comparison.json"
@@ -70,11 +66,11 @@ def _measure(config: EvaluateConfig) -> dict[str, Any]:
     device = choose_device(config.accelerator)
     checkpoint = read_checkpoint(path)
     info = checkpoint["asl"]
-    _check_reader(config, info)
-    glosses, clips = _read_clips(config, info, path)
+    check_reader(config.reader, config.frames, info, path)
+    glosses, clips = read_checkpoint_clips(
+        info, path, dataset=config.dataset.name, data=config.data, split=config.split
+    )
     chosen = [clip for clip in clips if clip.split == config.split]
-    if not chosen:
-        raise ManifestError(f"{config.data.manifest} has no {config.split} clips. Measure another split=...")
     split_name = info.get("split", OFFICIAL)
     figure = SplitSettings.named(split_name).figure_on(config.split)
     metadata = _metadata(config.dataset)
@@ -121,7 +117,9 @@ def _measure(config: EvaluateConfig) -> dict[str, Any]:
         "coverage": measure_coverage(chosen, metadata, split=config.split, split_name=split_name),
         **summarize(predictions, resamples=config.resamples, seed=config.seed),
     }
-    folder = _folder(config, figure)
+    folder = evaluation_folder(path, figure, views=config.views)
+    if config.output is not None:
+        folder = Path(config.output)
     films = read_films(
         clips_to_show(chosen, predictions[UNCHANGED]),
         data_dir=data_dir,
@@ -201,66 +199,6 @@ def _compare(config: EvaluateConfig) -> dict[str, Any]:
     return plain(result)
 
 
-def _check_reader(config: EvaluateConfig, info: Mapping[str, Any]) -> None:
-    """Raise ConfigError if the reader cannot give the frames that the checkpoint was trained on."""
-    data = DataSettings(**info["sampling"], resize=list(info["resize"]), crop_size=info["crop_size"])
-    problems = list(config.reader.problems_with(data, config.frames))
-    if problems:
-        raise ConfigError("\n".join(problems) + f"\n(data.* are those of {config.checkpoint})")
-    settings = info.get("settings", {})  # not in checkpoints of earlier versions
-    if settings.get("reader") == reader_name(config.reader):
-        differing = difference(settings["frames"], frames_info(config.frames), "frames.")
-        if differing:
-            raise ConfigError(
-                f"{config.checkpoint} was trained on other frames: {', '.join(differing)}. Set these keys to "
-                "the values there"
-            )
-
-
-def _read_clips(config: EvaluateConfig, info: Mapping[str, Any], path: Path) -> tuple[list[str], list[Clip]]:
-    """Read the glosses by label, and the clips with the checkpoint's split, and check that they belong to it.
-
-    Raises:
-        CheckpointError: the checkpoint was trained on another data set, with other glosses, with a split of
-            a later version, or on clips that are to be measured.
-    """
-    if info["dataset"] != config.dataset.name:
-        raise CheckpointError(
-            f"{path} was trained on the data set {info['dataset']}, and this is {config.dataset.name}. "
-            f"Choose dataset={info['dataset']}; for other clips of its glosses, add data.manifest=..."
-        )
-    manifest = Path(config.data.manifest)
-    glosses, clips = read_labelled_clips(manifest, config.data.label_map)
-    other_glosses = gloss_difference(info["glosses"], glosses)
-    if other_glosses:
-        raise CheckpointError(
-            f"{path} was trained with another label map than that of {manifest}: {other_glosses}. Give the "
-            "manifest and the label map it was trained on with data.manifest=... and data.label_map=..."
-        )
-    try:
-        split = SplitSettings.named(info.get("split", OFFICIAL))  # not in checkpoints of the first version
-    except ValueError as error:
-        raise CheckpointError(
-            f"{path} was trained on a split that this version does not know: {error}"
-        ) from None
-    clips = split_clips(clips, split)
-    if config.split != "train":
-        theirs = info.get("clips", {})  # not in checkpoints of earlier versions
-        trained_on, measured = set(theirs.get("train", {}).values()), theirs.get(config.split, {})
-        seen = [  # the training's own split may hold copies: the audit flags them
-            name
-            for name, key in clip_keys(clips)[config.split].items()
-            if key in trained_on and measured.get(name) != key
-        ]
-        if seen:
-            raise CheckpointError(
-                f"{path} was trained on {len(seen)} of the {config.split} clips of {manifest} "
-                f"({first_few(seen, most=3)}), so their accuracy says nothing about new clips. Give the "
-                f"manifest it was trained on: {shell_override('data.manifest', info['manifest'])}"
-            )
-    return glosses, clips
-
-
 def _metadata(dataset: SignDataset) -> Metadata | None:
     """The data set's metadata. None if it cannot be read: then only coverage and web sites are unknown."""
     try:
@@ -282,12 +220,16 @@ def _explained_memory_error() -> Iterator[None]:
         ) from error
 
 
-def _folder(config: EvaluateConfig, figure: str) -> Path:
-    if config.output is not None:
-        return Path(config.output)
-    checkpoint = Path(config.checkpoint)
-    views = f"-{config.views}views" if config.views > 1 else ""
-    return checkpoint.parent / "evaluation" / f"{checkpoint.stem}-{figure}{views}"
+def evaluation_folder(checkpoint: Path, figure: str, *, views: int = 1) -> Path:
+    """The folder of the results of an evaluation, unless ``output`` names another one.
+
+    Args:
+        checkpoint: the file.
+        figure: what is measured, see :meth:`SplitSettings.figure_on`.
+        views: temporal views.
+    """
+    suffix = f"-{views}views" if views > 1 else ""
+    return checkpoint.parent / "evaluation" / f"{checkpoint.stem}-{figure}{suffix}"
 
 
 def _write(folder: Path, metrics: Mapping[str, Any], predictions: Mapping[str, Sequence[Prediction]]) -> None:

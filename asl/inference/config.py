@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from asl.config.setting import setting
+from asl.inference.app.settings import ServerSettings
 
 
 @dataclass(kw_only=True)
@@ -49,6 +50,8 @@ class PredictConfig:
     accelerator: str = setting(
         "auto", "device type; auto: a GPU if there is one", choices=["auto", "cpu", "gpu"]
     )
+    app: bool = setting(False, "serve a page for the browser instead, with the keys of server")
+    server: ServerSettings = field(default_factory=ServerSettings)
 
     @property
     def inputs(self) -> list[str]:
@@ -57,6 +60,8 @@ class PredictConfig:
         return [str(name) for name in names if name is not None and str(name)]
 
     def problems(self) -> Iterator[str]:
-        """Yield a message for an empty part."""
+        """Yield a message for an empty part, and for videos that nobody looks at."""
+        if self.app and self.inputs:
+            yield f"input={self.input}: app=true gets its videos from the page; leave input out"
         if self.end_s is not None and self.end_s <= (self.start_s or 0):
             yield f"start_s={self.start_s}, end_s={self.end_s}: the part is empty"

@@ -42,6 +42,11 @@ def predict(config: PredictConfig) -> int:
     Raises:
         UserError: an error that the user can fix and that concerns all videos.
     """
+    if config.app:
+        from asl.inference.app.serve import serve  # its packages are not those of predictions in a terminal
+
+        serve(config.checkpoint, config.server, accelerator=config.accelerator)
+        return 0
     camera = camera_number(config.inputs)
     if camera is not None:
         return _predict_camera(config, camera)

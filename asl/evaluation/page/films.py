@@ -8,7 +8,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-import torch
 from PIL import Image
 
 from asl.contract.frame_store import Frames
@@ -16,7 +15,7 @@ from asl.contract.manifest import Clip
 from asl.data.clip_files import clip_paths
 from asl.data.readers.base import ClipReader
 from asl.data.sampling import Sampling
-from asl.data.transforms import centre_crop
+from asl.data.transforms import crop_pictures
 from asl.evaluation.predictions import Prediction
 from asl.page.addresses import jpeg_uri
 
@@ -88,7 +87,7 @@ def read_films(
     films = {}
     for clip, file in zip(clips, clip_paths(clips, data_dir), strict=True):
         frames = reader.read(clip, reader.source(clip, file), sampling=sampling, size=size)
-        cropped = _cropped(frames, crop_size)
+        cropped = crop_pictures(frames, crop_size)
         shown = cropped[_spread(len(cropped))]
         side = min(SIDE, crop_size)
         films[clip.video_id] = Film(
@@ -99,13 +98,6 @@ def read_films(
             frame_s=_frame_s(clip, sampling) * len(cropped) / len(shown),
         )
     return films
-
-
-def _cropped(frames: Frames, crop_size: int) -> Frames:
-    """What the network sees of ``(T, H, W, 3)``, not normalised: ``(T, crop_size, crop_size, 3)`` uint8."""
-    video = centre_crop(torch.from_numpy(frames)[None], crop_size=crop_size, mean=(0, 0, 0), std=(1, 1, 1))
-    pictures: Frames = (255 * video[0]).round().byte().permute(1, 2, 3, 0).numpy()
-    return pictures
 
 
 def _spread(count: int) -> list[int]:
