@@ -36,7 +36,8 @@ def check_reader(reader: ReaderSettings, frames: FrameSettings, info: Mapping[st
         differing = difference(settings["frames"], frames_info(frames), "frames.")
         if differing:
             raise ConfigError(
-                f"{path} was trained on other frames: {', '.join(differing)}. Set these keys to the values there"
+                f"{path} was trained on other frames: {', '.join(differing)}. Set these keys to "
+                "the values there"
             )
 
 

@@ -24,6 +24,7 @@ from torch import nn
 
 from asl.config.setting import ConfigError
 from asl.data.sampling import Sampling, draw_frames
+from asl.data.split import WLASL_AUTHORS, protocol
 from asl.errors import UserError
 from asl.evaluation.config import EvaluateConfig
 from asl.evaluation.run import evaluate
