@@ -1,15 +1,15 @@
 # make check   lint, types and the quick tests: within a minute
 # make test    lint, types and the whole test suite
 # make demo    the built-in data set: make, preprocess, train, evaluate, predict a clip
-# make install the environment alone, in .venv (gpu=1: for trim=nvdec, dali=1: for trim=dali)
+# make install the environment alone, in .venv (gpu=1: for trim=nvdec, dali=1: for trim=dali, app=1: for app=true)
 # make mutants mutation testing, not a part of the tests (sample=600 seed=0, modules=sampling)
 # All install what they need first. PYTHON=... chooses the interpreter.
 
 VENV := .venv
 BIN := $(VENV)/bin
 comma := ,
-EXTRAS := dev$(if $(gpu),$(comma)gpu)$(if $(dali),$(comma)dali)
-INSTALLED := $(VENV)/installed$(if $(gpu),-gpu)$(if $(dali),-dali)
+EXTRAS := dev$(if $(gpu),$(comma)gpu)$(if $(dali),$(comma)dali)$(if $(app),$(comma)app)
+INSTALLED := $(VENV)/installed$(if $(gpu),-gpu)$(if $(dali),-dali)$(if $(app),-app)
 
 # The first interpreter between 3.10 and 3.13 that really runs.
 FIND_PYTHON = for p in $(PYTHON) python3 python3.12 python3.13 python3.11 python3.10; do \

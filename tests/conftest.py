@@ -54,6 +54,7 @@ SLOW_TESTS = {
     "test_all_of_wlasl_is_a_page_of_a_few_megabytes",
     "test_ranks_share_an_epoch_and_measure_val_clips_once",
     "test_intervals_cover_the_true_value",
+    "test_a_notebook_does_without_hydra",
 }
 
 

@@ -129,10 +129,6 @@ def test_importing_asl_loads_nothing_heavy() -> None:
     assert loaded_by("import asl") & (HEAVY | {"numpy", "hydra", "omegaconf", "rich"}) == set()
 
 
-def test_prediction_in_a_notebook_does_without_hydra() -> None:
-    assert loaded_by("import asl; asl.load, asl.Predictor") & {"hydra"} == set()
-
-
 def test_processes_that_decode_videos_load_no_torch() -> None:
     assert loaded_by("import asl.inference.clip_frames") & (HEAVY - {"av"}) == set()
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
@@ -21,6 +23,8 @@ from asl.inference.prediction import Failure, Prediction, VideoFileError, rank_g
 from asl.inference.predictor import Predictor
 from asl.inference.recogniser import Recogniser
 from asl.training.checkpoints import read_checkpoint
+
+ROOT = Path(__file__).resolve().parents[2]
 
 
 @pytest.fixture(scope="module")
@@ -122,6 +126,17 @@ def test_a_video_that_takes_too_long_is_a_failure(predictor: Predictor, tmp_path
     path = write_raw(tmp_path / "long.mp4", duration_s=20.0)
     [found] = predictor.predict_many([path], timeout_s=0.01)
     assert found == Failure(path, f"{path} took longer than 0.01 s")
+
+
+def test_a_notebook_does_without_hydra(checkpoint: Path, tiny_data: Path, clips: list[Clip]) -> None:
+    files = [str(checkpoint), str(tiny_data / clips[0].path)]
+    code = (
+        "import sys, asl; print(asl.load(sys.argv[1]).predict(sys.argv[2]).gloss);"
+        "assert 'hydra' not in sys.modules"
+    )
+    ended = subprocess.run([sys.executable, "-c", code, *files], cwd=ROOT, capture_output=True, text=True)
+    assert ended.stdout.strip() in {"book", "drink", "go"}, ended.stderr
+    assert ended.returncode == 0, ended.stderr
 
 
 def test_no_videos_are_no_predictions(predictor: Predictor) -> None:
