@@ -64,6 +64,20 @@ def test_a_clip_has_the_same_bits_alone_and_among_others(checkpoint: Path) -> No
             assert torch.equal(alone, together[first : first + size])
 
 
+def test_window_and_frames_are_those_of_the_training_or_of_an_early_checkpoint(checkpoint: Path) -> None:
+    content = read_checkpoint(checkpoint)
+    recogniser = Recogniser(content, device=torch.device("cpu"))
+    assert recogniser.window_s == pytest.approx(12 / 25)  # the clips have 12 frames
+    for name in ("median_duration_s", "settings"):
+        del content["asl"][name]
+    assert recogniser.window_s == pytest.approx(4 * 2 / 25)  # clip_len x frame_stride
+    assert (recogniser.frames.fps, recogniser.frames.short_side) == (25, 128)
+    content["asl"] |= {"settings": {"frames": {"fps": 25.0, "short_side": 16}}}
+    assert recogniser.frames.short_side == 20  # of reader=decord: never enlarged
+    content["asl"]["sampling"] |= {"fps": None}
+    assert recogniser.frames.fps is None
+
+
 @pytest.mark.gpu
 def test_a_clip_has_the_same_bits_alone_and_among_others_on_a_gpu(checkpoint: Path) -> None:
     recogniser = Recogniser(read_checkpoint(checkpoint), device=torch.device("cuda"))
