@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 import os
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import IO
@@ -76,15 +76,23 @@ def atomic_copy(source: Path, target: Path) -> None:
         shutil.copyfileobj(content, file)
 
 
-def read_csv(path: Path) -> tuple[list[str], list[tuple[int, dict[str, str | None]]]]:
+def read_csv(
+    path: Path, *, delimiter: str = ",", columns: Sequence[str] | None = None
+) -> tuple[list[str], list[tuple[int, dict[str, str | None]]]]:
     """The columns of a CSV file in UTF-8, and its rows by column, each with the number of its last line.
 
     A value is None where a row is cut short. A byte order mark, which Excel writes, is ignored.
 
+    Args:
+        path: the file.
+        delimiter: between values.
+        columns: their names if the file has no header. None: its first line names them.
+
     Raises:
+        OSError: the file cannot be opened.
         UnicodeDecodeError: the file is not in UTF-8.
         csv.Error: the file is not CSV.
     """
     with path.open(newline="", encoding="utf-8-sig") as file:
-        reader = csv.DictReader(file)
+        reader = csv.DictReader(file, columns, delimiter=delimiter)
         return list(reader.fieldnames or ()), [(reader.line_num, row) for row in reader]

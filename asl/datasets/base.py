@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from asl.config.setting import setting
 from asl.datasets.instance import Metadata
+from asl.datasets.made_split import with_split
 
 
 @dataclass(kw_only=True)
@@ -14,7 +15,16 @@ class SignDataset:
     """A data set: its name and its metadata. Each data set has a subclass and a YAML in ``conf/dataset``."""
 
     name: str = setting("???", "prefix of the names of the manifest and the label map")
+    root: str = setting("${paths.raw_dir}", "folder of the raw videos, searched recursively")
     how_to_get: str = setting("", "shown when the metadata is missing")
+    val_share: float = setting(
+        0.15,
+        "share of train that becomes val in a data set without val: whole signers, or of each gloss where "
+        "signers are unknown",
+        gt=0,
+        lt=1,
+    )
+    split_seed: int = setting(0, "seed of the splits that the data set does not have", ge=0)
 
     def problems(self) -> Iterator[str]:
         """Yield a message if the YAML file of the choice names no class."""
@@ -22,9 +32,17 @@ class SignDataset:
             yield "dataset: the YAML file of this choice must name a class: _target_: module.Class"
 
     def load(self) -> Metadata:
-        """Read the metadata.
+        """Read the metadata, with the splits that the data set has.
 
         Raises:
             MetadataError: a file is missing or cannot be used.
         """
         raise NotImplementedError(f"{type(self).__name__}.load")
+
+    def load_with_val(self) -> Metadata:
+        """The metadata of :meth:`load`; if it has no val, a part of train is val.
+
+        Raises:
+            MetadataError: a file is missing or cannot be used.
+        """
+        return with_split(self.load(), "val", share=self.val_share, seed=self.split_seed)

@@ -78,6 +78,8 @@ def _print_matching(numbers: Statistics, by_url_name: UrlNameErrors, console: Co
             f"[yellow]{len(numbers.suspects)} of these are suspect: the file's length or picture size "
             "differs from the published one"
         )
+    if not by_url_name.rows:
+        return
     console.print(
         f"Matching by the last part of the URL alone would match {by_url_name.rows} instances, at least "
         f"{by_url_name.wrong_at_least} of them to another video ({by_url_name.wrong_by_evidence} proven by "

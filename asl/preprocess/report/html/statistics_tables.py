@@ -120,7 +120,7 @@ def _signers(numbers: Statistics) -> Table:
             *_CLIPS_IN,
         ),
         rows=[
-            [str(signer) if signer >= 0 else "(unknown)", row.clips, row.glosses, *_clips_in(row)]
+            [signer or "(unknown)", row.clips, row.glosses, *_clips_in(row)]
             for signer, row in numbers.by_signer.items()
             if row.clips
         ],
