@@ -24,6 +24,9 @@ class SignDataset:
         gt=0,
         lt=1,
     )
+    test_share: float = setting(
+        0.15, "as val_share, of test, in a data set that has neither val nor test", gt=0, lt=1
+    )
     split_seed: int = setting(0, "seed of the splits that the data set does not have", ge=0)
 
     def problems(self) -> Iterator[str]:
@@ -39,10 +42,18 @@ class SignDataset:
         """
         raise NotImplementedError(f"{type(self).__name__}.load")
 
-    def load_with_val(self) -> Metadata:
-        """The metadata of :meth:`load`; if it has no val, a part of train is val.
+    def load_with_splits(self) -> Metadata:
+        """The metadata of :meth:`load`, in which a part of train is val if there is no val.
+
+        If all of it is train, another part is test.
 
         Raises:
             MetadataError: a file is missing or cannot be used.
         """
-        return with_split(self.load(), "val", share=self.val_share, seed=self.split_seed)
+        metadata = self.load()
+        shares = {"val": self.val_share}
+        if {one.split for one in metadata.instances} == {"train"}:
+            shares["test"] = self.test_share
+        for split, share in shares.items():
+            metadata = with_split(metadata, split, share=share, seed=self.split_seed)
+        return metadata

@@ -254,7 +254,7 @@ def _read_clips(config: EvaluateConfig, info: Mapping[str, Any], path: Path) -> 
 def _metadata(dataset: SignDataset) -> Metadata | None:
     """The data set's metadata. None if it cannot be read: then only coverage and web sites are unknown."""
     try:
-        return dataset.load_with_val()
+        return dataset.load_with_splits()
     except MetadataError:
         return None
 

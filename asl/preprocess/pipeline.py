@@ -71,7 +71,7 @@ def _run(
 ) -> None:
     paths, timeout_s = config.paths, config.trim.timeout_s
     started, clock = datetime.now().astimezone().isoformat(timespec="seconds"), _Clock()
-    metadata, raw_dir = config.dataset.load_with_val(), Path(config.dataset.root)
+    metadata, raw_dir = config.dataset.load_with_splits(), Path(config.dataset.root)
     label_of = read_or_write_label_map(paths.label_map(config.dataset.name), metadata.glosses)
     if metadata.made_splits:
         _print(console, metadata.made_splits)
