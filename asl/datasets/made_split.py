@@ -32,7 +32,8 @@ def with_split(metadata: Metadata, split: str, *, share: float, seed: int) -> Me
     )
     if not moved:
         return metadata
-    how = f"{len(signers)} signers who are not in train" if signers else "some instances of each gloss"
+    known = len({one.signer_id for one in train} - {""})
+    how = f"{len(signers)} of its {known} signers" if signers else "a part of each gloss"
     made = f"{split} is {len(moved)} of {len(train)} instances of train, {how} (seed {seed})"
     return dataclasses.replace(
         metadata,

@@ -32,9 +32,7 @@ def test_no_signer_is_in_train_and_val() -> None:
     signers = {split: {one.signer_id for one in metadata.instances if one.split == split} for split in SPLITS}
     assert (len(signers["val"]), len(signers["train"]), signers["test"]) == (2, 8, {"P0", "x"})
     assert not signers["val"] & signers["train"]
-    assert metadata.made_splits == (
-        "val is 6 of 30 instances of train, 2 signers who are not in train (seed 0)"
-    )
+    assert metadata.made_splits == ("val is 6 of 30 instances of train, 2 of its 10 signers (seed 0)")
 
 
 SPLITS = ("train", "val", "test")
@@ -64,7 +62,7 @@ def test_without_signers_a_share_of_each_gloss_is_val(signers: list[str]) -> Non
     metadata = made(instances_of(signers))
     counts = Counter((one.gloss, one.split) for one in metadata.instances)
     assert counts == {(gloss, split): n for gloss in "abc" for split, n in (("train", 8), ("val", 2))}
-    assert metadata.made_splits.endswith("some instances of each gloss (seed 0)")
+    assert metadata.made_splits.endswith("a part of each gloss (seed 0)")
 
 
 def test_each_gloss_is_in_val_if_it_can_be() -> None:

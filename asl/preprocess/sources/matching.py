@@ -148,4 +148,5 @@ def _contested(instance: Instance, files: Sequence[str], rivals: set[str]) -> Un
 
 
 def _preference(file: str) -> tuple[int, str]:
-    return VIDEO_SUFFIXES.index(PurePosixPath(file).suffix.lower()), file
+    suffix = PurePosixPath(file).suffix.lower()
+    return VIDEO_SUFFIXES.index(suffix) if suffix in VIDEO_SUFFIXES else len(VIDEO_SUFFIXES), file
