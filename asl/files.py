@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 import os
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import IO
@@ -77,15 +77,23 @@ def atomic_copy(source: Path, target: Path) -> None:
         shutil.copyfileobj(content, file)
 
 
-def read_csv(path: Path) -> tuple[list[str], list[tuple[int, dict[str, str]]]]:
+def read_csv(
+    path: Path, *, delimiter: str = ",", columns: Sequence[str] | None = None
+) -> tuple[list[str], list[tuple[int, dict[str, str]]]]:
     """The columns of a CSV file in UTF-8, and its rows by column, each with the number of its last line.
 
     Values that a row lacks are empty. A byte order mark, which Excel writes, is ignored.
 
+    Args:
+        path: the file.
+        delimiter: between values.
+        columns: their names if the file has no header. None: its first line names them.
+
     Raises:
+        OSError: the file cannot be opened.
         UnicodeDecodeError: the file is not in UTF-8.
         csv.Error: the file is not CSV.
     """
     with path.open(newline="", encoding="utf-8-sig") as file:
-        reader = csv.DictReader(file, restval="")
+        reader = csv.DictReader(file, columns, delimiter=delimiter, restval="")
         return list(reader.fieldnames or ()), [(reader.line_num, row) for row in reader]

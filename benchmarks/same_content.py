@@ -195,7 +195,7 @@ def _row(path: Path, num_frames: int, fps: Fraction) -> Clip:
         duration_s=duration_s,
         width=0,
         height=0,
-        signer_id=-1,
+        signer_id="",
         source="",
         start_s=0.0,
         end_s=duration_s,

@@ -31,7 +31,7 @@ def check_metrics(metrics: dict[str, Any], folder: Path) -> None:
     rows = read_rows(folder / "predictions.csv")
     assert metrics["clips"] == len(rows)
     assert metrics["glosses_with_clips"] == len({row["gloss"] for row in rows})
-    assert metrics["signers"] == len({row["signer_id"] for row in rows} - {"-1"})
+    assert metrics["signers"] == len({row["signer_id"] for row in rows} - {""})
     check_accuracies(metrics["accuracy"], rows)
     clean = [row for row in rows if is_clean(row)]
     if len(clean) in (0, len(rows)):
@@ -76,7 +76,7 @@ def classes(rows: Rows, k: int) -> float:
 def check_accuracies(accuracies: dict[str, Any], rows: Rows, *, resampled: bool = True) -> None:
     num_glosses = sum(bool(rows[0][f"top{place}"]) for place in range(1, 11))
     assert list(accuracies) == [f"top{k}" for k in (1, 5, 10) if k <= num_glosses]
-    signers = [row["signer_id"] if row["signer_id"] != "-1" else row["video_id"] for row in rows]
+    signers = [row["signer_id"] or row["video_id"] for row in rows]
     for name, found in accuracies.items():
         k = int(name.removeprefix("top"))
         hits = top_k(rows, k)
@@ -87,7 +87,7 @@ def check_accuracies(accuracies: dict[str, Any], rows: Rows, *, resampled: bool 
         if not resampled:
             continue
         check_bootstrap(found["classes"]["interval"], rows, hits, list(map(str, range(len(rows)))), True)
-        if any(row["signer_id"] != "-1" for row in rows):
+        if any(row["signer_id"] for row in rows):
             check_bootstrap(found["instances"]["interval_by_signer"], rows, hits, signers, False)
             check_bootstrap(found["classes"]["interval_by_signer"], rows, hits, signers, True)
 

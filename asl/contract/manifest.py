@@ -19,6 +19,9 @@ from asl.files import atomic_write_text, read_csv
 
 SPLITS = ("train", "val", "test")
 
+#: The end of a manifest's file name, after the name of the data set.
+MANIFEST = "_manifest.csv"
+
 
 class ManifestError(UserError):
     """A manifest that is missing, malformed or inconsistent."""
@@ -38,13 +41,15 @@ class Clip:
     duration_s: float
     width: int  # pixels, after rotation to upright
     height: int
-    signer_id: int  # -1 if unknown
-    source: str  # raw file from which the clip was cut, relative to paths.raw_dir
+    signer_id: str  # the data set's name of the signer; empty if unknown
+    source: str  # raw file from which the clip was cut, relative to dataset.root
     start_s: float  # the clip is [start_s, end_s) of the source
     end_s: float
-    match: str = ""  # how the source was identified: video_id, youtube_id, url_name or evidence
+    match: str = ""  # how the source was identified: path, video_id, youtube_id, url_name or evidence
     flags: str = ""  # keys of FLAGS, separated by spaces
     copies: str = ""  # sorted video_ids of other clips with the same video, separated by spaces
+    dataset: str = ""  # name of the data set; empty if unknown
+    box: str = ""  # the signer's left, top, right, bottom in shares of the picture, separated by spaces
 
     @property
     def is_clean(self) -> bool:
@@ -82,6 +87,11 @@ def copy_flags(first: tuple[str, str], second: tuple[str, str]) -> set[str]:
     return flags or {"duplicate"}
 
 
+def signer_order(signer_id: str) -> tuple[int, str]:
+    """Sort key of signers that puts numbers into numerical order, unknown signers first."""
+    return len(signer_id), signer_id
+
+
 COLUMNS = tuple(field.name for field in dataclasses.fields(Clip))
 _REQUIRED = tuple(field.name for field in dataclasses.fields(Clip) if field.default is dataclasses.MISSING)
 _TYPES = {"int": int, "float": float, "str": str}
@@ -98,6 +108,9 @@ def write_manifest(path: Path, clips: Iterable[Clip]) -> None:
 
 def read_manifest(path: Path | str) -> list[Clip]:
     """Read a manifest and check it. Unknown columns are ignored.
+
+    Columns that earlier versions did not have are filled: ``dataset`` from the file's name, the others are
+    empty. A ``signer_id`` of -1, which stood for an unknown signer, is read as empty.
 
     Raises:
         ManifestError: the file or a column is missing, the file is no CSV in UTF-8, a value has the wrong
@@ -118,6 +131,8 @@ def read_manifest(path: Path | str) -> list[Clip]:
         raise ManifestError(
             f"{path}: column {', '.join(missing)} is missing. Write it anew with: python preprocess.py"
         )
+    if "dataset" not in columns and path.name.endswith(MANIFEST):  # a manifest of an earlier version
+        rows = [(line, {**row, "dataset": path.name.removesuffix(MANIFEST)}) for line, row in rows]
     clips = [_parse(row, f"{path}, line {line}") for line, row in rows]
     _check(clips, path)
     return clips
@@ -131,6 +146,8 @@ def _parse(row: Mapping[str, str], where: str) -> Clip:
             values[field.name] = _TYPES[str(field.type)](text)
         except ValueError:
             raise ManifestError(f"{where}: {field.name}={text!r} is not of type {field.type}") from None
+    if values["signer_id"] == "-1":
+        values["signer_id"] = ""
     if values["split"] not in SPLITS:
         raise ManifestError(f"{where}: split={values['split']!r} is not one of {', '.join(SPLITS)}")
     if values["label"] < 0:

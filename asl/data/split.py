@@ -12,7 +12,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from asl.config.setting import setting
-from asl.contract.manifest import COPY_FLAGS, FLAGS, SPLITS, Clip, ManifestError, copy_flags
+from asl.contract.manifest import COPY_FLAGS, FLAGS, SPLITS, Clip, ManifestError, copy_flags, signer_order
 
 OFFICIAL, SIGNER, WLASL_AUTHORS = "official", "signer", "wlasl_authors"
 STANDARD = "standard"  # the protocol of the other splits: the epoch is chosen on val
@@ -127,8 +127,9 @@ def split_clips(clips: Sequence[Clip], settings: SplitSettings) -> list[Clip]:
 
 def _split_by_signer(clips: Sequence[Clip], settings: SplitSettings) -> dict[str, str]:
     """The split of each clip by ``video_id``."""
-    known = sorted((clip for clip in clips if clip.signer_id >= 0), key=lambda clip: clip.video_id)
-    signers = {clip.signer_id for clip in known}
+    known = sorted((clip for clip in clips if clip.signer_id), key=lambda clip: clip.video_id)
+    signers = sorted({clip.signer_id for clip in known}, key=signer_order)
+    number_of = {signer: number for number, signer in enumerate(signers)}
     if len(signers) < settings.folds:
         raise ManifestError(
             f"data.split=signer: {len(signers)} known signers are too few for data.folds={settings.folds}"
@@ -137,7 +138,7 @@ def _split_by_signer(clips: Sequence[Clip], settings: SplitSettings) -> dict[str
 
     parts = StratifiedGroupKFold(
         n_splits=settings.folds, shuffle=True, random_state=settings.fold_seed
-    ).split(known, [clip.gloss for clip in known], [clip.signer_id for clip in known])
+    ).split(known, [clip.gloss for clip in known], [number_of[clip.signer_id] for clip in known])
     part_of = {known[i].video_id: part for part, (_, members) in enumerate(parts) for i in members}
     fold = settings.fold or 0
     name = {fold: "test", (fold + 1) % settings.folds: "val"}

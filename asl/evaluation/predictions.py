@@ -7,6 +7,7 @@ import io
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -38,10 +39,10 @@ class Prediction:
     split: str  # in which it was measured: train, val or test; wlasl_authors: its protocol's test
     gloss: str
     label: int
-    signer_id: int  # -1 if unknown
+    signer_id: str  # empty if unknown
     signer_in_train: bool | None  # whether training has clips of the signer; None if the signer is unknown
     flags: str  # of the manifest, for the split in use
-    source: str  # raw file, relative to paths.raw_dir
+    source: str  # raw file, relative to dataset.root
     site: str  # web site, from the metadata; empty if unknown
     rank: int  # of the gloss, from 1; of glosses with equal probability the one with the lower label is first
     probability: float  # of the gloss
@@ -69,7 +70,7 @@ def make_predictions(
     glosses: Sequence[str],
     *,
     figure: str,
-    signers_in_train: Collection[int],
+    signers_in_train: Collection[str],
     sites: Mapping[str, str],
 ) -> list[Prediction]:
     """The predictions for clips.
@@ -85,7 +86,6 @@ def make_predictions(
     order = np.argsort(-probabilities, axis=1, kind="stable")
     predictions = []
     for clip, row, labels in zip(clips, probabilities, order, strict=True):
-        known = clip.signer_id >= 0
         predictions.append(
             Prediction(
                 video_id=clip.video_id,
@@ -93,7 +93,7 @@ def make_predictions(
                 gloss=clip.gloss,
                 label=clip.label,
                 signer_id=clip.signer_id,
-                signer_in_train=clip.signer_id in signers_in_train if known else None,
+                signer_in_train=clip.signer_id in signers_in_train if clip.signer_id else None,
                 flags=clip.flags,
                 source=clip.source,
                 site=sites.get(clip.video_id, ""),
@@ -151,7 +151,7 @@ def read_predictions(path: Path | str) -> list[Prediction]:
     return predictions
 
 
-def _parse(row: Mapping[str, str], where: str) -> Prediction:
+def _parse(row: Mapping[str, Any], where: str) -> Prediction:
     try:
         top = tuple(
             (row[f"top{place}"], float(row[f"p{place}"]))
@@ -163,7 +163,7 @@ def _parse(row: Mapping[str, str], where: str) -> Prediction:
             split=row["split"],
             gloss=row["gloss"],
             label=int(row["label"]),
-            signer_id=int(row["signer_id"]),
+            signer_id="" if row["signer_id"] == "-1" else row["signer_id"],  # -1: of an earlier version
             signer_in_train={text: seen for seen, text in _SEEN.items()}[row["signer_in_train"]],
             flags=row["flags"],
             source=row["source"],

@@ -160,7 +160,7 @@ def summarize(
     return {
         "clips": len(unchanged),
         "glosses_with_clips": len({one.label for one in unchanged}),
-        "signers": len({one.signer_id for one in unchanged if one.signer_id >= 0}),
+        "signers": len({one.signer_id for one in unchanged if one.signer_id}),
         "resamples": resamples,
         "seed": seed,
         "clean_clips": len(clean),
@@ -202,7 +202,7 @@ def _compare(config: EvaluateConfig) -> dict[str, Any]:
 def _metadata(dataset: SignDataset) -> Metadata | None:
     """The data set's metadata. None if it cannot be read: then only coverage and web sites are unknown."""
     try:
-        return dataset.load()
+        return dataset.load_with_splits()
     except MetadataError:
         return None
 

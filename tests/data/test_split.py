@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 from clips import GLOSSES, make_clip
 from composing import composed
+from sklearn.model_selection import StratifiedGroupKFold
 
 from asl.config.setting import ConfigError
 from asl.contract.manifest import SPLITS, Clip, ManifestError
@@ -17,7 +18,7 @@ from asl.data.split import SplitSettings, split_clips
 def clips_of_signers(signers: int = 20) -> list[Clip]:
     """Clips of ``signers`` signers, each of whom signs each gloss twice."""
     return [
-        dataclasses.replace(make_clip("train", label, number), signer_id=number // 2)
+        dataclasses.replace(make_clip("train", label, number), signer_id=str(number // 2))
         for label in range(len(GLOSSES))
         for number in range(2 * signers)
     ]
@@ -55,7 +56,7 @@ def test_no_signer_is_in_two_splits_and_every_class_is_in_all() -> None:
     clips = clips_of_signers()
     split_of = parts(clips)
     for signer in range(20):
-        assert len({split_of[one.video_id] for one in clips if one.signer_id == signer}) == 1
+        assert len({split_of[one.video_id] for one in clips if one.signer_id == str(signer)}) == 1
     for gloss in GLOSSES:
         assert {split_of[one.video_id] for one in clips if one.gloss == gloss} == {"train", "val", "test"}
 
@@ -179,3 +180,14 @@ def test_a_split_is_known_by_its_name(settings: SplitSettings) -> None:
 def test_a_name_of_no_split_is_an_error() -> None:
     with pytest.raises(ValueError, match="'signer, fold' is not the name of a split"):
         SplitSettings.named("signer, fold")
+
+
+def test_signers_that_are_numbers_are_assigned_in_numerical_order() -> None:
+    """Folds of WLASL are those of earlier versions, whose signers were numbers."""
+    clips = clips_of_signers()
+    known = sorted(clips, key=lambda clip: clip.video_id)
+    folds = StratifiedGroupKFold(n_splits=5, shuffle=True, random_state=0).split(
+        known, [clip.gloss for clip in known], [int(clip.signer_id) for clip in known]
+    )
+    test = {known[i].video_id for i in next(folds)[1]}
+    assert {video_id for video_id, split in parts(clips).items() if split == "test"} == test

@@ -46,7 +46,7 @@ def manifest(tiny_data: Path) -> list[Clip]:
 def signed(clips: list[Clip]) -> list[Clip]:
     """The clips with five signers, and every fourth with a flag."""
     return [
-        dataclasses.replace(clip, signer_id=i % 5, flags="suspect" if i % 4 == 0 else "")
+        dataclasses.replace(clip, signer_id=str(i % 5), flags="suspect" if i % 4 == 0 else "")
         for i, clip in enumerate(clips)
     ]
 

@@ -62,7 +62,7 @@ def test_top_k_is_left_out_where_there_are_fewer_glosses() -> None:
 
 
 def test_if_all_clips_are_right_no_interval_is_empty() -> None:
-    predictions = predictions_for([0, 1] * 4, [[0.9, 0.1], [0.2, 0.8]] * 4, signers=[0, 0, 1, 1, 2, 2, 3, 3])
+    predictions = predictions_for([0, 1] * 4, [[0.9, 0.1], [0.2, 0.8]] * 4, signers=[*"00112233"])
     top1 = measure(predictions, resamples=1000, seed=0)[1]
     for over, units in (("instances", 8), ("classes", 8)):
         assert top1[over].interval == wilson(units, units)

@@ -329,9 +329,9 @@ def test_the_most_severe_pairs_are_shown_first(tmp_path):
 
 def test_a_suspect_is_shown_with_a_reference_clip_of_its_gloss_and_if_possible_of_its_signer(tmp_path):
     instances = [
-        instance("00001", signer_id=7),
-        instance("00002", signer_id=1),
-        instance("00003", signer_id=7),
+        instance("00001", signer_id="7"),
+        instance("00002", signer_id="1"),
+        instance("00003", signer_id="7"),
         instance("00004", "drink"),
     ]
     doubts = {"00001": "is too long", "00004": "is too short"}

@@ -25,7 +25,7 @@ def report(tmp_path_factory):
             f"{i:05}",
             glosses[i % 12],
             SPLITS[i // 12 % 3],
-            signer_id=i % 7,
+            signer_id=str(i % 7),
             url={0: "javascript:document.title='broken'", 1: "ftp://x.example/"}.get(
                 i, f"https://x.example/{i}"
             ),

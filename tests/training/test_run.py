@@ -275,7 +275,7 @@ def test_another_label_map_is_refused_on_resume(tiny_data: Path, tmp_path: Path)
 
 def test_another_fold_is_refused_on_resume(tiny_data: Path, tmp_path: Path) -> None:
     clips = read_manifest(tiny_data / "metadata" / "tiny_manifest.csv")
-    signers = [dataclasses.replace(clip, signer_id=i % 6) for i, clip in enumerate(clips)]
+    signers = [dataclasses.replace(clip, signer_id=str(i % 6)) for i, clip in enumerate(clips)]
     write_manifest_and_label_map(tmp_path / "signers_manifest.csv", signers)
     keys = [f"data.manifest={tmp_path}/signers_manifest.csv", "data.folds=3", "logger=[]"]
     metrics = train(tiny(tiny_data, tmp_path, *keys, "data.fold=0", "trainer.max_epochs=1"))

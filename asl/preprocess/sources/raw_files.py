@@ -55,7 +55,9 @@ def scan_raw(raw_dir: Path, videos_dir: Path | None = None) -> list[str]:
         RawFolderError: the folder does not exist.
     """
     if not raw_dir.is_dir():
-        raise RawFolderError(f"{raw_dir}: no such folder (paths.raw_dir). Put the raw videos there")
+        raise RawFolderError(
+            f"{raw_dir}: no such folder (dataset.root, by default paths.raw_dir). Put the raw videos there"
+        )
     clips = None if videos_dir is None else videos_dir.resolve()
     return sorted(
         path.relative_to(raw_dir).as_posix()

@@ -108,7 +108,7 @@ class _Figures:
             video_id=video_id,
             gloss=instance.gloss,
             split=instance.split,
-            signer=f"signer {instance.signer_id}" if instance.signer_id >= 0 else "signer unknown",
+            signer=f"signer {instance.signer_id}" if instance.signer_id else "signer unknown",
             thumbnails=thumbnails if isinstance(thumbnails, Thumbnails) else None,
             no_thumbnails=self._no_thumbnails(video_id, thumbnails if isinstance(thumbnails, str) else ""),
             href=self._href(video_id),
