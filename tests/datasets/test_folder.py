@@ -166,8 +166,10 @@ def test_a_folder_of_clips_becomes_a_trained_batch(
     make_files(tmp_path, "signs/HURDLE/notes.txt")
     dataset = ["dataset=folder", "dataset.root=signs"]
     preprocess(composed("preprocess", *dataset, "trim=cpu", "trim.workers=1", "probe=0"))
-    printed = capsys.readouterr().out
-    assert "val is 3 of 12 instances of train, a part of each gloss (seed 0)" in printed
+    printed, page = capsys.readouterr().out, Path("data/metadata/signs_report.html").read_text()
+    made = "val is 3 of 12 instances of train, a part of each gloss (seed 0)"
+    assert made in printed
+    assert made in page
     assert "refused:\n  HURDLE: not a video: notes.txt\n" in printed
     clips = read_manifest("data/metadata/signs_manifest.csv")
     assert Counter(clip.split for clip in clips) == {"train": 6, "val": 3, "test": 3}
