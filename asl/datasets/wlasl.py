@@ -21,8 +21,8 @@ from asl.datasets.names import name_problem, text_problem
 from asl.datasets.reading import conflict_error, read_json, without_conflicts
 from asl.datasets.wlasl_lengths import find_lengths, load_lengths
 
-#: Heights of WLASL's original pictures. Their lower edge cuts the signer off: of the 13,168 boxes of the first
-#: 1,000 glosses, 96 % end at one of these, and all but three less than 7 % above one.
+#: Heights of WLASL's original pictures. Their lower edge cuts the signer off: of the 13,168 boxes of the
+#: first 1,000 glosses, 96 % end at one of these, and all but three less than 7 % above one.
 _HEIGHTS = (180, 192, 240, 360, 370, 400, 414, 480, 540, 720, 1080)
 
 
