@@ -261,7 +261,7 @@ def test_a_suspect_is_kept_with_a_flag_or_dropped(tmp_path):
     assert problems(tmp_path)["v1"]["reason"] == "suspect"
 
 
-def test_the_end_tolerance_can_be_widened(tmp_path):
+def test_the_end_tolerance_can_be_widened_and_narrowed_again(tmp_path):
     config = small(tmp_path, {"frame_end": 60})  # of 50
     with pytest.raises(UserError, match="not one clip"):
         preprocess(config)
@@ -270,6 +270,9 @@ def test_the_end_tolerance_can_be_widened(tmp_path):
     preprocess(config)
     (clip,) = read_manifest(tmp_path / "metadata" / "small_manifest.csv")
     assert (clip.num_frames, clip.end_s) == (50, 2.0)
+    config.matching = MatchingSettings()
+    with pytest.raises(UserError, match="not one clip"):
+        preprocess(config)
 
 
 # ---------------------------------------------------------------- small folders of their own
