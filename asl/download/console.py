@@ -1,0 +1,133 @@
+"""What a run will do, and what it has done, on the terminal."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from rich.console import Console
+from rich.table import Table
+
+from asl.contract.manifest import SPLITS
+from asl.datasets.instance import Metadata
+from asl.download.errors_file import NotDownloaded
+from asl.download.plan import Fetch, Plan
+from asl.download.settings import DownloadSettings
+from asl.messages import first_few
+from asl.preprocess.sources.matching import Match, Unmatched
+
+#: Hosts, and glosses, that are named; the others are summed up.
+LISTED = 20
+
+
+def print_plan(
+    plan: Plan, wanted: Sequence[Fetch], lost: Sequence[Fetch], settings: DownloadSettings, console: Console
+) -> None:
+    """Print by host what will be fetched.
+
+    Args:
+        plan: of all instances.
+        wanted: those of its files that will be fetched.
+        lost: those that failed for good in an earlier run and are not tried.
+        settings: of downloads.
+        console: where to print.
+    """
+    table = Table("host", title="To download", title_justify="left")
+    for name in ("files", "for instances", "not tried again"):
+        table.add_column(name, justify="right")
+    files = Counter(fetch.host for fetch in wanted)
+    instances: Counter[str] = Counter()
+    for fetch in wanted:
+        instances[fetch.host] += len(fetch.instances)
+    gone = Counter(fetch.host for fetch in lost)
+    hosts = sorted(files | gone, key=lambda host: (-files[host], host))
+    for host in hosts[:LISTED]:
+        table.add_row(host, str(files[host]), str(instances[host]), str(gone[host]))
+    if rest := hosts[LISTED:]:
+        sums = (str(sum(counts[host] for host in rest)) for counts in (files, instances, gone))
+        table.add_row(f"{len(rest)} others", *sums)
+    table.add_section()
+    table.add_row("all", *(str(counts.total()) for counts in (files, instances, gone)))
+    console.print(table)
+    _print(console, f"{len(plan.there)} instances have a file already")
+    if plan.links:
+        linked = sum(len(fetch.names) for fetch in plan.links)
+        _print(console, f"{linked} more show a video that is there under the name of another instance")
+    if plan.no_url:
+        _print(console, f"{len(plan.no_url)} have neither a file nor a URL")
+    if lost:
+        _print(
+            console,
+            f"{len(lost)} files failed for good before and are not tried: download.retry_permanent=true "
+            "tries them",
+        )
+    if not settings.youtube:
+        left = sum(fetch.youtube_id is not None for fetch in plan.fetches)
+        _print(console, f"{left} files on YouTube are left out (download.youtube=false)")
+    if files:
+        slowest = max(files.values()) * settings.interval_s / settings.per_host
+        _print(console, f"this takes at least {_duration(slowest)} (download.interval_s={settings.interval_s:g})")
+
+
+def print_result(
+    metadata: Metadata,
+    matches: Mapping[str, Match | Unmatched],
+    failed: Sequence[NotDownloaded],
+    errors: Path,
+    console: Console,
+) -> None:
+    """Print what ``preprocess.py`` will be able to use, and why the rest is missing.
+
+    Args:
+        metadata: of the data set.
+        matches: the sources that are there now, by video_id.
+        failed: the instances that could not be downloaded.
+        errors: the file that lists them.
+        console: where to print.
+    """
+    usable = [one for one in metadata.instances if isinstance(matches[one.video_id], Match)]
+    table = Table("split", title="For preprocess.py", title_justify="left")
+    for name in ("instances", "with a file", "glosses", "with a file"):
+        table.add_column(name, justify="right")
+    for split in (*SPLITS, "all"):
+        if split == "all":
+            table.add_section()
+        counts = []
+        for group in (metadata.instances, usable):
+            glosses = [one.gloss for one in group if split in (one.split, "all")]
+            counts.append((len(glosses), len(set(glosses))))
+        table.add_row(split, *(str(counts[of][what]) for what in (0, 1) for of in (0, 1)))
+    console.print(table)
+    files = Counter(one.gloss for one in usable if one.split == "train")
+    fewest = sorted(metadata.glosses, key=lambda gloss: files[gloss])[:LISTED]
+    _print(
+        console, "fewest training files: " + first_few((f"{gloss} {files[gloss]}" for gloss in fewest), LISTED)
+    )
+    if not failed:
+        return
+    table = Table("reason", "", title="Instances that could not be downloaded", title_justify="left")
+    table.add_column("count", justify="right")
+    for (reason, kind), count in Counter((row.reason, row.kind) for row in failed).most_common():
+        table.add_row(reason, kind, str(count))
+    console.print(table)
+    again = sum(row.kind == "transient" for row in failed)
+    if again:
+        _print(console, f"the same command tries {again} of them again")
+    _print(console, f"errors    {errors}")
+
+
+def _duration(seconds: float) -> str:
+    """A duration for people.
+
+    >>> _duration(42), _duration(600), _duration(9000)
+    ('42 s', '10 minutes', '2.5 hours')
+    """
+    if seconds < 120:
+        return f"{seconds:.0f} s"
+    return f"{seconds / 60:.0f} minutes" if seconds < 7200 else f"{seconds / 3600:.1f} hours"
+
+
+def _print(console: Console, text: str) -> None:
+    """Print text as it is: not wrapped, so that paths can be copied, and without markup."""
+    console.print(text, soft_wrap=True, markup=False, highlight=False)
