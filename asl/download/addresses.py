@@ -1,7 +1,7 @@
 """Connections to public addresses only, and proxies.
 
-URLs come from metadata, and redirects from servers: neither may reach the local network. The address is checked
-when a socket is made for it, so a name that resolves to another address the second time does not matter.
+URLs come from metadata, and redirects from servers: neither may reach the local network. The address is
+checked when a socket is made for it, so that a name cannot resolve to another one afterwards.
 """
 
 from __future__ import annotations
@@ -70,7 +70,7 @@ def find_proxies() -> Callable[[str, str], str | None]:
     for scheme in ("http", "https", "all"):
         if not proxies.get(scheme, "http:").startswith(("http:", "https:")):
             raise UserError(
-                f"{scheme.upper()}_PROXY={proxies[scheme]}: only proxies with http:// or https:// are supported"
+                f"{scheme.upper()}_PROXY={proxies[scheme]}: a proxy must begin with http:// or https://"
             )
 
     def proxy_for(scheme: str, host: str) -> str | None:

@@ -12,9 +12,8 @@ from rich.table import Table
 from asl.contract.manifest import SPLITS
 from asl.datasets.instance import Metadata
 from asl.download.errors_file import NotDownloaded
-from asl.download.plan import Fetch, Plan
+from asl.download.plan import Fetch, Plan, host_of
 from asl.download.settings import DownloadSettings
-from asl.messages import first_few
 from asl.preprocess.sources.matching import Match, Unmatched
 
 #: Hosts, and glosses, that are named; the others are summed up.
@@ -33,24 +32,25 @@ def print_plan(
         settings: of downloads.
         console: where to print.
     """
+    every = [*plan.there, *(one for fetch in (*plan.fetches, *plan.links) for one in fetch.instances)]
+    columns = {
+        "instances": Counter(map(host_of, every)),
+        "have a file": Counter(map(host_of, plan.there)),
+        "files to fetch": Counter(fetch.host for fetch in wanted),
+        "not tried again": Counter(fetch.host for fetch in lost),
+    }
+    counts, to_fetch = list(columns.values()), columns["files to fetch"]
+    hosts = sorted(columns["instances"], key=lambda host: (-to_fetch[host], host))
     table = Table("host", title="To download", title_justify="left")
-    for name in ("files", "for instances", "not tried again"):
+    for name in columns:
         table.add_column(name, justify="right")
-    files = Counter(fetch.host for fetch in wanted)
-    instances: Counter[str] = Counter()
-    for fetch in wanted:
-        instances[fetch.host] += len(fetch.instances)
-    gone = Counter(fetch.host for fetch in lost)
-    hosts = sorted(files | gone, key=lambda host: (-files[host], host))
     for host in hosts[:LISTED]:
-        table.add_row(host, str(files[host]), str(instances[host]), str(gone[host]))
+        table.add_row(host or "no URL", *(str(count[host]) for count in counts))
     if rest := hosts[LISTED:]:
-        sums = (str(sum(counts[host] for host in rest)) for counts in (files, instances, gone))
-        table.add_row(f"{len(rest)} others", *sums)
+        table.add_row(f"{len(rest)} others", *(str(sum(count[host] for host in rest)) for count in counts))
     table.add_section()
-    table.add_row("all", *(str(counts.total()) for counts in (files, instances, gone)))
+    table.add_row("all", *(str(count.total()) for count in counts))
     console.print(table)
-    _print(console, f"{len(plan.there)} instances have a file already")
     if plan.links:
         linked = sum(len(fetch.names) for fetch in plan.links)
         _print(console, f"{linked} more show a video that is there under the name of another instance")
@@ -65,9 +65,11 @@ def print_plan(
     if not settings.youtube:
         left = sum(fetch.youtube_id is not None for fetch in plan.fetches)
         _print(console, f"{left} files on YouTube are left out (download.youtube=false)")
-    if files:
-        slowest = max(files.values()) * settings.interval_s / settings.per_host
-        _print(console, f"this takes at least {_duration(slowest)} (download.interval_s={settings.interval_s:g})")
+    if to_fetch:
+        at_least = _duration(max(to_fetch.values()) * settings.interval_s)
+        _print(console, f"this takes at least {at_least} (download.interval_s={settings.interval_s:g})")
+    else:
+        _print(console, "nothing is left to fetch")
 
 
 def print_result(
@@ -101,9 +103,7 @@ def print_result(
     console.print(table)
     files = Counter(one.gloss for one in usable if one.split == "train")
     fewest = sorted(metadata.glosses, key=lambda gloss: files[gloss])[:LISTED]
-    _print(
-        console, "fewest training files: " + first_few((f"{gloss} {files[gloss]}" for gloss in fewest), LISTED)
-    )
+    _print(console, "fewest training files: " + ", ".join(f"{gloss} {files[gloss]}" for gloss in fewest))
     if not failed:
         return
     table = Table("reason", "", title="Instances that could not be downloaded", title_justify="left")

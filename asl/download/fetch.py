@@ -1,4 +1,4 @@
-"""Fetch all files of a plan: hosts side by side, each at its pace; a file gets its name when it is proven whole."""
+"""Fetch the files of a plan: hosts side by side, each at its pace. Complete videos get their names."""
 
 from __future__ import annotations
 
@@ -18,16 +18,13 @@ from asl.download.hosts import Host
 from asl.download.http import HttpClient
 from asl.download.log import Done, DownloadLog
 from asl.download.plan import Fetch
-from asl.download.settings import DownloadSettings
+from asl.download.settings import PROBE_TIMEOUT_S, DownloadSettings
 from asl.download.youtube import fetch_youtube
 from asl.files import PART, atomic_link
 from asl.preprocess.sources.raw_files import probe_raw
 from asl.workers import Failed, Workers
 
 T = TypeVar("T")
-
-#: Time limit for opening a fetched file. Opening one takes milliseconds; damaged files can hang a decoder.
-PROBE_TIMEOUT_S = 60.0
 
 #: Seconds before a second attempt at a file, doubled for each further one, where the host names none.
 PAUSE_S = 1.0
@@ -154,9 +151,7 @@ class Fetcher:
         """Open a complete file; if it is a video, give it its names. Returns its size in bytes."""
         num_bytes = _size(file)
         if num_bytes == 0:
-            raise FetchError(
-                Failure(reason="empty file", detail="the file has no bytes", advice=RUN_AGAIN)
-            )
+            raise FetchError(Failure(reason="empty file", detail="the file has no bytes", advice=RUN_AGAIN))
         ended = await self._workers.run(probe_raw, file, timeout_s=PROBE_TIMEOUT_S)
         if isinstance(ended, Failed):
             with file.open("rb") as content:
@@ -184,7 +179,7 @@ class Fetcher:
 
 
 def _part_stem(fetch: Fetch) -> str:
-    """The beginning of the names of a video's temporary files. They start with a dot, which matching skips."""
+    """The beginning of the names of a video's temporary files. Matching skips names with a dot first."""
     return f".{Path(fetch.names[0]).stem if fetch.youtube_id is None else fetch.youtube_id}{PART}"
 
 

@@ -49,9 +49,7 @@ class HttpClient:
         log: knows what was begun.
     """
 
-    def __init__(
-        self, settings: DownloadSettings, host_of: Callable[[str], Host], log: DownloadLog
-    ) -> None:
+    def __init__(self, settings: DownloadSettings, host_of: Callable[[str], Host], log: DownloadLog) -> None:
         self._settings, self._host_of, self._log = settings, host_of, log
         self._proxy_for = find_proxies()
 
@@ -230,7 +228,7 @@ class HttpClient:
     def _failed(self, error: Exception) -> FetchError:
         """The error for a connection that could not be made, or broke."""
         settings = self._settings
-        cause = getattr(error, "os_error", error)
+        cause = error.os_error if isinstance(error, aiohttp.ClientConnectorError) else error
         if isinstance(cause, PrivateAddressError):
             return FetchError(
                 Failure(
@@ -260,11 +258,12 @@ class HttpClient:
         if isinstance(error, asyncio.TimeoutError):
             return FetchError(too_slow(settings.file_timeout_s))
         if isinstance(error, aiohttp.ClientConnectorDNSError):
-            reason, detail = "no such host", f"the host's name cannot be resolved: {cause.strerror}"
+            reason, detail = "no such host", f"the host's name cannot be resolved: {error.os_error.strerror}"
         elif isinstance(error, (aiohttp.ClientSSLError, ssl.SSLError)):
             reason, detail = "TLS", f"no secure connection: {error}"
         elif isinstance(error, (aiohttp.ClientConnectorError, aiohttp.ClientHttpProxyError)):
-            said = os.strerror(cause.errno) if getattr(cause, "errno", None) else str(cause)
+            number = cause.errno if isinstance(cause, OSError) else None
+            said = os.strerror(number) if number else str(cause)
             reason, detail = "no connection", f"no connection: {said}"
         else:
             return _unreliable(f"the transfer broke off: {error or type(error).__name__}")
@@ -298,6 +297,7 @@ def _unreliable(detail: str) -> FetchError:
 
 
 def _referer(host: str) -> dict[str, str]:
-    return {
-        "Referer": referer for end, referer in REFERERS.items() if host == end or host.endswith("." + end)
-    }
+    for end, referer in REFERERS.items():
+        if host == end or host.endswith("." + end):
+            return {"Referer": referer}
+    return {}

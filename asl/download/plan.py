@@ -69,14 +69,15 @@ def plan_downloads(metadata: Metadata, matches: Mapping[str, Match | Unmatched])
             missing[video_key(instance)].append(instance)
 
     names = _names([one for group in missing.values() for one in group], metadata)
-    fetches, links = [], []
+    fetches: list[Fetch] = []
+    links: list[Fetch] = []
     for key, instances in missing.items():
         url = absolute_url(instances[0].url)
         assert url is not None
         found_id = youtube_id(url)
         fetch = Fetch(
             url=f"https://www.youtube.com/watch?v={found_id}" if found_id else url,
-            host="www.youtube.com" if found_id else urlsplit(url).netloc.rpartition("@")[2].lower(),
+            host=host_of(instances[0]),
             youtube_id=found_id,
             names=(found_id,) if found_id else tuple(names[one.video_id] for one in instances),
             instances=tuple(instances),
@@ -84,6 +85,13 @@ def plan_downloads(metadata: Metadata, matches: Mapping[str, Match | Unmatched])
         )
         (fetches if fetch.source is None else links).append(fetch)
     return Plan(tuple(there), tuple(fetches), tuple(links), tuple(no_url))
+
+
+def host_of(instance: Instance) -> str:
+    """``host:port`` of an instance's URL, one for all of YouTube. Empty if it has no URL."""
+    if youtube_id(instance.url):
+        return "www.youtube.com"
+    return urlsplit(absolute_url(instance.url) or "").netloc.rpartition("@")[2].lower()
 
 
 def absolute_url(url: str) -> str | None:
@@ -104,8 +112,8 @@ def absolute_url(url: str) -> str | None:
 def _names(instances: Sequence[Instance], metadata: Metadata) -> dict[str, str]:
     """The name of each instance's own file, by video_id.
 
-    It is the video_id with the URL's suffix. Where this is also the last part of another video's URL, matching
-    would not know whose the file is; it then gets another suffix.
+    It is the video_id with the URL's suffix. Where this is also the last part of another video's URL,
+    matching would not know whose the file is; it then gets another suffix.
     """
     names: dict[str, str] = {}
     left = list(instances)

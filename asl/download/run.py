@@ -18,9 +18,9 @@ from asl.download.config import DownloadConfig
 from asl.download.console import print_plan, print_result
 from asl.download.errors_file import not_downloaded, write_not_downloaded
 from asl.download.failure import not_writable
-from asl.download.fetch import PROBE_TIMEOUT_S, Fetcher
 from asl.download.log import DownloadLog
 from asl.download.plan import Fetch, Plan, plan_downloads
+from asl.download.settings import PROBE_TIMEOUT_S
 from asl.errors import UserError
 from asl.files import atomic_link
 from asl.machine import FileLockedError, FileLocksUnsupportedError, lock_file
@@ -73,7 +73,8 @@ def _run(config: DownloadConfig, metadata: Metadata, workers: Workers, console: 
     errors = paths.download_errors(config.dataset.name)
     try:
         _link(plan, Path(paths.raw_dir))
-        _fetch(wanted, config, log, workers, console)
+        if wanted:
+            _fetch(wanted, config, log, workers, console)
     finally:
         write_not_downloaded(errors, not_downloaded(plan, log))
     matches = _sources(metadata, paths, workers, console)
@@ -117,6 +118,12 @@ def _fetch(
     wanted: Sequence[Fetch], config: DownloadConfig, log: DownloadLog, workers: Workers, console: Console
 ) -> None:
     """Fetch files, with a bar."""
+    try:
+        from asl.download.fetch import Fetcher
+    except ModuleNotFoundError as error:
+        raise UserError(
+            f"downloads need the package {error.name}: make install, or pip install 'asl[download]'"
+        ) from None
     with _progress(console) as progress:
         bar = progress.add_task("downloading", total=len(wanted))
         total = failed = 0
@@ -124,7 +131,8 @@ def _fetch(
         def count(num_bytes: int | None) -> None:
             nonlocal total, failed
             total, failed = total + (num_bytes or 0), failed + (num_bytes is None)
-            progress.update(bar, advance=1, description=f"downloading: {format_bytes(total)}, {failed} failed")
+            said = f"downloading: {format_bytes(total)}, {failed} failed"
+            progress.update(bar, advance=1, description=said)
 
         fetcher = Fetcher(config.download, Path(config.paths.raw_dir), log, workers, count)
         asyncio.run(fetcher.fetch_all(wanted))

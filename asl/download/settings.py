@@ -6,6 +6,10 @@ from dataclasses import dataclass
 
 from asl.config.setting import setting
 
+#: Time limit in seconds for opening a file to see whether it is a video. It takes milliseconds; damaged files
+#: can hang a decoder.
+PROBE_TIMEOUT_S = 60.0
+
 
 @dataclass(kw_only=True)
 class DownloadSettings:

@@ -6,6 +6,7 @@ One stream with pictures alone is fetched, so that nothing must be joined and no
 from __future__ import annotations
 
 import time
+from dataclasses import dataclass
 from pathlib import Path
 from threading import Event
 from typing import Any
@@ -19,6 +20,8 @@ from asl.download.settings import DownloadSettings
 from asl.errors import UserError
 from asl.files import PART
 
+_DISK_FULL = "disk full"
+
 _LOGIN = (
     "give a browser's cookies: download.cookies=cookies.txt download.retry_permanent=true "
     "(github.com/yt-dlp/yt-dlp, FAQ, says how to export them)"
@@ -29,15 +32,29 @@ _UPDATE = (
     "github.com/yt-dlp/yt-dlp/wiki/EJS), then run the same command again"
 )
 
-#: What YouTube and yt-dlp say, in lower case: the first entry of which a part is contained gives reason,
-#: advice, and whether the video is lost.
-_SAID: tuple[tuple[tuple[str, ...], str, str, bool], ...] = (
-    (("not a bot", "rate-limited", "try again later", "captcha", "error 429"), "rate limit", _SLOWER, False),
-    (("no space left", "errno 28"), "disk full", RUN_AGAIN, False),
-    (("private video", "video is private"), "private video", FIND_ANOTHER, True),
-    (("confirm your age", "age-restricted", "sign in", "members", "join this channel"), "login", _LOGIN, True),
-    (("country", "geo restrict"), "blocked in this country", FIND_ANOTHER, True),
-    (("removed", "terminated", "no longer available", "unavailable", "not available"), "gone", FIND_ANOTHER, True),
+
+@dataclass(frozen=True)
+class _Said:
+    """What YouTube or yt-dlp say when a video cannot be had."""
+
+    parts: tuple[str, ...]  # of a message, in lower case; one is enough
+    reason: str
+    advice: str
+    permanent: bool = True
+
+
+#: The first that fits a message counts.
+_SAID = (
+    _Said(
+        ("not a bot", "rate-limited", "try again later", "captcha", "error 429"), "rate limit", _SLOWER, False
+    ),
+    _Said(("no space left",), _DISK_FULL, RUN_AGAIN, False),
+    _Said(("private video", "video is private"), "private video", FIND_ANOTHER),
+    _Said(("confirm your age", "age-restricted", "sign in", "members", "join this channel"), "login", _LOGIN),
+    _Said(("country", "geo restrict"), "blocked in this country", FIND_ANOTHER),
+    _Said(
+        ("removed", "terminated", "no longer available", "unavailable", "not available"), "gone", FIND_ANOTHER
+    ),
 )
 
 #: Messages of yt-dlp that contain the words above but say something about yt-dlp.
@@ -98,6 +115,7 @@ def fetch_youtube(video_id: str, folder: Path, settings: DownloadSettings, stop:
         "retries": settings.tries,
         "extractor_retries": settings.tries,
         "socket_timeout": settings.stall_timeout_s,
+        "js_runtimes": {name: {} for name in ("deno", "node", "bun", "quickjs")},  # whichever is there
         "cookiefile": settings.cookies,
         "progress_hooks": [check],
         "quiet": True,
@@ -113,7 +131,7 @@ def fetch_youtube(video_id: str, folder: Path, settings: DownloadSettings, stop:
         raise FetchError(failure) from None
     except DownloadError as error:
         failed = youtube_failure(str(error))
-        if failed.failure.reason == "disk full":
+        if failed.failure.reason == _DISK_FULL:
             raise UserError(f"{folder} (paths.raw_dir): no space is left on the disk") from None
         raise failed from None
 
@@ -127,8 +145,10 @@ def youtube_failure(message: str) -> FetchError:
     detail = message.removeprefix("ERROR: ").splitlines()[0]
     low = message.lower()
     if not any(part in low for part in _NOT_THE_VIDEO):
-        for parts, reason, advice, permanent in _SAID:
-            if any(part in low for part in parts):
-                failure = Failure(reason=reason, detail=detail, advice=advice, permanent=permanent)
-                return FetchError(failure, blames_host=reason == "rate limit")
+        for said in _SAID:
+            if any(part in low for part in said.parts):
+                failure = Failure(
+                    reason=said.reason, detail=detail, advice=said.advice, permanent=said.permanent
+                )
+                return FetchError(failure, blames_host=not said.permanent)
     return FetchError(Failure(reason="yt-dlp", detail=detail, advice=_UPDATE), blames_host=True)
