@@ -37,6 +37,7 @@ class Request:
     path: str
     host: str  # address that was connected to
     headers: dict[str, str]
+    status: int = 0  # of the answer
     start: int = 0  # of the bytes that were sent
     sent: int = 0
 
@@ -52,6 +53,7 @@ class FileServer:
 
         class Handler(BaseHTTPRequestHandler):
             protocol_version = "HTTP/1.1"
+            disable_nagle_algorithm = True  # or small chunks would wait for each other
 
             def do_GET(self) -> None:
                 server._answer(self)
@@ -98,6 +100,7 @@ class FileServer:
             request.start, status = int(asked[1]), 206
             headers["Content-Range"] = f"bytes {request.start}-{len(body) - 1}/{len(body)}"
             body = body[request.start :]
+        request.status = status
         handler.send_response(status)
         for name, value in headers.items():
             handler.send_header(name, value)

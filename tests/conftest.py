@@ -21,6 +21,8 @@ SLOW_MODULES = {
     "test_clip_frames",
     "test_contributing",
     "test_demo_end_to_end",
+    "test_direct_links",
+    "test_download_program",
     "test_encode",
     "test_evaluate",
     "test_h264",
@@ -33,6 +35,7 @@ SLOW_MODULES = {
     "test_run",
     "test_run_choices",
     "test_train_cli",
+    "test_youtube",
 }
 
 #: Single tests of that kind in modules that are quick otherwise.

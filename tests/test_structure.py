@@ -16,7 +16,7 @@ FILES = {
     ".".join(path.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__"): path
     for path in sorted((ROOT / "asl").rglob("*.py"))
 }
-FIRST_HALF = ("asl.preprocess",)
+FIRST_HALF = ("asl.preprocess", "asl.download")
 SECOND_HALF = ("asl.data", "asl.model", "asl.training", "asl.evaluation")
 SHARED = ("asl.codecs", "asl.contract", "asl.config", "asl.datasets")
 HEAVY = {
@@ -29,6 +29,8 @@ HEAVY = {
     "decord",
     "jinja2",
     "av",
+    "aiohttp",
+    "yt_dlp",
 }
 
 
@@ -71,7 +73,7 @@ def crossings(users: tuple[str, ...], used: tuple[str, ...]) -> list[str]:
 
 def package(module: str) -> str:
     """``asl.data`` of ``asl.data.readers.base``; in preprocessing the packages lie one level deeper."""
-    return ".".join(module.split(".")[: 3 if within(module, FIRST_HALF) else 2])
+    return ".".join(module.split(".")[: 3 if within(module, ("asl.preprocess",)) else 2])
 
 
 def test_modules_do_not_import_each_other_in_a_circle_not_even_in_functions() -> None:
@@ -98,6 +100,7 @@ def test_packages_do_not_import_each_other_in_a_circle_not_even_in_functions() -
             tuple(f"asl.preprocess.{name}" for name in ("sources", "clips", "audit", "report")),
             ("asl.preprocess.gpu",),
         ),
+        (("asl.preprocess",), ("asl.download",)),
         (FIRST_HALF + SECOND_HALF + SHARED, ("asl.demo",)),
     ],
     ids=str,
@@ -130,6 +133,7 @@ def test_importing_asl_loads_nothing_heavy() -> None:
 def test_composing_a_configuration_loads_nothing_heavy(choices: dict[str, str]) -> None:
     code = "import sys; sys.path.insert(0, 'tests'); from composing import composed\n"
     for program, groups in (
+        ("download", []),
         ("preprocess", ["dataset"]),
         ("train", ["dataset", "reader", "model"]),
         ("evaluate", ["dataset", "reader"]),

@@ -65,7 +65,7 @@ def _run(config: DownloadConfig, metadata: Metadata, workers: Workers, console: 
     log = DownloadLog(paths.download_log)
     wanted = [fetch for fetch in plan.fetches if settings.youtube or fetch.youtube_id is None]
     lost = [] if settings.retry_permanent else [fetch for fetch in wanted if _is_lost(fetch, log)]
-    wanted = [fetch for fetch in wanted if fetch not in lost]
+    wanted = [fetch for fetch in wanted if settings.retry_permanent or not _is_lost(fetch, log)]
     print_plan(plan, wanted, lost, settings, console)
     if config.dry_run:
         return

@@ -48,6 +48,12 @@ _SAID = (
     _Said(
         ("not a bot", "rate-limited", "try again later", "captcha", "error 429"), "rate limit", _SLOWER, False
     ),
+    _Said(
+        ("http error 5", "timed out", "resolve", "connection re", "unreachable"),
+        "no connection",
+        RUN_AGAIN,
+        False,
+    ),
     _Said(("no space left",), _DISK_FULL, RUN_AGAIN, False),
     _Said(("private video", "video is private"), "private video", FIND_ANOTHER),
     _Said(("confirm your age", "age-restricted", "sign in", "members", "join this channel"), "login", _LOGIN),

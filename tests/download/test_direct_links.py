@@ -176,9 +176,28 @@ def test_a_redirect_to_a_private_address_is_refused(run, server, data, monkeypat
 
 def test_addresses_of_the_public_internet():
     public = ["93.184.216.34", "2606:4700::1111"]
-    private = ["127.0.0.1", "10.1.2.3", "192.168.0.1", "172.16.0.1", "169.254.169.254", "100.64.0.1", "0.0.0.0"]
-    private += ["::1", "::", "fe80::1%eth0", "fd00::1", "::ffff:10.0.0.1", "2002:7f00:1::", "224.0.0.1", "ff02::1"]
-    assert [is_public(address) for address in public + private] == [True] * len(public) + [False] * len(private)
+    private = [
+        "127.0.0.1",
+        "10.1.2.3",
+        "192.168.0.1",
+        "172.16.0.1",
+        "169.254.169.254",
+        "100.64.0.1",
+        "0.0.0.0",
+    ]
+    private += [
+        "::1",
+        "::",
+        "fe80::1%eth0",
+        "fd00::1",
+        "::ffff:10.0.0.1",
+        "2002:7f00:1::",
+        "224.0.0.1",
+        "ff02::1",
+    ]
+    assert [is_public(address) for address in public + private] == [True] * len(public) + [False] * len(
+        private
+    )
 
 
 def test_a_proxy_of_the_environment_is_used(run, server, video, data, monkeypatch):
