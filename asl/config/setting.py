@@ -1,7 +1,7 @@
 """A setting: a field of a dataclass with default, meaning and range.
 
 Each group of settings is a dataclass in the module that uses it. Hydra's schema of a program is composed of
-these classes (``asl/preprocess/config.py``, ``asl/training/config.py``, ``asl/evaluation/config.py``).
+these classes, in the ``config.py`` of its package (``asl/preprocess/config.py``).
 """
 
 from __future__ import annotations

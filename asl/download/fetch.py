@@ -154,18 +154,7 @@ class Fetcher:
             raise FetchError(Failure(reason="empty file", detail="the file has no bytes", advice=RUN_AGAIN))
         ended = await self._workers.run(probe_raw, file, timeout_s=PROBE_TIMEOUT_S)
         if isinstance(ended, Failed):
-            with file.open("rb") as content:
-                is_page = content.read(512).lstrip().lower().startswith(_PAGES)
-            raise FetchError(
-                Failure(
-                    reason="web page" if is_page else "no video",
-                    detail="a web page, not a video"
-                    if is_page
-                    else f"the file ({num_bytes:,} bytes) is no video: it {ended.error or ended.message}",
-                    advice=FIND_ANOTHER,
-                    permanent=True,
-                )
-            )
+            raise _no_video(file, ended)
         name = fetch.names[0] if fetch.youtube_id is None else f"{fetch.youtube_id}{file.suffix}"
         target = self._raw_dir / name
         try:
@@ -176,6 +165,27 @@ class Fetcher:
             raise not_writable(self._raw_dir, error) from None
         self._log.add(fetch.url, Done(name, num_bytes))
         return num_bytes
+
+
+def _no_video(file: Path, ended: Failed[Path]) -> FetchError:
+    """The error for a file that could not be opened as a video."""
+    with file.open("rb") as content:
+        is_page = content.read(512).lstrip().lower().startswith(_PAGES)
+    if is_page:
+        failure = Failure(
+            reason="web page",
+            detail="a web page, not a video",
+            advice=f"open the URL in a browser, it may ask for a login; otherwise {FIND_ANOTHER}",
+            permanent=True,
+        )
+    else:
+        failure = Failure(
+            reason="no video",
+            detail=f"the file ({_size(file):,} bytes) is no video: it {ended.error or ended.message}",
+            advice=FIND_ANOTHER,
+            permanent=True,
+        )
+    return FetchError(failure)
 
 
 def _part_stem(fetch: Fetch) -> str:

@@ -102,7 +102,7 @@ class HttpClient:
                 if not body.start:
                     self._log.add(url, Begun(body.validator, body.total))
                 await self._store(response, part, body)
-        except (aiohttp.ClientError, asyncio.TimeoutError, OSError) as error:
+        except (aiohttp.ClientError, asyncio.TimeoutError, OSError, ValueError) as error:
             raise self._failed(error) from error
 
     async def _follow(self, url: str, headers: dict[str, str], time_left_s: float) -> aiohttp.ClientResponse:
@@ -151,14 +151,7 @@ class HttpClient:
         if target.scheme in ("http", "https") and target.host:
             return target
         what = f"the URL {location!r}" if base is None else f"a redirect from {base} to {location!r}"
-        raise FetchError(
-            Failure(
-                reason="not http",
-                detail=f"{what}: only http and https are fetched",
-                advice=FIND_ANOTHER,
-                permanent=True,
-            )
-        )
+        raise FetchError(_not_http(f"{what}: only http and https are fetched"))
 
     def _body(self, response: aiohttp.ClientResponse, size: int, begun: Begun | None) -> _Body:
         """Check the status of a response, and read its headers.
@@ -238,6 +231,8 @@ class HttpClient:
                     permanent=True,
                 )
             )
+        if isinstance(error, ValueError):  # as of the host a..b
+            return FetchError(_not_http(f"the URL cannot be used: {error}"))
         if isinstance(error, (aiohttp.ConnectionTimeoutError, aiohttp.SocketTimeoutError)):
             connecting = isinstance(error, aiohttp.ConnectionTimeoutError)
             limit, key = (
@@ -289,6 +284,10 @@ def too_slow(limit_s: float) -> Failure:
         detail=f"not complete within {limit_s:g} s (download.file_timeout_s)",
         advice="run the same command again: it continues the file",
     )
+
+
+def _not_http(detail: str) -> Failure:
+    return Failure(reason="not http", detail=detail, advice=FIND_ANOTHER, permanent=True)
 
 
 def _unreliable(detail: str) -> FetchError:

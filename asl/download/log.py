@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from asl.download.failure import Failure
+from asl.errors import UserError
 
 
 @dataclass(frozen=True)
@@ -49,14 +50,21 @@ class DownloadLog:
         self._line_is_open = bool(text) and not text.endswith("\n")
 
     def add(self, url: str, entry: Begun | Done | Failure) -> None:
-        """Append a line. It is not synced to disk: a power failure can lose it."""
+        """Append a line. It is not synced to disk: a power failure can lose it.
+
+        Raises:
+            UserError: it cannot be written.
+        """
         when = datetime.now().astimezone().isoformat(timespec="seconds")
         self._store(url, when, entry)
         fields: dict[str, Any] = {"url": url, "state": _NAMES[type(entry)], "when": when}
         line = json.dumps(fields | dataclasses.asdict(entry)) + "\n"
-        self.path.parent.mkdir(parents=True, exist_ok=True)
-        with self.path.open("a", encoding="utf-8") as file:
-            file.write("\n" + line if self._line_is_open else line)
+        try:
+            self.path.parent.mkdir(parents=True, exist_ok=True)
+            with self.path.open("a", encoding="utf-8") as file:
+                file.write("\n" + line if self._line_is_open else line)
+        except OSError as error:
+            raise UserError(f"{self.path} cannot be written: {error.strerror}") from None
         self._line_is_open = False
 
     def begun(self, url: str) -> Begun | None:

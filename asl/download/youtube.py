@@ -12,7 +12,7 @@ from threading import Event
 from typing import Any
 
 from yt_dlp import YoutubeDL
-from yt_dlp.utils import DownloadCancelled, DownloadError
+from yt_dlp.utils import DownloadCancelled
 
 from asl.download.failure import FIND_ANOTHER, RUN_AGAIN, Failure, FetchError
 from asl.download.http import too_large, too_slow
@@ -135,7 +135,7 @@ def fetch_youtube(video_id: str, folder: Path, settings: DownloadSettings, stop:
     except _Stopped as stopped:
         failure = stopped.failure or Failure(reason="stopped", detail="the run was stopped", advice=RUN_AGAIN)
         raise FetchError(failure) from None
-    except DownloadError as error:
+    except Exception as error:  # extractors raise anything when YouTube changes, most of it as DownloadError
         failed = youtube_failure(str(error))
         if failed.failure.reason == _DISK_FULL:
             raise UserError(f"{folder} (paths.raw_dir): no space is left on the disk") from None
@@ -148,7 +148,7 @@ def youtube_failure(message: str) -> FetchError:
     >>> youtube_failure("ERROR: [youtube] 0UzEF7ru0sQ: Private video. Sign in if ...").failure.reason
     'private video'
     """
-    detail = message.removeprefix("ERROR: ").splitlines()[0]
+    detail = message.removeprefix("ERROR: ").partition("\n")[0]
     low = message.lower()
     if not any(part in low for part in _NOT_THE_VIDEO):
         for said in _SAID:

@@ -148,12 +148,15 @@ def test_redirects_are_counted_and_lead_to_http_only(run, server, data):
         "/b": Page(status=302, headers={"Location": "file:///etc/passwd"}),
         "/c": Page(status=302),
     }
-    urls = {name: f"{server.url}/{name}" for name in "abc"} | {"d": "ftp://host/d.mp4"}
+    urls = {name: f"{server.url}/{name}" for name in "abc"} | {"d": "ftp://host/d.mp4", "e": "http://a..b/"}
     with pytest.raises(NothingToUseError):
         run(urls, max_redirects=3)
     assert len(server.requests_for("/a")) == 4
     reasons = {video_id: reason for video_id, (reason, _) in data.errors().items()}
-    assert reasons == {"a": "too many redirects", "b": "not http", "c": "too many redirects", "d": "not http"}
+    assert reasons == {
+        **dict.fromkeys("ac", "too many redirects"),
+        **dict.fromkeys("bde", "not http"),
+    }
 
 
 def test_private_addresses_are_refused_whatever_their_name(run, server, data):
@@ -253,6 +256,12 @@ def test_a_dead_host_is_left_after_a_few_files(run, server, data):
         run({str(index): f"{server.url}/{index}.mp4" for index in range(10)}, tries=1, give_up_after=3)
     reasons = [reason for reason, _ in data.errors().values()]
     assert reasons == ["no connection"] * 3 + ["host left alone"] * 7
+
+
+def test_an_http_server_is_not_trusted_as_https(run, server, data):
+    with pytest.raises(NothingToUseError):
+        run({"1": f"https://127.0.0.1:{server.port}/a.mp4"}, tries=1)
+    assert data.errors() == {"1": ("TLS", "transient")}
 
 
 def test_what_hosts_are_told(run, server, video, monkeypatch):
