@@ -35,11 +35,11 @@ def print_plan(
     every = [*plan.there, *(one for fetch in (*plan.fetches, *plan.links) for one in fetch.instances)]
     columns = {
         "instances": Counter(map(host_of, every)),
-        "have a file": Counter(map(host_of, plan.there)),
-        "files to fetch": Counter(fetch.host for fetch in wanted),
-        "not tried again": Counter(fetch.host for fetch in lost),
+        "there": Counter(map(host_of, plan.there)),
+        "to fetch": Counter(fetch.host for fetch in wanted),
+        "lost": Counter(fetch.host for fetch in lost),
     }
-    counts, to_fetch = list(columns.values()), columns["files to fetch"]
+    counts, to_fetch = list(columns.values()), columns["to fetch"]
     hosts = sorted(columns["instances"], key=lambda host: (-to_fetch[host], host))
     table = Table("host", title="To download", title_justify="left")
     for name in columns:
@@ -53,23 +53,26 @@ def print_plan(
     console.print(table)
     if plan.links:
         linked = sum(len(fetch.names) for fetch in plan.links)
-        _print(console, f"{linked} more show a video that is there under the name of another instance")
+        _print(console, f"{linked} instances show a video that is there under the name of another one")
     if plan.no_url:
-        _print(console, f"{len(plan.no_url)} have neither a file nor a URL")
+        _print(console, f"{len(plan.no_url)} instances have neither a file nor a URL")
     if lost:
         _print(
             console,
-            f"{len(lost)} files failed for good before and are not tried: download.retry_permanent=true "
-            "tries them",
+            f"{len(lost)} files are lost: they failed for good before and are not tried, but with "
+            "download.retry_permanent=true",
         )
     if not settings.youtube:
         left = sum(fetch.youtube_id is not None for fetch in plan.fetches)
         _print(console, f"{left} files on YouTube are left out (download.youtube=false)")
-    if to_fetch:
-        at_least = _duration(max(to_fetch.values()) * settings.interval_s)
-        _print(console, f"this takes at least {at_least} (download.interval_s={settings.interval_s:g})")
-    else:
+    at_least_s = max(to_fetch.values(), default=0) * settings.interval_s
+    if not wanted:
         _print(console, "nothing is left to fetch")
+    elif at_least_s >= 1:
+        _print(
+            console,
+            f"this takes at least {_duration(at_least_s)} (download.interval_s={settings.interval_s:g})",
+        )
 
 
 def print_result(

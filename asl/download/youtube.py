@@ -49,7 +49,7 @@ _SAID = (
         ("not a bot", "rate-limited", "try again later", "captcha", "error 429"), "rate limit", _SLOWER, False
     ),
     _Said(
-        ("http error 5", "timed out", "resolve", "connection re", "unreachable"),
+        ("http error 5", "timed out", "transporterror", "connection re"),
         "no connection",
         RUN_AGAIN,
         False,

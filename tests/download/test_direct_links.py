@@ -75,7 +75,7 @@ def test_two_hundred_files_of_which_some_fail(run, server, video):
     lost = {server.requests[i].path for i in range(asked, len(server.requests))}
     again = {video_id for video_id, (_, kind) in bad.items() if kind == "transient"}
     assert lost == {f"/{int(video_id)}.mp4" for video_id in again}
-    assert "failed for good before and are not tried" in data.out
+    assert " files are lost: they failed for good before" in data.out
     server.pages["/2.mp4"] = Page(video)
     run(retry_permanent=True)
     assert "00002" not in data.errors()

@@ -99,7 +99,7 @@ def test_a_dry_run_says_what_would_be_fetched_and_fetches_nothing(run, data, ser
     rows = [line.replace("│", " ").split() for line in data.out.splitlines()]
     assert ["127.0.0.1:" + str(server.port), "2", "1", "1", "0"] in rows
     assert ["all", "2", "1", "1", "0"] in rows
-    assert "1 have neither a file nor a URL" in data.out
+    assert "1 instances have neither a file nor a URL" in data.out
     assert len(server.requests) == 1
     assert data.files() == ["1.mp4"]
 

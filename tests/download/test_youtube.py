@@ -16,12 +16,14 @@ URL = f"https://www.youtube.com/watch?v={YOUTUBE_ID}"
 
 @pytest.fixture
 def youtube(monkeypatch, server):
-    """Videos by id: an answer of the extractor for each, or the message of its error."""
+    """Videos by id: an answer of the extractor for each, its error, or the message of its error."""
     videos = {}
 
     def extract(self, url):
         video_id = self._match_id(url)
         found = videos[video_id]
+        if isinstance(found, Exception):
+            raise found
         if isinstance(found, str):
             raise ExtractorError(found, expected=True, video_id=video_id)
         return {"id": video_id, "title": 'a / "title"', "formats": found}
@@ -82,7 +84,7 @@ def test_a_private_video_is_not_tried_again(run, server, youtube, data):
     assert data.errors() == {"1": ("private video", "permanent")}
     with pytest.raises(NothingToUseError):
         run()
-    assert "1 files failed for good before" in data.out
+    assert "1 files are lost" in data.out
 
 
 def test_a_video_that_is_too_large_or_a_page_is_no_video(run, server, youtube, data, video):
@@ -93,6 +95,13 @@ def test_a_video_that_is_too_large_or_a_page_is_no_video(run, server, youtube, d
         run({"1": URL, "2": f"https://youtu.be/{other}"}, max_mb=0.001)
     assert data.errors() == {"1": ("too large", "permanent"), "2": ("web page", "permanent")}
     assert data.files() == []
+
+
+def test_a_defect_of_an_extractor_costs_its_video_alone(run, server, youtube, data, video):
+    youtube[YOUTUBE_ID] = TypeError("'NoneType' object is not iterable")
+    server.pages["/a.mp4"] = Page(video)
+    run({"1": URL, "2": f"{server.url}/a.mp4"})
+    assert data.errors() == {"1": ("yt-dlp", "transient")}
 
 
 def test_youtube_can_be_left_out(run, server, video):
@@ -118,6 +127,7 @@ def test_youtube_can_be_left_out(run, server, video):
         ("Unable to extract nsig function code", "yt-dlp", False),
         ("Unable to download webpage: HTTP Error 503: Service Unavailable", "no connection", False),
         ("Unable to download webpage: timed out", "no connection", False),
+        ("Unable to download API page: (caused by TransportError('Name'))", "no connection", False),
     ],
 )
 def test_what_youtube_says_is_for_good_or_may_pass(message, reason, permanent):
