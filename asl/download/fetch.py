@@ -112,15 +112,27 @@ class Fetcher:
         except FetchError as error:
             self._log.add(fetch.url, error.failure)
             if error.failure.permanent:
-                for part in self._raw_dir.glob(f"{escape(_part_stem(fetch))}*"):
-                    part.unlink()
+                self._remove_parts(fetch)
             self._on_done(None)
         else:
+            self._remove_parts(fetch)
             self._on_done(num_bytes)
+
+    def _remove_parts(self, fetch: Fetch) -> None:
+        """Remove a video's temporary files. One of YouTube may have left some in other formats."""
+        if fetch.youtube_id is None:
+            self._part(fetch).unlink(missing_ok=True)
+            return
+        for part in self._raw_dir.glob(f"{escape(_part_stem(fetch))}*"):
+            part.unlink()
+
+    def _part(self, fetch: Fetch) -> Path:
+        """The temporary file of a direct link."""
+        return self._raw_dir / f"{_part_stem(fetch)}{Path(fetch.names[0]).suffix}"
 
     async def _attempts(self, fetch: Fetch, host: Host, client: HttpClient) -> Path:
         """The complete file under its temporary name."""
-        part = self._raw_dir / f"{_part_stem(fetch)}{Path(fetch.names[0]).suffix}"
+        part = self._part(fetch)
         spent_s, failed, largest = 0.0, 0, _size(part)
         while True:
             await host.turn()

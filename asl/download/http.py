@@ -94,10 +94,10 @@ class HttpClient:
             headers = {"Range": f"bytes={size}-", "If-Range": begun.validator}
         try:
             async with await self._follow(url, headers, time_left_s) as response:
-                if response.status == 416:  # not the file that was begun
-                    part.unlink()
-                    raise _unreliable(f"refuses to continue at byte {size:,}")
-                body = self._body(response, size if headers else 0, begun)
+                body = self._body(response, size, begun)
+                if body is None:
+                    part.unlink(missing_ok=True)
+                    raise _unreliable(f"does not continue at byte {size:,}, though it said that it could")
                 self._check_size(body.total)
                 if not body.start:
                     self._log.add(url, Begun(body.validator, body.total))
@@ -153,26 +153,29 @@ class HttpClient:
         what = f"the URL {location!r}" if base is None else f"a redirect from {base} to {location!r}"
         raise FetchError(_not_http(f"{what}: only http and https are fetched"))
 
-    def _body(self, response: aiohttp.ClientResponse, size: int, begun: Begun | None) -> _Body:
+    def _body(self, response: aiohttp.ClientResponse, size: int, begun: Begun | None) -> _Body | None:
         """Check the status of a response, and read its headers.
 
         Args:
-            response: to a request for the bytes from ``size`` on.
-            size: bytes of the temporary file that may be continued.
+            response: to a request for a file, or for its bytes from ``size`` on.
+            size: bytes of the temporary file.
             begun: the response that they came from.
+
+        Returns:
+            None if it is not the rest of the temporary file, though a part of a file.
         """
         headers = response.headers
         if response.status == 200:
             etag = headers.get("ETag", "")
             validator = etag if etag and not etag.startswith("W/") else headers.get("Last-Modified", "")
             return _Body(0, response.content_length, validator)
-        if response.status == 206 and begun is not None:
-            found = _CONTENT_RANGE.fullmatch(headers.get("Content-Range", ""))
-            total = None if found is None or found[2] == "*" else int(found[2])
-            if found is not None and int(found[1]) == size and begun.total in (None, total):
-                return _Body(size, total, begun.validator)
-            raise _unreliable(f"answers with the wrong bytes: {headers.get('Content-Range', 'no range')}")
-        raise self._refused(response)
+        if response.status not in (206, 416):
+            raise self._refused(response)
+        found = _CONTENT_RANGE.fullmatch(headers.get("Content-Range", ""))
+        if begun is None or found is None or int(found[1]) != size:
+            return None
+        total = None if found[2] == "*" else int(found[2])
+        return _Body(size, total, begun.validator) if begun.total in (None, total) else None
 
     def _refused(self, response: aiohttp.ClientResponse) -> FetchError:
         """The error for a status other than 200."""
@@ -210,7 +213,7 @@ class HttpClient:
                 size += len(chunk)
                 self._check_size(size)
         if body.total is not None and size != body.total:
-            if size > body.total:
+            if size > body.total:  # another file
                 part.unlink()
             raise _unreliable(f"sent {size:,} of {body.total:,} bytes")
 
@@ -233,26 +236,15 @@ class HttpClient:
             )
         if isinstance(error, ValueError):  # as of the host a..b
             return FetchError(_not_http(f"the URL cannot be used: {error}"))
-        if isinstance(error, (aiohttp.ConnectionTimeoutError, aiohttp.SocketTimeoutError)):
-            connecting = isinstance(error, aiohttp.ConnectionTimeoutError)
-            limit, key = (
-                (settings.connect_timeout_s, "connect_timeout_s")
-                if connecting
-                else (settings.stall_timeout_s, "stall_timeout_s")
-            )
-            what = "no connection" if connecting else "no byte"
-            return FetchError(
-                Failure(
-                    reason="no answer",
-                    detail=f"{what} within {limit:g} s (download.{key})",
-                    advice=RUN_AGAIN,
-                ),
-                blames_host=True,
-                again=True,
-            )
-        if isinstance(error, asyncio.TimeoutError):
+        if isinstance(error, aiohttp.ConnectionTimeoutError):
+            reason = "no answer"
+            detail = f"no connection within {settings.connect_timeout_s:g} s (download.connect_timeout_s)"
+        elif isinstance(error, aiohttp.SocketTimeoutError):
+            reason = "no answer"
+            detail = f"no byte within {settings.stall_timeout_s:g} s (download.stall_timeout_s)"
+        elif isinstance(error, asyncio.TimeoutError):
             return FetchError(too_slow(settings.file_timeout_s))
-        if isinstance(error, aiohttp.ClientConnectorDNSError):
+        elif isinstance(error, aiohttp.ClientConnectorDNSError):
             reason, detail = "no such host", f"the host's name cannot be resolved: {error.os_error.strerror}"
         elif isinstance(error, (aiohttp.ClientSSLError, ssl.SSLError)):
             reason, detail = "TLS", f"no secure connection: {error}"

@@ -34,7 +34,7 @@ def turns(host, count, clock):
 
 
 def test_requests_are_an_interval_apart(clock):
-    assert turns(Host(interval_s=2, give_up_after=1), 3, clock) == [100, 102, 104]
+    assert turns(Host(interval_s=0.5, give_up_after=1), 3, clock) == [100, 100.5, 101]
 
 
 def test_a_host_that_asks_for_a_pause_gets_it_and_a_shorter_one_does_not_end_it(clock):

@@ -8,7 +8,7 @@ LATE = Failure(reason="no answer", detail="no byte within 30 s", advice="run aga
 
 
 def test_a_later_log_knows_what_an_earlier_one_was_told(tmp_path):
-    path = tmp_path / "metadata" / "downloads.jsonl"
+    path = tmp_path / "data" / "metadata" / "downloads.jsonl"
     log = DownloadLog(path)
     log.add("http://a", Begun('"1"', 100))
     log.add("http://b", LOST)
@@ -20,6 +20,8 @@ def test_a_later_log_knows_what_an_earlier_one_was_told(tmp_path):
         assert known.failure("http://b")[1] == LOST
         assert known.begun("http://c") == Begun("", None)  # a file that may come is continued
         assert known.failure("http://c")[1] == LATE
+    DownloadLog(path).add("http://d", LOST)
+    assert "\n\n" not in path.read_text()
 
 
 def test_a_fetched_file_is_neither_begun_nor_failed(tmp_path):
@@ -44,6 +46,8 @@ def test_lines_that_a_kill_or_another_version_left_are_ignored(tmp_path):
         file.write('{"url": "http://x", "state": "new", "when": ""}\n[]\n{"url": "http://b", "sta')
     log = DownloadLog(path)
     log.add("http://c", LATE)
+    log.add("http://d", LATE)
+    assert "\n\n" not in path.read_text()
     known = DownloadLog(path)
     assert known.failure("http://a")[1] == LOST
     assert known.failure("http://b") is None

@@ -69,6 +69,7 @@ def test_the_cut_segment_of_one_instance_is_not_taken_for_the_whole_youtube_vide
     found = plan([one, other], ["a.mp4"])
     assert found.links == ()
     assert [(fetch.names, fetch.instances) for fetch in found.fetches] == [((YOUTUBE_ID,), (other,))]
+    assert found.fetches[0].url == f"https://www.youtube.com/watch?v={YOUTUBE_ID}"  # one for all forms
 
 
 @pytest.mark.parametrize(

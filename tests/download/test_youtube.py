@@ -74,6 +74,7 @@ def test_a_cut_video_is_continued_by_a_later_run_but_not_with_another_format(run
     youtube[YOUTUBE_ID] = formats(server, 360, 720)
     data = run()
     assert (data.raw / f"{YOUTUBE_ID}.mp4").read_bytes() == video
+    assert data.files() == [f"{YOUTUBE_ID}.mp4"]
     assert "Range" not in server.requests_for("/720.mp4")[0].headers
 
 
