@@ -95,8 +95,9 @@ class FileServer:
         body, status, headers = page.body, page.status, dict(page.headers)
         if status == 200 and page.etag:
             headers["ETag"] = page.etag
+        validator = page.etag or headers.get("Last-Modified")
         asked = re.fullmatch(r"bytes=(\d+)-", handler.headers.get("Range", ""))
-        if status == 200 and asked and page.takes_ranges and handler.headers.get("If-Range") == page.etag:
+        if status == 200 and asked and page.takes_ranges and handler.headers.get("If-Range") == validator:
             request.start, status = int(asked[1]), 206
             headers["Content-Range"] = f"bytes {request.start}-{len(body) - 1}/{len(body)}"
             body = body[request.start :]

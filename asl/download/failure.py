@@ -50,6 +50,5 @@ RUN_AGAIN = "run the same command again later"
 def not_writable(raw_dir: Path, error: OSError) -> UserError:
     """The error that ends a run whose files cannot be written."""
     return UserError(
-        f"{raw_dir} (paths.raw_dir) cannot be written: {error.strerror}. What is fetched is kept, and the "
-        "same command goes on from there"
+        f"{raw_dir} (paths.raw_dir) cannot be written: {error.strerror}. What is fetched already is kept"
     )

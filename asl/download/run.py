@@ -46,10 +46,15 @@ def download(config: DownloadConfig) -> None:
         raise UserError(f"download.cookies={settings.cookies}: no such file")
     metadata = config.dataset.load()
     raw_dir = Path(paths.raw_dir)
+    lock = raw_dir / ".lock"
+    try:
+        raw_dir.mkdir(parents=True, exist_ok=True)
+        lock.touch()
+    except OSError as error:
+        raise not_writable(raw_dir, error) from None
     with Workers(preload=["asl.preprocess.sources.raw_files"]) as workers:
         try:
-            raw_dir.mkdir(parents=True, exist_ok=True)
-            with lock_file(raw_dir / ".lock"):
+            with lock_file(lock):
                 _run(config, metadata, workers, console)
         except FileLocksUnsupportedError as error:
             raise UserError(f"{error}: paths.raw_dir=...") from None

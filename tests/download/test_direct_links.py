@@ -92,6 +92,14 @@ def test_a_url_of_several_instances_is_fetched_once_and_linked(run, server, vide
     assert len(server.requests) == 1
 
 
+def test_the_time_of_the_last_change_does_instead_of_an_etag(run, server, video):
+    form = {"etag": 'W/"1"', "headers": {"Last-Modified": "Thu, 01 Jan 2026 00:00:00 GMT"}}
+    server.pages["/a.mp4"] = Page(video, first=[Page(video, cut_after=9000, **form)], **form | {"etag": None})
+    data = run({"1": f"{server.url}/a.mp4"})
+    assert (data.raw / "1.mp4").read_bytes() == video
+    assert [request.start for request in server.requests] == [0, 9000]
+
+
 def test_a_change_on_the_server_is_not_appended_to_the_old_part(run, server, video):
     cut = Page(video[::-1], cut_after=9000, etag='"old"')
     server.pages["/a.mp4"] = Page(video, first=[cut], etag='"new"')
@@ -254,7 +262,14 @@ def test_what_hosts_are_told(run, server, video, monkeypatch):
     assert sent["Accept-Encoding"] == "identity"
 
 
-def test_a_folder_that_cannot_be_written_ends_the_run_with_one_message(run, server, video, data):
+def test_a_folder_that_cannot_be_made_is_one_message(run, server, data):
+    data.raw.parent.mkdir()
+    data.raw.touch()
+    with pytest.raises(UserError, match=r"raw \(paths.raw_dir\) cannot be written: File exists"):
+        run({"1": f"{server.url}/a.mp4"})
+
+
+def test_a_file_that_cannot_be_written_ends_the_run_with_one_message(run, server, video, data):
     server.pages["/a.mp4"] = Page(video)
     (data.raw / "1.mp4").mkdir(parents=True)
     (data.raw / "1.mp4" / "x").touch()

@@ -98,6 +98,14 @@ def test_a_video_that_is_too_large_or_a_page_is_no_video(run, server, youtube, d
     assert data.files() == []
 
 
+def test_a_video_that_takes_too_long_is_left_for_a_later_run(run, server, youtube, data, video):
+    youtube[YOUTUBE_ID] = formats(server, 360)
+    server.pages["/360.mp4"] = Page(video, chunk=1000, pause_s=0.1)
+    with pytest.raises(NothingToUseError):
+        run({"1": URL}, file_timeout_s=0.2)
+    assert data.errors() == {"1": ("too slow", "transient")}
+
+
 def test_a_defect_of_an_extractor_costs_its_video_alone(run, server, youtube, data, video):
     youtube[YOUTUBE_ID] = TypeError("'NoneType' object is not iterable")
     server.pages["/a.mp4"] = Page(video)
