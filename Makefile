@@ -1,15 +1,15 @@
 # make check   lint, types and the quick tests: within a minute
 # make test    lint, types and the whole test suite
-# make demo    the built-in data set: make, preprocess, train, evaluate
-# make install the environment alone, in .venv (gpu=1: for trim=nvdec, dali=1: for trim=dali)
+# make demo    the built-in data set: make, preprocess, train, evaluate, predict a clip
+# make install the environment alone, in .venv (gpu=1: for trim=nvdec, dali=1: for trim=dali, app=1: for app=true)
 # make mutants mutation testing, not a part of the tests (sample=600 seed=0, modules=sampling)
 # All install what they need first. PYTHON=... chooses the interpreter.
 
 VENV := .venv
 BIN := $(VENV)/bin
 comma := ,
-EXTRAS := dev$(if $(gpu),$(comma)gpu)$(if $(dali),$(comma)dali)
-INSTALLED := $(VENV)/installed$(if $(gpu),-gpu)$(if $(dali),-dali)
+EXTRAS := dev$(if $(gpu),$(comma)gpu)$(if $(dali),$(comma)dali)$(if $(app),$(comma)app)
+INSTALLED := $(VENV)/installed$(if $(gpu),-gpu)$(if $(dali),-dali)$(if $(app),-app)
 
 # The first interpreter between 3.10 and 3.13 that really runs.
 FIND_PYTHON = for p in $(PYTHON) python3 python3.12 python3.13 python3.11 python3.10; do \
@@ -35,7 +35,7 @@ lint: install
 types: install
 	$(BIN)/mypy
 
-# The tests open the report in a browser: the machine's own, or Debian's where it may be installed.
+# The tests open the pages in a browser: the machine's own, or Debian's where it may be installed.
 browser:
 	@for name in chromium chromium-browser google-chrome google-chrome-stable; do \
 	command -v $$name >/dev/null && exit 0; done; \
@@ -60,10 +60,14 @@ demo: install
 	$(BIN)/python preprocess.py dataset=demo
 	$(BIN)/python train.py experiment=demo resume=auto
 	$(BIN)/python evaluate.py dataset=demo probe=all
+	$(BIN)/python predict.py checkpoint=checkpoints/demo/best.pt \
+	"input='$$(find data/demo/videos/test -name '*.mp4' | sort | head -n 1)'"
 	@echo
 	@echo "data         data/demo/{raw,videos,metadata}"
 	@echo "model        checkpoints/demo/{best,last}.pt"
 	@echo "results      checkpoints/demo/metrics.json, checkpoints/demo/evaluation/best-test"
+	@echo "pages        data/demo/metadata/demo_report.html"
+	@echo "             checkpoints/demo/evaluation/best-test/evaluation.html"
 
 clean-demo:
 	rm -rf data/demo checkpoints/demo

@@ -2,11 +2,14 @@
 
 For notebooks::
 
+    import asl
     import pytorch_lightning as pl
     from asl import ClipDataModule
 
     data = ClipDataModule("data/metadata/wlasl100_manifest.csv")
     pl.Trainer(max_epochs=10).fit(model, data)  # model: your LightningModule
+
+    asl.load("checkpoints/best.pt").predict("clip.mp4")  # the most probable glosses
 """
 
 from __future__ import annotations
@@ -21,6 +24,8 @@ if TYPE_CHECKING:
     from asl.data.augmentation import Augmentation
     from asl.data.datamodule import ClipDataModule
     from asl.data.settings import DataSettings
+    from asl.inference.prediction import Failure, Prediction
+    from asl.inference.predictor import Predictor, load
     from asl.training.checkpoints import read_checkpoint, restore_network
 
 __version__ = "0.1.0"
@@ -30,7 +35,11 @@ __all__ = [
     "Clip",
     "ClipDataModule",
     "DataSettings",
+    "Failure",
     "FrameSettings",
+    "Prediction",
+    "Predictor",
+    "load",
     "read_checkpoint",
     "read_label_map",
     "read_manifest",
@@ -42,7 +51,11 @@ _MODULE_OF = {
     "Clip": "asl.contract.manifest",
     "ClipDataModule": "asl.data.datamodule",
     "DataSettings": "asl.data.settings",
+    "Failure": "asl.inference.prediction",
     "FrameSettings": "asl.contract.frame_store",
+    "Prediction": "asl.inference.prediction",
+    "Predictor": "asl.inference.predictor",
+    "load": "asl.inference.predictor",
     "read_checkpoint": "asl.training.checkpoints",
     "read_label_map": "asl.contract.label_map",
     "read_manifest": "asl.contract.manifest",

@@ -1,10 +1,11 @@
-"""Atomic file operations: a file is written under a temporary name and renamed when complete."""
+"""Read and write files. A file is written under a temporary name and renamed when complete."""
 
 from __future__ import annotations
 
+import csv
 import os
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import IO
@@ -18,9 +19,10 @@ def temp_path(path: Path) -> Path:
     return path.with_name(f".{path.stem}.{os.getpid()}{PART}{path.suffix}")
 
 
-def remove_temp_files(folder: Path) -> None:
-    """Remove incomplete files that killed processes left in the folder and its subfolders."""
-    for part in folder.rglob(f".*{PART}*"):
+def remove_temp_files(folder: Path, *, subfolders: bool = True) -> None:
+    """Remove incomplete files that killed processes left in the folder, and in its ``subfolders``."""
+    pattern = f".*{PART}*"
+    for part in folder.rglob(pattern) if subfolders else folder.glob(pattern):
         part.unlink(missing_ok=True)
 
 
@@ -73,3 +75,25 @@ def atomic_copy(source: Path, target: Path) -> None:
     """Copy a file atomically."""
     with atomic_write(target) as file, source.open("rb") as content:
         shutil.copyfileobj(content, file)
+
+
+def read_csv(
+    path: Path, *, delimiter: str = ",", columns: Sequence[str] | None = None
+) -> tuple[list[str], list[tuple[int, dict[str, str]]]]:
+    """The columns of a CSV file in UTF-8, and its rows by column, each with the number of its last line.
+
+    Values that a row lacks are empty. A byte order mark, which Excel writes, is ignored.
+
+    Args:
+        path: the file.
+        delimiter: between values.
+        columns: their names if the file has no header. None: its first line names them.
+
+    Raises:
+        OSError: the file cannot be opened.
+        UnicodeDecodeError: the file is not in UTF-8.
+        csv.Error: the file is not CSV.
+    """
+    with path.open(newline="", encoding="utf-8-sig") as file:
+        reader = csv.DictReader(file, columns, delimiter=delimiter, restval="")
+        return list(reader.fieldnames or ()), [(reader.line_num, row) for row in reader]

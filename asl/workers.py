@@ -11,12 +11,14 @@ import signal
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, as_completed, wait
 from concurrent.futures import TimeoutError as FutureTimeoutError
+from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
 from threading import Thread
 from typing import Any, Generic, TypeVar
 
 from pebble import ProcessExpired, ProcessPool
 
+from asl.errors import UserError
 from asl.machine import available_cores, lower_priority, worker_context
 
 Task = TypeVar("Task")
@@ -39,6 +41,15 @@ class Failed(Generic[Task]):
     error: BaseException | None  # what it raised; None if it was killed or crashed
     message: str
     reason: str  # "time limit", "crash" or "error"
+
+
+def check_started(failed: Failed[Any]) -> None:
+    """Raise UserError if a task failed because no worker process could start."""
+    if isinstance(failed.error, BrokenProcessPool):
+        raise UserError(
+            "the processes that decode videos cannot start. In a script, put your own code under "
+            'if __name__ == "__main__":, because each process imports the script'
+        )
 
 
 class Workers:

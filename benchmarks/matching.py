@@ -22,7 +22,7 @@ from rich.console import Console
 from rich.table import Table
 
 from asl.contract.manifest import Clip
-from asl.datasets.instance import Instance
+from asl.datasets.instance import Box, Instance
 from asl.datasets.wlasl import segment_span
 from asl.preprocess.audit.audit import audit
 from asl.preprocess.audit.pairs import find_pairs
@@ -61,8 +61,8 @@ def make_instances(count: int, rng: random.Random) -> list[Instance]:
                 site="site",
                 start_s=start_s,
                 end_s=end_s,
-                bbox=(10, 10, 300, 240),
-                signer_id=i % 120,
+                box=Box(10, 10, 300, 240),
+                signer_id=str(i % 120),
             )
         )
     return instances

@@ -64,7 +64,7 @@ def make_clip(
         duration_s=num_frames / fps,
         width=64,
         height=48,
-        signer_id=-1,
+        signer_id="",
         source=f"{video_id}.mp4",
         start_s=0.0,
         end_s=num_frames / fps,

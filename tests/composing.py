@@ -10,6 +10,8 @@ from hydra import compose, initialize_config_dir
 from asl.config.compose import checked, register
 from asl.download.config import DownloadConfig
 from asl.evaluation.config import EvaluateConfig
+from asl.inference.config import PredictConfig
+from asl.inference.export.config import ExportConfig
 from asl.preprocess.config import PreprocessConfig
 from asl.training.config import TrainConfig
 
@@ -19,12 +21,14 @@ SCHEMAS: dict[str, Any] = {
     "preprocess": PreprocessConfig,
     "train": TrainConfig,
     "evaluate": EvaluateConfig,
+    "predict": PredictConfig,
+    "export": ExportConfig,
 }
 
 register(**{f"{program}_schema": schema for program, schema in SCHEMAS.items()})
 
 
 def composed(program: str, *overrides: str) -> Any:
-    """The checked configuration of a program, by its name."""
+    """The checked configuration of a program, such as ``train``."""
     with initialize_config_dir(str(CONF), version_base="1.3"):
         return checked(compose(program, overrides=list(overrides)), SCHEMAS[program])

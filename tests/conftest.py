@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
 from clips import write_dataset
 from hypothesis import settings
+from in_browser import started_browser
+from made_checkpoint import write_checkpoint
 
 from asl.demo import make_demo
 
@@ -17,6 +21,7 @@ settings.load_profile("asl")
 
 #: Test modules that take seconds or start processes: ``slow``, which ``make check`` leaves out.
 SLOW_MODULES = {
+    "test_app",
     "test_capabilities",
     "test_clip_frames",
     "test_contributing",
@@ -25,25 +30,34 @@ SLOW_MODULES = {
     "test_download_program",
     "test_encode",
     "test_evaluate",
+    "test_export",
     "test_h264",
+    "test_history",
     "test_lightning_trainer",
+    "test_lr_finder",
     "test_missing_frames",
     "test_nvdec_accelerator",
+    "test_page_browser",
     "test_pipeline",
+    "test_predict_program",
     "test_preprocess_program",
     "test_report_browser",
+    "test_protocol",
     "test_run",
     "test_run_choices",
     "test_train_cli",
+    "test_training_aids",
     "test_youtube",
 }
 
 #: Single tests of that kind in modules that are quick otherwise.
 SLOW_TESTS = {
     "test_the_error_names_a_clip_that_hangs_its_reader",
+    "test_all_of_wlasl_is_a_page_below_a_megabyte_without_films",
     "test_all_of_wlasl_is_a_page_of_a_few_megabytes",
     "test_ranks_share_an_epoch_and_measure_val_clips_once",
     "test_intervals_cover_the_true_value",
+    "test_a_notebook_does_without_hydra",
 }
 
 
@@ -74,11 +88,24 @@ def tiny_data(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="session")
+def checkpoint(tiny_data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A checkpoint for the clips of ``tiny_data``."""
+    return write_checkpoint(tmp_path_factory.mktemp("checkpoints") / "best.pt", tiny_data)
+
+
+@pytest.fixture(scope="session")
 def demo_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A small demo with every kind of raw file; to be read, not written to."""
     folder = tmp_path_factory.mktemp("demo")
     make_demo(folder, train_per_gloss=1, val_per_gloss=1, test_per_gloss=1)
     return folder
+
+
+@pytest.fixture(scope="session")
+def browser() -> Iterator[Any]:
+    """Chromium or Chrome."""
+    with started_browser() as started:
+        yield started
 
 
 @pytest.fixture(scope="session", autouse=True)

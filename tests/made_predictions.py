@@ -15,9 +15,10 @@ def predictions_for(
     labels: Sequence[int],
     probabilities: Sequence[Sequence[float]],
     *,
-    signers: Sequence[int] | None = None,
+    signers: Sequence[str] | None = None,
     flags: Sequence[str] | None = None,
-    signers_in_train: Sequence[int] = (),
+    figure: str = "test",
+    signers_in_train: Sequence[str] = (),
     sites: dict[str, str] | None = None,
 ) -> list[Prediction]:
     """Predictions for test clips ``test{label}{number:02d}`` of glosses ``gloss 0``, ``gloss 1``, ..."""
@@ -25,7 +26,7 @@ def predictions_for(
     clips = [
         dataclasses.replace(
             make_clip("test", label, number, gloss=f"gloss {label}"),
-            signer_id=-1 if signers is None else signers[number],
+            signer_id="" if signers is None else signers[number],
             flags="" if flags is None else flags[number],
         )
         for number, label in enumerate(labels)
@@ -34,6 +35,7 @@ def predictions_for(
         clips,
         np.asarray(probabilities, np.float64),
         [f"gloss {label}" for label in range(len(probabilities[0]))],
+        figure=figure,
         signers_in_train=signers_in_train,
         sites=sites or {},
     )
@@ -45,7 +47,7 @@ def random_predictions(
     """Predictions of a network that is right more often than not. The clips do not depend on ``skill``."""
     rng = np.random.default_rng(seed)
     labels = rng.integers(classes, size=clips)
-    signers = rng.integers(-1, num_signers, size=clips)
+    signers = ["" if signer < 0 else str(signer) for signer in rng.integers(-1, num_signers, size=clips)]
     flags = rng.choice(["", "", "", "suspect", "leakage"], size=clips)
     logits = rng.normal(size=(clips, classes))
     logits[np.arange(clips), labels] += skill
@@ -53,7 +55,7 @@ def random_predictions(
     return predictions_for(
         labels.tolist(),
         probabilities.tolist(),
-        signers=signers.tolist(),
+        signers=signers,
         flags=flags.tolist(),
-        signers_in_train=[0, 1, 2],
+        signers_in_train=["0", "1", "2"],
     )

@@ -33,7 +33,7 @@ NUM_FRAMES = 9
 
 def instance(video_id: str, gloss: str = "book", split: str = "train", **more: Any) -> Instance:
     """A whole clip of its own URL."""
-    fields = {"url": f"https://signs.example/{video_id}.mp4", "site": "signs", "signer_id": 1, **more}
+    fields = {"url": f"https://signs.example/{video_id}.mp4", "site": "signs", "signer_id": "1", **more}
     return Instance(video_id=video_id, gloss=gloss, split=split, **fields)
 
 
@@ -129,7 +129,7 @@ def write_clips(result: RunResult, grey: Sequence[int] = range(0, 90, 10)) -> No
 
 
 def _config(folder: Path) -> PreprocessConfig:
-    dataset = Wlasl(name="made", metadata=str(folder / "metadata" / "made.json"))
+    dataset = Wlasl(name="made", root=str(folder / "raw"), metadata=str(folder / "metadata" / "made.json"))
     return PreprocessConfig(paths=Paths.below(folder), dataset=dataset, trim=TrimSettings(workers=1))
 
 

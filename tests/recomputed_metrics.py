@@ -31,13 +31,22 @@ def check_metrics(metrics: dict[str, Any], folder: Path) -> None:
     rows = read_rows(folder / "predictions.csv")
     assert metrics["clips"] == len(rows)
     assert metrics["glosses_with_clips"] == len({row["gloss"] for row in rows})
-    assert metrics["signers"] == len({row["signer_id"] for row in rows} - {"-1"})
+    assert metrics["signers"] == len({row["signer_id"] for row in rows} - {""})
     check_accuracies(metrics["accuracy"], rows)
+    clean = [row for row in rows if is_clean(row)]
+    if len(clean) in (0, len(rows)):
+        assert metrics["accuracy_clean"] is None
+    else:
+        check_accuracies(metrics["accuracy_clean"], clean, resampled=False)  # too few clips to compare these
     for probe, accuracies in metrics["probes"].items():
         check_accuracies(accuracies, read_rows(folder / f"predictions_{probe}.csv"))
     check_calibration(metrics["calibration"], rows)
     check_confusions(metrics, rows)
     check_groups(metrics["groups"], rows)
+
+
+def is_clean(row: dict[str, str]) -> bool:
+    return row["flags"] in ("", "duplicate")
 
 
 def top_k(rows: Rows, k: int) -> np.ndarray:
@@ -64,10 +73,10 @@ def classes(rows: Rows, k: int) -> float:
         return float(balanced_accuracy_score(truth, taken))
 
 
-def check_accuracies(accuracies: dict[str, Any], rows: Rows) -> None:
+def check_accuracies(accuracies: dict[str, Any], rows: Rows, *, resampled: bool = True) -> None:
     num_glosses = sum(bool(rows[0][f"top{place}"]) for place in range(1, 11))
     assert list(accuracies) == [f"top{k}" for k in (1, 5, 10) if k <= num_glosses]
-    signers = [row["signer_id"] if row["signer_id"] != "-1" else row["video_id"] for row in rows]
+    signers = [row["signer_id"] or row["video_id"] for row in rows]
     for name, found in accuracies.items():
         k = int(name.removeprefix("top"))
         hits = top_k(rows, k)
@@ -75,8 +84,10 @@ def check_accuracies(accuracies: dict[str, Any], rows: Rows) -> None:
         assert found["instances"]["value"] == pytest.approx(instances(rows, k), abs=1e-9)
         assert found["instances"]["interval"] == pytest.approx(tuple(wilson), abs=1e-9)
         assert found["classes"]["value"] == pytest.approx(classes(rows, k), abs=1e-9)
+        if not resampled:
+            continue
         check_bootstrap(found["classes"]["interval"], rows, hits, list(map(str, range(len(rows)))), True)
-        if any(row["signer_id"] != "-1" for row in rows):
+        if any(row["signer_id"] for row in rows):
             check_bootstrap(found["instances"]["interval_by_signer"], rows, hits, signers, False)
             check_bootstrap(found["classes"]["interval_by_signer"], rows, hits, signers, True)
 
@@ -158,7 +169,7 @@ def check_confusions(metrics: dict[str, Any], rows: Rows) -> None:
 def check_groups(groups: dict[str, Any], rows: Rows) -> None:
     seen = {"yes": "in training", "no": "not in training", "": "unknown"}
     name_of = {
-        "flags": lambda row: "flagged" if row["flags"] else "not flagged",
+        "flags": lambda row: "clean" if is_clean(row) else "flagged",
         "signer": lambda row: seen[row["signer_in_train"]],
         "site": lambda row: row["site"] or "unknown",
     }

@@ -53,5 +53,7 @@ def test_incomplete_files_of_killed_processes_are_removed(tmp_path: Path) -> Non
     for name in (".a.1.part.mp4", "sub/.b.22.part.safetensors"):
         (tmp_path / name).write_text("half")
     (tmp_path / "sub" / "whole.mp4").write_text("whole")
+    remove_temp_files(tmp_path, subfolders=False)
+    assert len(list(tmp_path.rglob("*.*"))) == 2
     remove_temp_files(tmp_path)
     assert [path.name for path in tmp_path.rglob("*.*")] == ["whole.mp4"]

@@ -17,8 +17,9 @@ FILES = {
     for path in sorted((ROOT / "asl").rglob("*.py"))
 }
 FIRST_HALF = ("asl.preprocess", "asl.download")
-SECOND_HALF = ("asl.data", "asl.model", "asl.training", "asl.evaluation")
-SHARED = ("asl.codecs", "asl.contract", "asl.config", "asl.datasets")
+SECOND_HALF = ("asl.data", "asl.model", "asl.training", "asl.inference", "asl.evaluation")
+DEEPER = ("asl.preprocess", "asl.inference")
+SHARED = ("asl.codecs", "asl.contract", "asl.config", "asl.datasets", "asl.page")
 HEAVY = {
     "torch",
     "torchvision",
@@ -28,6 +29,8 @@ HEAVY = {
     "scipy",
     "decord",
     "jinja2",
+    "onnx",
+    "onnxruntime",
     "av",
     "aiohttp",
     "yt_dlp",
@@ -72,8 +75,8 @@ def crossings(users: tuple[str, ...], used: tuple[str, ...]) -> list[str]:
 
 
 def package(module: str) -> str:
-    """``asl.data`` of ``asl.data.readers.base``; in preprocessing the packages lie one level deeper."""
-    return ".".join(module.split(".")[: 3 if within(module, ("asl.preprocess",)) else 2])
+    """``asl.data`` of ``asl.data.readers.base``; in DEEPER the packages lie one level deeper."""
+    return ".".join(module.split(".")[: 3 if within(module, DEEPER) else 2])
 
 
 def test_modules_do_not_import_each_other_in_a_circle_not_even_in_functions() -> None:
@@ -129,6 +132,10 @@ def test_importing_asl_loads_nothing_heavy() -> None:
     assert loaded_by("import asl") & (HEAVY | {"numpy", "hydra", "omegaconf", "rich"}) == set()
 
 
+def test_processes_that_decode_videos_load_no_torch() -> None:
+    assert loaded_by("import asl.inference.clip_frames") & (HEAVY - {"av"}) == set()
+
+
 @pytest.mark.parametrize("choices", [{}, {"dataset": "demo", "reader": "decord", "model": "r3d"}], ids=str)
 def test_composing_a_configuration_loads_nothing_heavy(choices: dict[str, str]) -> None:
     code = "import sys; sys.path.insert(0, 'tests'); from composing import composed\n"
@@ -137,6 +144,8 @@ def test_composing_a_configuration_loads_nothing_heavy(choices: dict[str, str]) 
         ("preprocess", ["dataset"]),
         ("train", ["dataset", "reader", "model"]),
         ("evaluate", ["dataset", "reader"]),
+        ("export", ["dataset", "reader"]),
+        ("predict", []),
     ):
         overrides = [f"{group}={choices[group]}" for group in groups if group in choices]
         overrides += ["model.weights=null"] if program == "train" else []

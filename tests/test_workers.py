@@ -1,10 +1,12 @@
 import asyncio
 import os
 import time
+from concurrent.futures.process import BrokenProcessPool
 
 import pytest
 
-from asl.workers import Done, Failed, Workers, run_each
+from asl.errors import UserError
+from asl.workers import Done, Failed, Workers, check_started, run_each
 
 pytestmark = pytest.mark.slow
 
@@ -87,3 +89,8 @@ def test_leaving_early_ends_the_workers():
         break
     if time.monotonic() - started > 30:
         pytest.fail("waited for tasks after the caller stopped")
+
+
+def test_processes_that_cannot_start_say_how_to_write_the_script() -> None:
+    with pytest.raises(UserError, match='under if __name__ == "__main__":'):
+        check_started(Failed("a.mp4", BrokenProcessPool("broken"), "broken", "error"))

@@ -12,6 +12,7 @@
 ``encode``, ``audio``   encode a time span as an MP4
 ``stream_copy``         copy a video into an MP4 without encoding it
 ``packets``             all packets of a video; segments whose frames another decoder supplies
+``camera``              frames of a camera, live
 ``frame_collector``     small frames on a time grid, for training, from any of these decoders
 ======================  =====================================================================
 

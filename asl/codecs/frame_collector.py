@@ -7,6 +7,7 @@ from fractions import Fraction
 from pathlib import Path
 
 import numpy as np
+import numpy.typing as npt
 from av.video.frame import VideoFrame
 
 from asl.codecs.pictures import RgbResizer
@@ -73,10 +74,20 @@ class FrameCollector:
         Raises:
             OSError: the file cannot be written.
         """
+        frames, times_s = self.frames(duration_s=duration_s, num_frames=num_frames)
+        write_frames(request.path, frames, times_s, request.origin)
+
+    def frames(self, *, duration_s: float, num_frames: int) -> tuple[Frames, npt.NDArray[np.float64]]:
+        """The frames of the clip, after its last one: ``(T, H, W, 3)`` uint8, and their ``(T,)`` times.
+
+        Args:
+            duration_s: of the clip.
+            num_frames: of the clip.
+        """
         count = self.spec.count(duration_s, num_frames)
         if self.spec.fps is not None:
             self._keep_latest_until(count, self.spec.fps)
-        write_frames(request.path, np.stack(self._kept[:count]), self._times_s[:count], request.origin)
+        return np.stack(self._kept[:count]), np.array(self._times_s[:count])
 
     def _keep_latest_until(self, count: int, fps: float) -> None:
         """Keep the latest frame for all grid points before number ``count`` that have none yet."""

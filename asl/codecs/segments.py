@@ -12,8 +12,8 @@ from av.container import InputContainer
 from av.video.frame import VideoFrame
 
 from asl.codecs.clip_format import ClipFormatFilter
-from asl.codecs.decoder import FrameCallback, decode_frames, first_frame
-from asl.codecs.timeline import frame_duration, frame_time
+from asl.codecs.decoder import FrameCallback, after_text, decode_frames, first_frame
+from asl.codecs.timeline import Timeline, frame_duration, frame_time
 from asl.codecs.video_file import VideoError, has_display_times, open_video, video_stream
 
 #: Seconds from the last decoded frame from which a later segment is reached by a seek. Key frames are
@@ -102,7 +102,7 @@ class SegmentReader:
 class Segment:
     """An iterable of the frames of ``[start_s, end_s)``, in seconds from the file's first frame.
 
-    After the iteration ``source_ended``, ``decoded_end_s`` and ``next_pts`` are set.
+    After the iteration ``source_ended``, ``decoded_end_s``, ``shown_until_s`` and ``next_pts`` are set.
     """
 
     def __init__(self, reader: SegmentReader, start_s: Fraction, end_s: Fraction | None) -> None:
@@ -110,14 +110,15 @@ class Segment:
         self.start_s, self.end_s = start_s, end_s
         self.source_ended = False
         self.decoded_end_s = Fraction(0)  # until when the last decoded frame is displayed
+        self.shown_until_s = Fraction(0)  # until when the last frame of the segment is displayed
         self.next_pts: int | None = None  # of the first frame after the segment
 
     def __iter__(self) -> Iterator[VideoFrame]:
         while (frame := self.reader.next_frame) is not None:
             time_s = frame_time(frame) - self.first_s
-            self.decoded_end_s = time_s + frame_duration(frame, self.stream)
+            self.decoded_end_s = self.shown_until_s = time_s + frame_duration(frame, self.stream)
             if self.end_s is not None and time_s >= self.end_s:
-                self.next_pts = frame.pts
+                self.next_pts, self.shown_until_s = frame.pts, time_s
                 self.reader.finish_segment(self.end_s)
                 return
             if time_s >= self.start_s:
@@ -129,7 +130,7 @@ class Segment:
 
 def decode_segment(
     source: Path, on_frame: FrameCallback, *, start_s: Fraction = Fraction(0), end_s: Fraction | None = None
-) -> None:
+) -> Timeline:
     """Decode exactly the frames whose time lies in ``[start_s, end_s)``, in the format of a clip.
 
     Args:
@@ -138,28 +139,36 @@ def decode_segment(
         start_s: seconds from the file's first frame.
         end_s: seconds; None: the file's end.
 
+    Returns:
+        When the frames are displayed, in seconds from the file's first frame.
+
     Raises:
-        VideoError: a frame of the segment, or one that it depends on, cannot be decoded; no frame lies in
-            the segment.
+        VideoError: a frame of the segment, or one that it depends on, cannot be decoded; time stamps do not
+            rise; no frame lies in the segment.
     """
     try:
-        _decode_segment(source, on_frame, start_s, end_s, seeks=True)
+        return _decode_segment(source, on_frame, start_s, end_s, seeks=True)
     except VideoError:
         if start_s <= 0:
             raise
-        _decode_segment(source, on_frame, start_s, end_s, seeks=False)
+        return _decode_segment(source, on_frame, start_s, end_s, seeks=False)
 
 
 def _decode_segment(
     source: Path, on_frame: FrameCallback, start_s: Fraction, end_s: Fraction | None, *, seeks: bool
-) -> None:
+) -> Timeline:
     with SegmentReader(source, seeks=seeks) as reader:
         to_clip_format: ClipFormatFilter | None = None
-        first_s = Fraction(0)
-        for frame in reader.segment(start_s, end_s):
+        segment = reader.segment(start_s, end_s)
+        times: list[Fraction] = []
+        for frame in segment:
             if to_clip_format is None:
-                to_clip_format, first_s = ClipFormatFilter(frame), frame_time(frame)
-            time_s = frame_time(frame) - first_s
-            on_frame(to_clip_format(frame), time_s)
-        if to_clip_format is None:
+                to_clip_format = ClipFormatFilter(frame)
+            time_s = frame_time(frame) - segment.first_s
+            if times and time_s <= times[-1]:
+                raise VideoError(f"has time stamps that do not rise{after_text(time_s)}")
+            times.append(time_s)
+            on_frame(to_clip_format(frame), time_s - times[0])
+        if not times:
             raise VideoError("shows no frame in the segment", "empty segment")
+        return Timeline(tuple(times), segment.shown_until_s, segment.source_ended)

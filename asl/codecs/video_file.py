@@ -11,6 +11,12 @@ from av.codec.hwaccel import HWAccel
 from av.container import InputContainer, OutputContainer
 from av.video.stream import VideoStream
 
+#: File name suffixes of videos, the preferred formats first.
+VIDEO_SUFFIXES = (
+    *(".mp4", ".mkv", ".webm", ".mov", ".m4v", ".avi", ".flv"),
+    *(".wmv", ".mpg", ".mpeg", ".ts", ".3gp", ".ogv", ".swf"),
+)
+
 
 class VideoError(Exception):
     """What is wrong with a video, as a predicate ("holds no frame"); the caller knows the file's name.

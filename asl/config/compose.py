@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any, TypeVar
 
 import yaml
@@ -82,13 +83,19 @@ def _cause(error: BaseException) -> BaseException:
 def register(**schemas: type) -> None:
     """Register schemas with Hydra, under the names that the defaults lists of ``conf/*.yaml`` begin with.
 
-    Also makes Hydra read YAML files with :class:`TypedYaml`, including those of ``--config-dir``. Hydra 1.3
-    has no public way to replace its file reader, so this changes its registry.
+    Also registers the resolver ``${name_of:path}``, the name of a folder or (without suffix) of a table, and
+    makes Hydra read YAML files with :class:`TypedYaml`, including those of ``--config-dir``. Hydra 1.3 has no
+    public way to replace its file reader, so this changes its registry.
     """
+    OmegaConf.register_new_resolver("name_of", _name_of, replace=True)
     Plugins.instance()  # registers Hydra's own reader
     SourcesRegistry.instance().types[FileConfigSource.scheme()] = TypedYaml
     for name, schema in schemas.items():
         ConfigStore.instance().store(name=name, node=schema)
+
+
+def _name_of(path: str) -> str:
+    return Path(path).resolve().name.removesuffix(".csv").removesuffix(".tsv")
 
 
 def checked(cfg: DictConfig, schema: type[C]) -> C:

@@ -35,17 +35,19 @@ def print_help(name: str, conf: Path, overrides: list[str], *, more_conf: Path |
         console.print(Padding(Text(text, style=style or ""), (0, 0, 0, indent)))
 
     line(f"python {name}.py [choice=name ...] [key=value ...]\n")
-    line("Choices", "bold")
-    for group in sorted(_groups(conf, name)):
+    groups = sorted(_groups(conf, name))
+    if groups:
+        line("Choices", "bold")
+    for group in groups:
         names = {file.stem for folder in folders for file in (folder / group).glob("*.yaml")}
         line(f"{group}={', '.join(sorted(names))}", indent=2)
     line("\nKeys, with the values that they have now", "bold")
     for key, value, meaning in rows(cfg):
         line(f"{key}={value}", "cyan", indent=2)
         line(meaning, indent=6)
+    choice = f"Choices decide which keys there are, for example: python {name}.py dataset=demo --help. "
     line(
-        "\nChoices decide which keys there are, for example: python "
-        f"{name}.py dataset=demo --help. Hydra's own flags: --hydra-help; the composed YAML: --cfg job; a "
+        f"\n{choice if groups else ''}Hydra's own flags: --hydra-help; the composed YAML: --cfg job; a "
         "sweep: --multirun key=1,2,3"
     )
 

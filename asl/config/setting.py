@@ -1,12 +1,15 @@
 """A setting: a field of a dataclass with default, meaning and range.
 
 Each group of settings is a dataclass in the module that uses it. Hydra's schema of a program is composed of
-these classes, in the ``config.py`` of its package (``asl/preprocess/config.py``).
+these classes, in the ``config.py`` of ``asl/download``, ``asl/preprocess``, ``asl/training``,
+``asl/evaluation`` and ``asl/inference/export``.
 """
 
 from __future__ import annotations
 
 import dataclasses
+import re
+import shlex
 from collections.abc import Iterator, Sequence
 from typing import Any
 
@@ -68,6 +71,18 @@ def as_override(value: Any) -> str:
     if isinstance(value, list):
         return f"[{','.join(map(str, value))}]"  # blanks would end the override
     return str(value).lower() if isinstance(value, bool) else str(value)
+
+
+def shell_override(key: str, path: object) -> str:
+    """``key=path`` as it is typed in a shell, with quotes for Hydra where a path needs them.
+
+    >>> print(shell_override("resume", "runs/last.pt"), shell_override("resume", "runs/seed=1/last.pt"))
+    resume=runs/last.pt 'resume="runs/seed=1/last.pt"'
+    """
+    if re.fullmatch(r"[\w/.+:@%-]+", str(path), re.ASCII):
+        return f"{key}={path}"
+    escaped = str(path).replace('"', r"\"")
+    return shlex.quote(f'{key}="{escaped}"')
 
 
 def find_problems(config: Any, prefix: str = "") -> Iterator[str]:

@@ -10,12 +10,12 @@ import json
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
-from asl.contract.manifest import Clip
+from asl.contract.manifest import MANIFEST, Clip
 from asl.errors import UserError
 from asl.files import atomic_write_text
 from asl.messages import first_few
 
-_MANIFEST, _LABEL_MAP = "_manifest.csv", "_label_map.json"
+_LABEL_MAP = "_label_map.json"
 
 
 class LabelMapError(UserError):
@@ -24,7 +24,7 @@ class LabelMapError(UserError):
 
 def label_map_path(manifest: Path) -> Path:
     """The label map of a manifest: ``x_label_map.json`` for ``x_manifest.csv``."""
-    return manifest.with_name(manifest.name.removesuffix(_MANIFEST) + _LABEL_MAP)
+    return manifest.with_name(manifest.name.removesuffix(MANIFEST) + _LABEL_MAP)
 
 
 def read_label_map(path: Path | str) -> list[str]:

@@ -9,14 +9,18 @@ from __future__ import annotations
 import csv
 import dataclasses
 import io
-from collections.abc import Iterable
+import math
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 from asl.errors import UserError
-from asl.files import atomic_write_text
+from asl.files import atomic_write_text, read_csv
 
 SPLITS = ("train", "val", "test")
+
+#: The end of a manifest's file name, after the name of the data set.
+MANIFEST = "_manifest.csv"
 
 
 class ManifestError(UserError):
@@ -37,18 +41,29 @@ class Clip:
     duration_s: float
     width: int  # pixels, after rotation to upright
     height: int
-    signer_id: int  # -1 if unknown
-    source: str  # raw file from which the clip was cut, relative to paths.raw_dir
+    signer_id: str  # the data set's name of the signer; empty if unknown
+    source: str  # raw file from which the clip was cut, relative to dataset.root
     start_s: float  # the clip is [start_s, end_s) of the source
     end_s: float
-    match: str = ""  # how the source was identified: video_id, youtube_id, url_name or evidence
+    match: str = ""  # how the source was identified: path, video_id, youtube_id, url_name or evidence
     flags: str = ""  # keys of FLAGS, separated by spaces
     copies: str = ""  # sorted video_ids of other clips with the same video, separated by spaces
+    dataset: str = ""  # name of the data set; empty if unknown
+    box: str = ""  # the signer's left, top, right, bottom in shares of the picture, separated by spaces
 
     @property
     def is_clean(self) -> bool:
-        """Whether no flag speaks against the clip. ``duplicate`` does not: the clip only counts twice."""
-        return set(self.flags.split()) <= {"duplicate"}
+        """Whether no flag speaks against the clip, see :func:`flags_are_clean`."""
+        return flags_are_clean(self.flags)
+
+
+def flags_are_clean(flags: str) -> bool:
+    """Whether none of a clip's flags speaks against it. ``duplicate`` does not: the clip only counts twice.
+
+    Args:
+        flags: keys of :data:`FLAGS`, separated by spaces.
+    """
+    return set(flags.split()) <= {"duplicate"}
 
 
 #: The flags that the audit gives to clips, and their meaning.
@@ -72,6 +87,11 @@ def copy_flags(first: tuple[str, str], second: tuple[str, str]) -> set[str]:
     return flags or {"duplicate"}
 
 
+def signer_order(signer_id: str) -> tuple[int, str]:
+    """Sort key of signers that puts numbers into numerical order, unknown signers first."""
+    return len(signer_id), signer_id
+
+
 COLUMNS = tuple(field.name for field in dataclasses.fields(Clip))
 _REQUIRED = tuple(field.name for field in dataclasses.fields(Clip) if field.default is dataclasses.MISSING)
 _TYPES = {"int": int, "float": float, "str": str}
@@ -89,39 +109,52 @@ def write_manifest(path: Path, clips: Iterable[Clip]) -> None:
 def read_manifest(path: Path | str) -> list[Clip]:
     """Read a manifest and check it. Unknown columns are ignored.
 
+    Columns that earlier versions did not have are filled: ``dataset`` from the file's name, the others are
+    empty. A ``signer_id`` of -1, which stood for an unknown signer, is read as empty.
+
     Raises:
-        ManifestError: the file or a column is missing, a value has the wrong type, a split is unknown, a
-            ``video_id`` occurs twice, or label and gloss are not one to one.
+        ManifestError: the file or a column is missing, the file is no CSV in UTF-8, a value has the wrong
+            type or is out of range, a split is unknown, a ``video_id`` occurs twice, or label and gloss are
+            not one to one.
     """
     path = Path(path)
     if not path.is_file():
         raise ManifestError(
             f"{path}: no such manifest. Write it with: python preprocess.py, with the same dataset="
         )
-    with path.open(newline="", encoding="utf-8") as file:
-        reader = csv.DictReader(file)
-        missing = [name for name in _REQUIRED if name not in (reader.fieldnames or ())]
-        if missing:
-            raise ManifestError(
-                f"{path}: column {', '.join(missing)} is missing. Write it anew with: python preprocess.py"
-            )
-        clips = [_parse(row, f"{path}, line {reader.line_num}") for row in reader]
+    try:
+        columns, rows = read_csv(path)
+    except (UnicodeDecodeError, csv.Error) as error:
+        raise ManifestError(f"{path} is damaged: {error}. Write it anew with: python preprocess.py") from None
+    missing = [name for name in _REQUIRED if name not in columns]
+    if missing:
+        raise ManifestError(
+            f"{path}: column {', '.join(missing)} is missing. Write it anew with: python preprocess.py"
+        )
+    if "dataset" not in columns and path.name.endswith(MANIFEST):  # a manifest of an earlier version
+        rows = [(line, {**row, "dataset": path.name.removesuffix(MANIFEST)}) for line, row in rows]
+    clips = [_parse(row, f"{path}, line {line}") for line, row in rows]
     _check(clips, path)
     return clips
 
 
-def _parse(row: dict[str, str | None], where: str) -> Clip:
+def _parse(row: Mapping[str, str], where: str) -> Clip:
     values = {}
     for field in dataclasses.fields(Clip):
-        text = row.get(field.name)
+        text = row.get(field.name, "")
         try:
-            values[field.name] = _TYPES[str(field.type)](text or "")
+            values[field.name] = _TYPES[str(field.type)](text)
         except ValueError:
             raise ManifestError(f"{where}: {field.name}={text!r} is not of type {field.type}") from None
+    if values["signer_id"] == "-1":
+        values["signer_id"] = ""
     if values["split"] not in SPLITS:
         raise ManifestError(f"{where}: split={values['split']!r} is not one of {', '.join(SPLITS)}")
     if values["label"] < 0:
         raise ManifestError(f"{where}: label={values['label']} is negative")
+    for name in ("num_frames", "fps", "duration_s"):
+        if not 0 < values[name] < math.inf:
+            raise ManifestError(f"{where}: {name}={values[name]} is not above 0")
     return Clip(**values)
 
 

@@ -8,6 +8,7 @@ from pathlib import Path
 from omegaconf import OmegaConf
 
 from asl.config.setting import setting
+from asl.contract.manifest import MANIFEST
 
 
 @dataclass(kw_only=True)
@@ -28,9 +29,9 @@ class Paths:
         paths: Paths = OmegaConf.to_object(node.paths)  # type: ignore[assignment]
         return paths
 
-    def clip(self, split: str, gloss: str, video_id: str) -> Path:
-        """A clip. ``split`` is the official one, even if training uses another."""
-        return Path(self.videos_dir) / split / gloss / f"{video_id}.mp4"
+    def clip(self, split: str, folder: str, video_id: str) -> Path:
+        """A clip. ``split`` is the official one, even if training uses another; ``folder`` is its gloss's."""
+        return Path(self.videos_dir) / split / folder / f"{video_id}.mp4"
 
     def thumbnails(self, video_id: str) -> Path:
         """Three frames of a clip in one JPEG file, for the report."""
@@ -38,7 +39,7 @@ class Paths:
 
     def manifest(self, dataset: str) -> Path:
         """The manifest of a data set, by its name."""
-        return Path(self.metadata_dir) / f"{dataset}_manifest.csv"
+        return Path(self.metadata_dir) / f"{dataset}{MANIFEST}"
 
     def label_map(self, dataset: str) -> Path:
         """The label map of a data set, by its name."""

@@ -224,8 +224,8 @@ class ClipDataModule(pl.LightningDataModule):
         return self._loader("train", sampler, drop_last=len(sampler) >= self.data.batch_size)
 
     def val_dataloader(self) -> DataLoader[Batch] | ReadAhead:
-        """Batches of this rank's share of the val clips, in order."""
-        return self._evaluation_loader("val")
+        """Batches of this rank's share of the clips that choose the best epoch, in order: those of val."""
+        return self._evaluation_loader(self.data.figures[self.data.selection])
 
     def test_dataloader(self) -> DataLoader[Batch] | ReadAhead:
         """Batches of this rank's share of the test clips, in order."""

@@ -16,12 +16,14 @@ def read_clips(manifest: Path, data: DataSettings) -> tuple[list[str], list[Clip
     """Read the glosses by label, and the clips with the split that ``data`` selects.
 
     Raises:
-        ManifestError: the manifest cannot be read, or has no train clip, no val clip, or only one gloss.
+        ManifestError: the manifest cannot be read, or has no train clip, no clip to choose the best epoch on,
+            or only one gloss.
         LabelMapError: the label map is missing, or does not fit the manifest.
     """
     glosses, clips = read_labelled_clips(manifest, data.label_map)
     clips = split_clips(clips, data)
-    for split, purpose in (("train", "learn from"), ("val", "choose the best epoch on")):
+    selection = data.figures[data.selection]
+    for split, purpose in (("train", "learn from"), (selection, "choose the best epoch on")):
         if not any(clip.split == split for clip in clips):
             raise ManifestError(
                 f"the manifest has no {split} clip, so there is nothing to {purpose}. Put raw videos of "

@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from functools import cache
 
 import numpy as np
+import numpy.typing as npt
 import torch
 import torch.nn.functional as F
 from torch import Tensor
@@ -86,6 +87,17 @@ def centre_crop(
     top, left = round((height - crop_size) / 2), round((width - crop_size) / 2)
     cropped = video[:, :, top : top + crop_size, left : left + crop_size]
     return normalise(cropped.permute(0, 4, 1, 2, 3).float() / 255, mean, std)
+
+
+def crop_pictures(frames: npt.NDArray[np.uint8], crop_size: int) -> npt.NDArray[np.uint8]:
+    """Crop the centre of ``(T, H, W, 3)`` frames: what the network sees, as pictures.
+
+    Returns:
+        ``(T, crop_size, crop_size, 3)``.
+    """
+    video = centre_crop(torch.from_numpy(frames)[None], crop_size=crop_size, mean=(0, 0, 0), std=(1, 1, 1))
+    pictures: npt.NDArray[np.uint8] = (255 * video[0]).round().byte().permute(1, 2, 3, 0).numpy()
+    return pictures
 
 
 def normalise(

@@ -6,30 +6,47 @@ import dataclasses
 from collections.abc import Mapping
 from dataclasses import dataclass
 from fractions import Fraction
-from typing import Any
+from functools import cached_property
+from typing import Literal
 
+from asl.datasets.names import folder_names
 from asl.errors import UserError
-
-_LONGEST_NAME = 200  # bytes; file systems allow 255, and endings are added
 
 
 class MetadataError(UserError):
     """Metadata that is missing or cannot be used."""
 
 
+@dataclass(frozen=True)
+class Box:
+    """The signer's box in the picture. The origin is the upper left corner."""
+
+    left: float
+    top: float
+    right: float
+    bottom: float
+    unit: Literal["pixels", "shares"] = "pixels"  # of the original; shares of its width and height: 0 to 1
+    width: int | None = None  # of the original, in pixels; None: unknown
+    height: int | None = None
+
+
 @dataclass(frozen=True, kw_only=True)
 class Instance:
-    """One signed gloss: a span of a source video, as the metadata describes it."""
+    """One signed gloss: a span of a source video, as the metadata describes it.
 
-    video_id: str  # unique in the data set, and a file name
-    gloss: str
+    The source is the file at ``path``, or it is found by ``video_id`` and ``url``.
+    """
+
+    video_id: str  # unique in the data set, and a file name without blanks
+    gloss: str  # any text; its folder is Metadata.folders[gloss]
     split: str  # train, val or test
-    url: str
+    url: str = ""
+    path: str = ""  # relative to dataset.root, with slashes; "": the source is found by its name
     site: str = ""  # the web site that it comes from
     start_s: Fraction = Fraction(0)  # [start_s, end_s) of the source, from its first frame
     end_s: Fraction | None = None  # None: to the end of the source
-    bbox: tuple[int, int, int, int] | None = None  # left, top, right, bottom in pixels of the original
-    signer_id: int = -1  # -1: unknown
+    box: Box | None = None
+    signer_id: str = ""  # the data set's own name of the signer; "": unknown
 
     @property
     def is_whole(self) -> bool:
@@ -60,20 +77,9 @@ class Metadata:
     others: tuple[Instance, ...] = ()
     published_frames: Mapping[str, float] = dataclasses.field(default_factory=dict)
     fps: float = 25.0  # rate at which the metadata counts frames
+    made_splits: str = ""  # how splits were made that the data set does not have; "": it has them all
 
-
-def name_problem(name: Any) -> str | None:
-    """Why ``name`` cannot be the name of a single folder or file. None if it can."""
-    if not isinstance(name, str) or not name:
-        return "is not a text"
-    if name.startswith("."):
-        return "starts with a dot"
-    if "/" in name or "\\" in name:
-        return "holds a path separator"
-    if not name.isprintable():
-        return "holds control characters"
-    if name != name.strip():
-        return "starts or ends with white space"
-    if len(name.encode()) > _LONGEST_NAME:
-        return f"is longer than {_LONGEST_NAME} bytes"
-    return None
+    @cached_property
+    def folders(self) -> dict[str, str]:
+        """The name of each gloss's folder."""
+        return folder_names(self.glosses)

@@ -7,9 +7,7 @@ are impossible, is refused and reported; the other rows are used.
 from __future__ import annotations
 
 import dataclasses
-import json
-from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
@@ -18,7 +16,9 @@ from typing import Any, ClassVar
 from asl.config.setting import setting
 from asl.contract.manifest import SPLITS
 from asl.datasets.base import SignDataset
-from asl.datasets.instance import Instance, Metadata, MetadataError, Refused, name_problem
+from asl.datasets.instance import Box, Instance, Metadata, MetadataError, Refused
+from asl.datasets.names import name_problem, text_problem
+from asl.datasets.reading import conflict_error, read_json, without_conflicts
 from asl.datasets.wlasl_lengths import find_lengths, load_lengths
 
 
@@ -94,8 +94,8 @@ def load_metadata(
     Raises:
         MetadataError: the file is missing, not a JSON list, or has fewer than ``num_glosses`` glosses.
     """
-    rows = list(_rows(_load_json(path, how_to_get), path))
-    glosses = tuple(dict.fromkeys(row["gloss"] for _, row in rows if name_problem(row.get("gloss")) is None))
+    rows = list(_rows(read_json(path, key="dataset.metadata", how_to_get=how_to_get), path))
+    glosses = tuple(dict.fromkeys(row["gloss"] for _, row in rows if text_problem(row.get("gloss")) is None))
     if num_glosses is not None and len(glosses) < num_glosses:
         raise MetadataError(
             f"{path} has {len(glosses)} glosses, fewer than dataset.num_glosses={num_glosses}. All of them: "
@@ -116,12 +116,10 @@ def load_metadata(
             refused.append(Refused(str(row.get("video_id", "")), f"{where}: {problem}"))
 
     # Over all rows: a file that bears the id may be the video of either.
-    sound, conflicting = _without_conflicts(instances)
+    sound, conflicting = without_conflicts(instances)
     kept_ids = {instance.video_id for instance in instances if instance.gloss not in left_out}
     refused += [
-        Refused(
-            video_id, f"{' and '.join(where_of[video_id])}: video_id={video_id!r} for different instances"
-        )
+        Refused(video_id, conflict_error(where_of[video_id], video_id))
         for video_id in conflicting
         if video_id in kept_ids
     ]
@@ -133,16 +131,6 @@ def load_metadata(
         others=tuple(instance for instance in dict.fromkeys(instances) if instance not in kept),
         fps=fps,
     )
-
-
-def _load_json(path: Path, how_to_get: str) -> Any:
-    try:
-        return json.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        hint = f"\n{how_to_get}" if how_to_get else ""
-        raise MetadataError(f"{path}: no such metadata file (dataset.metadata).{hint}") from None
-    except (OSError, ValueError) as error:
-        raise MetadataError(f"{path}: not a JSON file: {error}") from None
 
 
 def _rows(content: Any, path: Path) -> Iterator[tuple[str, dict[str, Any]]]:
@@ -165,8 +153,8 @@ def _rows(content: Any, path: Path) -> Iterator[tuple[str, dict[str, Any]]]:
 
 def _row_problem(row: dict[str, Any], fps: float) -> str | None:
     """Why a row cannot be used. None if it can."""
-    for key in ("gloss", "split", "video_id"):
-        problem = name_problem(row.get(key))
+    for key, problem_with in (("gloss", text_problem), ("split", text_problem), ("video_id", name_problem)):
+        problem = problem_with(row.get(key))
         if problem:
             return f"{key}={row.get(key)!r} {problem}"
     if row["split"] not in SPLITS:
@@ -203,14 +191,6 @@ def _instance(row: dict[str, Any], fps: float) -> Instance:
         site=str(row.get("source", "")),
         start_s=start_s,
         end_s=end_s,
-        bbox=tuple(row["bbox"]) if row.get("bbox") is not None else None,
-        signer_id=row.get("signer_id", -1),
+        box=Box(*row["bbox"]) if row.get("bbox") is not None else None,
+        signer_id=str(row["signer_id"]) if row.get("signer_id", -1) >= 0 else "",
     )
-
-
-def _without_conflicts(instances: Sequence[Instance]) -> tuple[list[Instance], list[str]]:
-    """Instances, equal ones once, without those whose video_id has different ones; and these video_ids."""
-    distinct = list(dict.fromkeys(instances))
-    times = Counter(instance.video_id for instance in distinct)
-    sound = [instance for instance in distinct if times[instance.video_id] == 1]
-    return sound, [video_id for video_id, count in times.items() if count > 1]

@@ -92,6 +92,8 @@ def print_result(
         console: where to print.
     """
     usable = [one for one in metadata.instances if isinstance(matches[one.video_id], Match)]
+    if metadata.made_splits:
+        _print(console, metadata.made_splits)
     table = Table("split", title="For preprocess.py", title_justify="left")
     for name in ("instances", "with a file", "glosses", "with a file"):
         table.add_column(name, justify="right")

@@ -48,14 +48,15 @@ def not_downloaded(plan: Plan, log: DownloadLog) -> Iterator[NotDownloaded]:
                 gloss=instance.gloss,
             )
     for instance in plan.no_url:
+        as_what = f"as {instance.path}" if instance.path else "under its video_id"
         yield NotDownloaded(
             video_id=instance.video_id,
             url=instance.url,
             reason="no URL",
-            error="the metadata has no URL for it",
+            error="the metadata names a file" if instance.path else "the metadata has no URL for it",
             kind="permanent",
             when="",
-            what_to_do="put the file into paths.raw_dir under its video_id",
+            what_to_do=f"put the file into dataset.root {as_what}",
             split=instance.split,
             gloss=instance.gloss,
         )

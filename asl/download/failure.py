@@ -41,7 +41,7 @@ class FetchError(Exception):
 
 
 #: Advice for a file that its host no longer has.
-FIND_ANOTHER = "find a copy elsewhere and put it into paths.raw_dir under its video_id, or do without"
+FIND_ANOTHER = "find a copy elsewhere and put it into dataset.root under its video_id, or do without"
 
 #: Advice for a failure that may pass.
 RUN_AGAIN = "run the same command again later"
@@ -50,5 +50,5 @@ RUN_AGAIN = "run the same command again later"
 def not_writable(raw_dir: Path, error: OSError) -> UserError:
     """The error that ends a run whose files cannot be written."""
     return UserError(
-        f"{raw_dir} (paths.raw_dir) cannot be written: {error.strerror}. What is fetched already is kept"
+        f"{raw_dir} (dataset.root) cannot be written: {error.strerror}. What is fetched already is kept"
     )

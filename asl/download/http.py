@@ -184,7 +184,7 @@ class HttpClient:
             return FetchError(Failure(reason="gone", detail=said, advice=FIND_ANOTHER, permanent=True))
         if status in (401, 403):
             advice = (
-                "if a browser opens the URL, save the file in paths.raw_dir under its video_id, or give the "
+                "if a browser opens the URL, save the file in dataset.root under its video_id, or give the "
                 "browser's User-Agent: download.user_agent='...' download.retry_permanent=true"
             )
             return FetchError(Failure(reason="refused", detail=said, advice=advice, permanent=True))

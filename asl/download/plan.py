@@ -9,10 +9,10 @@ from dataclasses import dataclass
 from pathlib import PurePosixPath
 from urllib.parse import urlsplit
 
+from asl.codecs.video_file import VIDEO_SUFFIXES
 from asl.datasets.instance import Instance, Metadata
 from asl.preprocess.sources.matching import Match, Unmatched
 from asl.preprocess.sources.names import claims, video_key, youtube_id
-from asl.preprocess.sources.raw_files import VIDEO_SUFFIXES
 
 #: Suffixes of a file's name, tried in turn after the URL's own, until matching takes it for one video only.
 #: FFmpeg tells containers by their content.
@@ -44,7 +44,7 @@ class Plan:
     there: tuple[Instance, ...]  # those that matching finds a file for
     fetches: tuple[Fetch, ...]
     links: tuple[Fetch, ...]  # videos that are there under the name of another instance
-    no_url: tuple[Instance, ...]  # what they have for a URL is none
+    no_url: tuple[Instance, ...]  # without URL, or with a path: matching takes no other file for theirs
 
 
 def plan_downloads(metadata: Metadata, matches: Mapping[str, Match | Unmatched]) -> Plan:
@@ -63,7 +63,7 @@ def plan_downloads(metadata: Metadata, matches: Mapping[str, Match | Unmatched])
             there.append(instance)
             if youtube_id(instance.url) is None:  # that of a YouTube instance may be its segment alone
                 source_of[video_key(instance)] = found.source
-        elif absolute_url(instance.url) is None:
+        elif instance.path or absolute_url(instance.url) is None:
             no_url.append(instance)
         else:
             missing[video_key(instance)].append(instance)

@@ -20,7 +20,7 @@ from asl.download.errors_file import not_downloaded, write_not_downloaded
 from asl.download.failure import not_writable
 from asl.download.log import DownloadLog
 from asl.download.plan import Fetch, Plan, plan_downloads
-from asl.download.settings import PROBE_TIMEOUT_S
+from asl.download.settings import PROBE_TIMEOUT_S, DownloadSettings
 from asl.errors import UserError
 from asl.files import atomic_link
 from asl.machine import FileLockedError, FileLocksUnsupportedError, lock_file
@@ -41,11 +41,10 @@ def download(config: DownloadConfig) -> None:
     Raises:
         UserError: the run could not be done, or no instance has a source.
     """
-    console, paths, settings = Console(), config.paths, config.download
+    console, settings = Console(), config.download
     if settings.cookies is not None and not Path(settings.cookies).is_file():
         raise UserError(f"download.cookies={settings.cookies}: no such file")
-    metadata = config.dataset.load()
-    raw_dir = Path(paths.raw_dir)
+    metadata, raw_dir = config.dataset.load_with_splits(), Path(config.dataset.root)
     lock = raw_dir / ".lock"
     try:
         raw_dir.mkdir(parents=True, exist_ok=True)
@@ -55,18 +54,20 @@ def download(config: DownloadConfig) -> None:
     with Workers(preload=["asl.preprocess.sources.raw_files"]) as workers:
         try:
             with lock_file(lock):
-                _run(config, metadata, workers, console)
+                _run(config, metadata, raw_dir, workers, console)
         except FileLocksUnsupportedError as error:
-            raise UserError(f"{error}: paths.raw_dir=...") from None
+            raise UserError(f"{error}: dataset.root=...") from None
         except FileLockedError:
             raise UserError(
-                f"another run downloads to {raw_dir}. Wait for it, or use another paths.raw_dir"
+                f"another run downloads to {raw_dir}. Wait for it, or use another dataset.root"
             ) from None
 
 
-def _run(config: DownloadConfig, metadata: Metadata, workers: Workers, console: Console) -> None:
+def _run(
+    config: DownloadConfig, metadata: Metadata, raw_dir: Path, workers: Workers, console: Console
+) -> None:
     paths, settings = config.paths, config.download
-    plan = plan_downloads(metadata, _sources(metadata, paths, workers, console))
+    plan = plan_downloads(metadata, _sources(metadata, raw_dir, paths, workers, console))
     log = DownloadLog(paths.download_log)
     wanted = [fetch for fetch in plan.fetches if settings.youtube or fetch.youtube_id is None]
     lost = [] if settings.retry_permanent else [fetch for fetch in wanted if _is_lost(fetch, log)]
@@ -77,27 +78,27 @@ def _run(config: DownloadConfig, metadata: Metadata, workers: Workers, console: 
 
     errors = paths.download_errors(config.dataset.name)
     try:
-        _link(plan, Path(paths.raw_dir))
+        _link(plan, raw_dir)
         if wanted:
-            _fetch(wanted, config, log, workers, console)
+            _fetch(wanted, raw_dir, settings, log, workers, console)
     finally:
         write_not_downloaded(errors, not_downloaded(plan, log))
-    matches = _sources(metadata, paths, workers, console)
+    matches = _sources(metadata, raw_dir, paths, workers, console)
     print_result(metadata, matches, [*not_downloaded(plan, log)], errors, console)
     if not any(isinstance(found, Match) for found in matches.values()):
         raise NothingToUseError(
-            f"not one of {len(matches)} instances has a file in {paths.raw_dir}. {errors} says for each why "
+            f"not one of {len(matches)} instances has a file in {raw_dir}. {errors} says for each why "
             "and what to do"
         )
 
 
 def _sources(
-    metadata: Metadata, paths: Paths, workers: Workers, console: Console
+    metadata: Metadata, raw_dir: Path, paths: Paths, workers: Workers, console: Console
 ) -> dict[str, Match | Unmatched]:
     """What ``preprocess.py`` would use, by video_id."""
     with _progress(console) as progress:
         sources = find_sources(
-            metadata, paths, MatchingSettings(), workers, progress, timeout_s=PROBE_TIMEOUT_S
+            metadata, raw_dir, paths, MatchingSettings(), workers, progress, timeout_s=PROBE_TIMEOUT_S
         )
     return dict(sources.matches)
 
@@ -120,7 +121,12 @@ def _link(plan: Plan, raw_dir: Path) -> None:
 
 
 def _fetch(
-    wanted: Sequence[Fetch], config: DownloadConfig, log: DownloadLog, workers: Workers, console: Console
+    wanted: Sequence[Fetch],
+    raw_dir: Path,
+    settings: DownloadSettings,
+    log: DownloadLog,
+    workers: Workers,
+    console: Console,
 ) -> None:
     """Fetch files, with a bar."""
     try:
@@ -139,7 +145,7 @@ def _fetch(
             said = f"downloading: {format_bytes(total)}, {failed} failed"
             progress.update(bar, advance=1, description=said)
 
-        fetcher = Fetcher(config.download, Path(config.paths.raw_dir), log, workers, count)
+        fetcher = Fetcher(settings, raw_dir, log, workers, count)
         asyncio.run(fetcher.fetch_all(wanted))
 
 

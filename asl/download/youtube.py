@@ -138,7 +138,7 @@ def fetch_youtube(video_id: str, folder: Path, settings: DownloadSettings, stop:
     except Exception as error:  # extractors raise anything when YouTube changes, most of it as DownloadError
         failed = youtube_failure(str(error))
         if failed.failure.reason == _DISK_FULL:
-            raise UserError(f"{folder} (paths.raw_dir): no space is left on the disk") from None
+            raise UserError(f"{folder} (dataset.root): no space is left on the disk") from None
         raise failed from None
 
 

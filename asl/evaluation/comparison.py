@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from scipy import stats
 
+from asl.data.split import WLASL_AUTHORS
 from asl.evaluation.accuracy import Bootstraps, Estimate, bootstraps, hits, known_ks
 from asl.evaluation.intervals import AVERAGES, LEVEL, Bootstrap, Flags, Interval, Over, mean
 from asl.evaluation.predictions import Prediction, PredictionsError
@@ -58,7 +59,7 @@ def align(tables: Mapping[str, Sequence[Prediction]]) -> list[list[Prediction]]:
         tables: predictions by the name of their file, which messages give.
 
     Raises:
-        PredictionsError: the files are not for the same clips with the same glosses.
+        PredictionsError: the files are not for the same clips with the same glosses, or not of one protocol.
     """
     (first_name, first), *others = tables.items()
     aligned = [list(first)]
@@ -80,6 +81,12 @@ def align(tables: Mapping[str, Sequence[Prediction]]) -> list[list[Prediction]]:
                     f"clip {one.video_id} is {one.gloss!r} (label {one.label}) in {first_name} and "
                     f"{other.gloss!r} (label {other.label}) in {name}. Use the same manifest for both"
                 )
+        protocols = {one.split == WLASL_AUTHORS for one in (*first, *ordered)}
+        if len(protocols) > 1:
+            raise PredictionsError(
+                f"one of {first_name} and {name} is of protocol={WLASL_AUTHORS}, whose epoch was chosen on "
+                "these clips, and the other one is not. Compare runs with the same protocol"
+            )
         aligned.append(ordered)
     return aligned
 

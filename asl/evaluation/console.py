@@ -9,6 +9,7 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
+from asl.data.split import STANDARD
 from asl.evaluation.accuracy import Accuracies, Estimate
 from asl.evaluation.comparison import Comparison, Spread
 from asl.evaluation.confusion import ClassResult, Confusion
@@ -35,7 +36,9 @@ def print_evaluation(metrics: Mapping[str, Any], folder: Path) -> None:
         f"{_coverage(metrics['coverage'])}, {metrics['glosses_with_clips']} of {metrics['glosses']} glosses, "
         f"{_signers(metrics['signers'])}\n"
     )
-    console.print(_accuracies(metrics["accuracy"]))
+    if "protocol_note" in metrics:
+        console.print(f"[bold]{metrics['protocol']}[/bold]: {metrics['protocol_note']}\n")
+    console.print(_accuracies(metrics))
     if metrics["probes"]:
         rows = {"unchanged": metrics["accuracy"], **metrics["probes"]}
         console.print(_probes(rows, metrics["glosses"]))
@@ -47,6 +50,7 @@ def print_evaluation(metrics: Mapping[str, Any], folder: Path) -> None:
     console.print(f"Calibration error (ECE): {metrics['calibration'].ece:.1%}")
     probed = ", predictions_{probe}.csv" if metrics["probes"] else ""
     console.print(f"Files: {folder}/metrics.json, predictions.csv{probed}", soft_wrap=True, markup=False)
+    console.print(f"Page: {folder}/evaluation.html", soft_wrap=True, markup=False)
 
 
 def print_comparison(result: Mapping[str, Any]) -> None:
@@ -92,20 +96,24 @@ def print_seeds(result: Mapping[str, Any]) -> None:
     Console(highlight=False).print(table)
 
 
-def _accuracies(accuracies: Accuracies) -> Table:
-    table = _table("Accuracy")
+def _accuracies(metrics: Mapping[str, Any]) -> Table:
+    """A row for each accuracy, and below it one for the clean clips if others are flagged."""
+    standard = metrics["protocol"] == STANDARD
+    table = _table("Accuracy" if standard else f"Accuracy, {metrics['protocol']}")
     for column in ("", "", "95 %, other clips", "95 %, other signers"):
         table.add_column(column, justify="left" if not table.columns else "right")
-    for k, row in accuracies.items():
+    clean: Accuracies | None = metrics["accuracy_clean"]
+    for k, row in metrics["accuracy"].items():
         for over in AVERAGES:
-            one: Estimate = row[over]
-            table.add_row(
-                _name(k, over),
-                f"{one.value:.1%}",
-                _interval(one.interval),
-                _interval(one.interval_by_signer),
-            )
+            table.add_row(_name(k, over), *_estimate(row[over]))
+            if clean is not None:
+                table.add_row(f"  the {metrics['clean_clips']} clean clips", *_estimate(clean[k][over]))
     return table
+
+
+def _estimate(one: Estimate) -> tuple[str, str, str]:
+    """The cells of a figure and its intervals."""
+    return f"{one.value:.1%}", _interval(one.interval), _interval(one.interval_by_signer)
 
 
 def _probes(accuracies: Mapping[str, Accuracies], num_glosses: int) -> Table:

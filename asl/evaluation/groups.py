@@ -1,4 +1,4 @@
-"""Clips in groups: flagged or not, of signers that training knows or not, by web site."""
+"""Clips in groups: clean or flagged, of signers that training knows or not, by web site."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ class GroupResult:
 
 
 def _flagged(one: Prediction) -> str:
-    return "flagged" if one.flags else "not flagged"
+    return "clean" if one.is_clean else "flagged"
 
 
 def _signer(one: Prediction) -> str:

@@ -20,7 +20,7 @@ from asl.data.clip_files import clip_paths
 from asl.data.readers.base import ClipReader
 from asl.errors import UserError
 from asl.evaluation.probes import PROBES
-from asl.evaluation.recogniser import Recogniser
+from asl.inference.recogniser import Recogniser
 
 UNCHANGED = "unchanged"
 
@@ -51,7 +51,7 @@ def predict_clips(
         reader: reads the frames; frames that it has not stored are made first.
         views: temporal views whose probabilities are averaged.
         probes: names of :data:`PROBES`.
-        batch_size: clips per step.
+        batch_size: clips that are read together; the results do not depend on it.
         num_workers: processes that read clips.
         timeout_s: time limit of a batch of these processes.
         seed: of the probe ``shuffle``.

@@ -14,6 +14,8 @@ import numpy as np
 import numpy.typing as npt
 from scipy import sparse, stats
 
+from asl.contract.manifest import signer_order
+
 LEVEL = 0.95
 
 Interval = tuple[float, float]
@@ -135,12 +137,13 @@ class Bootstrap:
         return float((of_units**2).sum() - ((factor**2 - factor) * deviation**2).sum())
 
 
-def signer_units(signer_ids: Sequence[int]) -> npt.NDArray[np.int64] | None:
-    """The unit of each clip when signers are drawn; a clip of an unknown signer (-1) is a unit of its own.
+def signer_units(signer_ids: Sequence[str]) -> npt.NDArray[np.int64] | None:
+    """The unit of each clip when signers are drawn; a clip of an unknown signer ("") is a unit of its own.
 
     None if no signer is known, or all clips are of one signer.
     """
-    signers = np.asarray(signer_ids, dtype=np.int64)
-    unknown = signers < 0
+    number_of = {signer: i for i, signer in enumerate(sorted(set(signer_ids), key=signer_order))}
+    signers = np.array([number_of[signer] for signer in signer_ids], dtype=np.int64)
+    unknown = np.array([signer == "" for signer in signer_ids])
     units = np.where(unknown, -1 - np.arange(len(signers)), signers)
     return None if unknown.all() or len(np.unique(units)) < 2 else units

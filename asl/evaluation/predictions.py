@@ -7,13 +7,15 @@ import io
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from asl.contract.manifest import Clip
+from asl.contract.manifest import Clip, flags_are_clean
 from asl.errors import UserError
-from asl.files import atomic_write_text
+from asl.files import atomic_write_text, read_csv
+from asl.inference.prediction import rank_glosses, round_probability
 
 TOP = 10  # glosses listed for each clip
 
@@ -34,17 +36,22 @@ class Prediction:
     """What a network makes of one clip."""
 
     video_id: str
-    split: str  # in which it was measured: train, val or test
+    split: str  # in which it was measured: train, val or test; wlasl_authors: its protocol's test
     gloss: str
     label: int
-    signer_id: int  # -1 if unknown
+    signer_id: str  # empty if unknown
     signer_in_train: bool | None  # whether training has clips of the signer; None if the signer is unknown
     flags: str  # of the manifest, for the split in use
-    source: str  # raw file, relative to paths.raw_dir
+    source: str  # raw file, relative to dataset.root
     site: str  # web site, from the metadata; empty if unknown
     rank: int  # of the gloss, from 1; of glosses with equal probability the one with the lower label is first
     probability: float  # of the gloss
     top: tuple[tuple[str, float], ...]  # the first TOP glosses with their probabilities, fewer if there are
+
+    @property
+    def is_clean(self) -> bool:
+        """Whether no flag speaks against the clip, see :func:`~asl.contract.manifest.flags_are_clean`."""
+        return flags_are_clean(self.flags)
 
     @property
     def predicted(self) -> str:
@@ -62,7 +69,8 @@ def make_predictions(
     probabilities: npt.NDArray[np.float64],
     glosses: Sequence[str],
     *,
-    signers_in_train: Collection[int],
+    figure: str,
+    signers_in_train: Collection[str],
     sites: Mapping[str, str],
 ) -> list[Prediction]:
     """The predictions for clips.
@@ -71,34 +79,30 @@ def make_predictions(
         clips: rows of the manifest.
         probabilities: ``(N, num_classes)``. They are rounded to 7 digits, as in the file.
         glosses: by label.
+        figure: for which they are measured, see :meth:`SplitSettings.figure_on`.
         signers_in_train: ``signer_id`` of all training clips.
         sites: web site by ``video_id``.
     """
     order = np.argsort(-probabilities, axis=1, kind="stable")
     predictions = []
     for clip, row, labels in zip(clips, probabilities, order, strict=True):
-        known = clip.signer_id >= 0
         predictions.append(
             Prediction(
                 video_id=clip.video_id,
-                split=clip.split,
+                split=figure,
                 gloss=clip.gloss,
                 label=clip.label,
                 signer_id=clip.signer_id,
-                signer_in_train=clip.signer_id in signers_in_train if known else None,
+                signer_in_train=clip.signer_id in signers_in_train if clip.signer_id else None,
                 flags=clip.flags,
                 source=clip.source,
                 site=sites.get(clip.video_id, ""),
                 rank=int(np.flatnonzero(labels == clip.label)[0]) + 1,
-                probability=_rounded(row[clip.label]),
-                top=tuple((glosses[label], _rounded(row[label])) for label in labels[:TOP]),
+                probability=round_probability(row[clip.label]),
+                top=rank_glosses(row, glosses, TOP),
             )
         )
     return predictions
-
-
-def _rounded(probability: float) -> float:
-    return float(f"{probability:.7g}")
 
 
 def write_predictions(path: Path, predictions: Sequence[Prediction]) -> None:
@@ -119,20 +123,24 @@ def read_predictions(path: Path | str) -> list[Prediction]:
     """Read what :func:`write_predictions` has written.
 
     Raises:
-        PredictionsError: the file, a column or a value is missing, a value has the wrong type, or a clip
-            occurs twice.
+        PredictionsError: the file, a column or a value is missing, the file is no CSV in UTF-8, a value has
+            the wrong type or is out of range, or a clip occurs twice.
     """
     path = Path(path)
     if not path.is_file():
         raise PredictionsError(f"{path}: no such file. python evaluate.py writes predictions.csv")
-    with path.open(newline="", encoding="utf-8") as file:
-        reader = csv.DictReader(file)
-        missing = [name for name in (*_COLUMNS, *_TOP_COLUMNS) if name not in (reader.fieldnames or ())]
-        if missing:
-            raise PredictionsError(
-                f"{path}: column {missing[0]} is missing; it is no predictions.csv of python evaluate.py"
-            )
-        predictions = [_parse(row, f"{path}, line {reader.line_num}") for row in reader]
+    try:
+        columns, rows = read_csv(path)
+    except (UnicodeDecodeError, csv.Error) as error:
+        raise PredictionsError(
+            f"{path} is damaged: {error}. Write it anew with: python evaluate.py"
+        ) from None
+    missing = [name for name in (*_COLUMNS, *_TOP_COLUMNS) if name not in columns]
+    if missing:
+        raise PredictionsError(
+            f"{path}: column {missing[0]} is missing; it is no predictions.csv of python evaluate.py"
+        )
+    predictions = [_parse(row, f"{path}, line {line}") for line, row in rows]
     if not predictions:
         raise PredictionsError(f"{path} has no clips")
     seen: set[str] = set()
@@ -143,19 +151,19 @@ def read_predictions(path: Path | str) -> list[Prediction]:
     return predictions
 
 
-def _parse(row: Mapping[str, str], where: str) -> Prediction:
+def _parse(row: Mapping[str, Any], where: str) -> Prediction:
     try:
         top = tuple(
             (row[f"top{place}"], float(row[f"p{place}"]))
             for place in range(1, TOP + 1)
             if row[f"top{place}"] or place == 1
         )
-        return Prediction(
+        prediction = Prediction(
             video_id=row["video_id"],
             split=row["split"],
             gloss=row["gloss"],
             label=int(row["label"]),
-            signer_id=int(row["signer_id"]),
+            signer_id="" if row["signer_id"] == "-1" else row["signer_id"],  # -1: of an earlier version
             signer_in_train={text: seen for seen, text in _SEEN.items()}[row["signer_in_train"]],
             flags=row["flags"],
             source=row["source"],
@@ -164,5 +172,13 @@ def _parse(row: Mapping[str, str], where: str) -> Prediction:
             probability=float(row["probability"]),
             top=top,
         )
+        if prediction.rank < 1:
+            raise ValueError(f"rank={prediction.rank} is below 1")
+        for value in (prediction.probability, *(value for _, value in top)):
+            if not 0 <= value <= 1:
+                raise ValueError(f"{value} is not a probability")
     except (KeyError, TypeError, ValueError) as error:
-        raise PredictionsError(f"{where} cannot be read: {error}") from None
+        raise PredictionsError(
+            f"{where} cannot be read: {error}. Write the file anew with: python evaluate.py"
+        ) from None
+    return prediction

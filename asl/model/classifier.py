@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
+from asl.model.backbone import Backbone
 from asl.model.metrics import SplitMetrics
 from asl.model.optimizer import OptimizerSettings, continue_schedule, warmup_cosine
 
@@ -21,7 +22,8 @@ class SignClassifier(pl.LightningModule):
     """Trains and measures a network on the batches of :class:`~asl.data.datamodule.ClipDataModule`.
 
     Logs ``train_loss_step`` and ``lr`` after each step, and ``train_loss_epoch``, ``{val,test}_loss`` and
-    ``{val,test}_{top1,top5,top1_clean,top5_clean}`` after each epoch (see :class:`SplitMetrics`).
+    ``{val,test}_{top1,top5,top1_clean,top5_clean}`` after each epoch (see :class:`SplitMetrics`). Another
+    ``selection`` than ``val`` is named instead of it.
 
     Args:
         model: the network, ``(B, 3, T, H, W)`` float -> logits ``(B, num_classes)``.
@@ -30,6 +32,7 @@ class SignClassifier(pl.LightningModule):
         optimizer: settings of the optimiser and of the learning rate schedule.
         channels_last: store parameters and clips in ``channels_last_3d`` memory format.
         seed: dropout of each epoch is seeded with (seed, epoch, rank), so that a resumed run repeats it.
+        selection: begins the names of what is logged in validation.
         info: numbers, strings and lists that every checkpoint holds under the key ``asl``.
     """
 
@@ -42,6 +45,7 @@ class SignClassifier(pl.LightningModule):
         optimizer: OptimizerSettings,
         channels_last: bool = True,
         seed: int = 0,
+        selection: str = "val",
         info: dict[str, Any] | None = None,
     ) -> None:
         super().__init__()
@@ -53,7 +57,8 @@ class SignClassifier(pl.LightningModule):
         self.model, self.loss = model, loss
         self._compiled: Callable[[Tensor], Tensor] | None = None
         self._optimizer = optimizer
-        self._seed, self._info = seed, info or {}
+        self._backbone = Backbone(model) if optimizer.freeze_epochs else None
+        self._seed, self._selection, self._info = seed, selection, info or {}
         self.val_metrics, self.test_metrics = SplitMetrics(num_classes), SplitMetrics(num_classes)
 
     def forward(self, video: Tensor) -> Tensor:
@@ -72,17 +77,33 @@ class SignClassifier(pl.LightningModule):
 
         Evaluation is not compiled: its last batch is smaller, and it was faster so on an H100 (979 clips/s,
         compiled 857 clips/s after 18 s of compilation). All training batches have one shape, so that the
-        network is compiled once.
+        network is compiled once, and once more when it is unfrozen (``optim.freeze_epochs``).
         """
         torch.compiler.reset()  # or earlier jobs of a sweep would count towards the limit of recompilations
         # Compile the method, because compiling the module would change parameter names in checkpoints.
         self._compiled = torch.compile(self.model.forward, dynamic=False)
 
+    @property
+    def _frozen(self) -> bool:
+        """Whether this epoch trains only the classifier."""
+        return self.current_epoch < self._optimizer.freeze_epochs
+
     def on_train_start(self) -> None:
+        if self.current_epoch == 0:
+            return
         # Of the schedule in a checkpoint only the epoch counts: this run may have another peak or length.
         steps_per_epoch = int(self.trainer.estimated_stepping_batches) // (self.trainer.max_epochs or 1)
         scheduler: Any = self.lr_schedulers()
         continue_schedule(scheduler, lr=self._optimizer.lr, step=self.current_epoch * steps_per_epoch)
+
+    def on_train_epoch_start(self) -> None:
+        if self._backbone is not None:
+            # Several ranks agree on the parameters with gradients once, before the first step.
+            self._backbone.freeze(self._frozen, backward=self.trainer.world_size > 1)
+
+    def on_before_optimizer_step(self, optimizer: Optimizer) -> None:
+        if self._backbone is not None and self._frozen:
+            self._backbone.drop_gradients()
 
     def on_train_batch_start(self, batch: Batch, batch_idx: int) -> None:
         # Seed at the first batch, not when the epoch starts: creating the loader's iterator draws a random
@@ -112,18 +133,18 @@ class SignClassifier(pl.LightningModule):
         return loss
 
     def validation_step(self, batch: Batch, batch_idx: int) -> None:
-        self._measure(batch, "val", self.val_metrics)
+        self._measure(batch, self._selection, self.val_metrics)
 
     def test_step(self, batch: Batch, batch_idx: int) -> None:
         self._measure(batch, "test", self.test_metrics)
 
-    def _measure(self, batch: Batch, split: str, metrics: SplitMetrics) -> None:
+    def _measure(self, batch: Batch, figure: str, metrics: SplitMetrics) -> None:
         logits, valid = self(batch["video"]).float(), batch["valid"]
         logits, label, clean = logits[valid], batch["label"][valid], batch["clean"][valid]
         if len(label):
             metrics.update(logits, label, self.loss(logits, label), clean)
         for name in ("top1", "top5", "top1_clean", "top5_clean", "loss"):
-            self.log(f"{split}_{name}", getattr(metrics, name), on_epoch=True)
+            self.log(f"{figure}_{name}", getattr(metrics, name), on_epoch=True)
 
     def configure_optimizers(self) -> Any:
         # With loss scaling, a fused AdamW unscales gradients in its step, too late for clipping.
@@ -151,7 +172,7 @@ class SignClassifier(pl.LightningModule):
         metrics = {
             name: float(value)
             for name, value in self.trainer.callback_metrics.items()
-            if name.startswith("val_") or name == "train_loss_epoch"
+            if name.startswith(f"{self._selection}_") or name == "train_loss_epoch"
         }
         # Checkpoints are written at the end of an epoch, before Lightning increments current_epoch.
         checkpoint["asl"] = {**self._info, "epoch": self.current_epoch + 1, "metrics": metrics}

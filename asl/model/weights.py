@@ -118,7 +118,7 @@ def read_tensors(path: Path, map_location: Any = "cpu") -> Any:
     try:
         return torch.load(path, map_location=map_location, weights_only=True)
     except (RuntimeError, EOFError, OSError, pickle.UnpicklingError, ValueError, KeyError) as error:
-        reason = (str(error).splitlines() or ["it is cut short"])[0]
+        reason = (str(error).splitlines() or ["it is cut short"])[0].split(". ")[0]
         raise WeightsError(f"{path} cannot be read: {reason}") from error
 
 

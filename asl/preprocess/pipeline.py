@@ -19,7 +19,6 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from asl.contract.frame_store import check_space
 from asl.contract.label_map import read_or_write_label_map
 from asl.errors import UserError
-from asl.files import remove_temp_files
 from asl.preprocess import WORKER_MODULES
 from asl.preprocess.audit.audit_clips import audit_clips
 from asl.preprocess.audit.confirm import compare_proposals
@@ -71,26 +70,31 @@ def _run(
 ) -> None:
     paths, timeout_s = config.paths, config.trim.timeout_s
     started, clock = datetime.now().astimezone().isoformat(timespec="seconds"), _Clock()
-    metadata = config.dataset.load()
+    metadata, raw_dir = config.dataset.load_with_splits(), Path(config.dataset.root)
     label_of = read_or_write_label_map(paths.label_map(config.dataset.name), metadata.glosses)
-    if not metadata.published_frames:
+    if metadata.made_splits:
+        _print(console, metadata.made_splits)
+    if not metadata.published_frames and not all(one.path for one in metadata.instances):
         _print(
             console,
             "no lengths of the source files were published with this data set, or none are given (WLASL: "
             "dataset.lengths): a raw file whose name several videos share is given to none of them",
         )
     with _progress(console) as progress:
-        sources = find_sources(metadata, paths, config.matching, workers, progress, timeout_s=timeout_s)
+        sources = find_sources(
+            metadata, raw_dir, paths, config.matching, workers, progress, timeout_s=timeout_s
+        )
     choice, capabilities = backend.decide()
     _print(console, f"trim: {choice}")
     clock.stop("matching")
 
-    with locked_folders(Path(paths.videos_dir), Path(paths.frames_dir)):
-        remove_temp_files(Path(paths.metadata_dir))  # what a killed run left
+    with locked_folders(Path(paths.videos_dir), Path(paths.frames_dir), Path(paths.metadata_dir)):
         cuts = plan_cuts(
             metadata.instances,
             sources.matches,
             sources.raw_videos,
+            raw_dir=raw_dir,
+            folders=metadata.folders,
             paths=paths,
             encoder=encoder_for(choice.name, config.trim, capabilities),
             audio=config.trim.audio,
@@ -113,7 +117,16 @@ def _run(
         clock.stop("cutting")
 
         proofs = cut_results.proofs
-        proven = manifest_rows(metadata.instances, sources.matches, proofs, label_of, paths)
+        proven = manifest_rows(
+            metadata.instances,
+            sources.matches,
+            proofs,
+            label_of,
+            paths,
+            dataset=config.dataset.name,
+            folders=metadata.folders,
+            raw_videos=sources.raw_videos,
+        )
         probe = DecordProbe(
             proven,
             data_dir=Path(paths.data_dir),
@@ -178,7 +191,7 @@ def _end(result: RunResult, errors: Path, console: Console) -> None:
     if not result.clips:
         raise PreprocessError(
             f"not one clip came out of {len(result.metadata.instances)} instances and "
-            f"{len(result.raw_files)} files in {result.config.paths.raw_dir}. {errors} says for "
+            f"{len(result.raw_files)} files in {result.config.dataset.root}. {errors} says for "
             "each what to do"
         )
     failed = sum(missing.is_failure for missing in result.missing)

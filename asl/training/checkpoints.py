@@ -2,24 +2,24 @@
 
 from __future__ import annotations
 
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
 import pytorch_lightning as pl
 import torch
-from hydra.utils import get_class
 from lightning_fabric.plugins.io.torch_io import TorchCheckpointIO
 from pytorch_lightning.callbacks import Checkpoint
 from torch import nn
 
+from asl.config.setting import shell_override
 from asl.errors import UserError
 from asl.files import atomic_copy, atomic_link, atomic_write
 from asl.model.networks.base import NetworkSettings
-from asl.model.weights import read_tensors
+from asl.model.weights import WeightsError, read_tensors
 from asl.training.interruption import finished_first
 
 LAST, BEST = "last.pt", "best.pt"
-MONITOR = "val_top1"
 
 #: Checkpoints of the first version have the network's name but not the class of its settings.
 _FIRST_NETWORKS = {
@@ -51,23 +51,26 @@ class AtomicCheckpointIO(TorchCheckpointIO):
 
 
 class LastAndBest(Checkpoint):
-    """Saves ``last.pt`` after each epoch and ``best.pt`` if the epoch has a new best ``val_top1``.
+    """Saves ``last.pt`` after each epoch and ``best.pt`` if the epoch has a new best accuracy.
 
-    Of equal epochs, the first one is the best. ``best.pt`` is written first: if the program is killed before
-    ``last.pt`` is written, a resumed run repeats the epoch and writes the same ``best.pt`` again. Ctrl-C and
-    SIGTERM wait until both are written.
+    Of equal epochs, the first one is the best. If ``best.pt`` is missing when a run is resumed, the best of
+    the following epochs is kept. ``best.pt`` is written first: if the program is killed before ``last.pt`` is
+    written, a resumed run repeats the epoch and writes the same ``best.pt`` again. Ctrl-C and SIGTERM wait
+    until both are written.
 
     Args:
         folder: folder of the checkpoints.
+        monitor: name of the accuracy.
     """
 
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
+    def __init__(self, folder: Path, monitor: str = "val_top1") -> None:
+        self.folder, self.monitor = folder, monitor
         self.best_score = float("-inf")
         self.best_epoch = 0  # counted from 1; 0 if there is none
 
     def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        score = float(trainer.callback_metrics[MONITOR])  # equal on all ranks, so all of them save or none
+        # Equal on all ranks, so all of them save or none.
+        score = float(trainer.callback_metrics[self.monitor])
         with finished_first():
             if score > self.best_score:
                 self.best_score, self.best_epoch = score, trainer.current_epoch + 1
@@ -81,7 +84,8 @@ class LastAndBest(Checkpoint):
         return {"best_score": self.best_score, "best_epoch": self.best_epoch}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        self.best_score, self.best_epoch = state_dict["best_score"], state_dict["best_epoch"]
+        if (self.folder / BEST).is_file():
+            self.best_score, self.best_epoch = state_dict["best_score"], state_dict["best_epoch"]
 
 
 def read_checkpoint(path: Path | str, map_location: Any = "cpu") -> dict[str, Any]:
@@ -100,16 +104,22 @@ def read_checkpoint(path: Path | str, map_location: Any = "cpu") -> dict[str, An
         the run.
 
     Raises:
-        CheckpointError: there is no such file, or it is not a checkpoint of asl.
-        WeightsError: the file is damaged.
+        CheckpointError: there is no such file, it is damaged, or it is not a checkpoint of asl.
     """
     path = Path(path)
     if not path.is_file():
         raise CheckpointError(f"{path}: no such checkpoint")
-    checkpoint = read_tensors(path, map_location)
+    try:
+        checkpoint = read_tensors(path, map_location)
+    except WeightsError as error:
+        raise CheckpointError(
+            f"{error}. It is damaged: use another checkpoint; {BEST} and {LAST} of a run can stand in for "
+            "each other"
+        ) from error
     if not isinstance(checkpoint, dict) or "asl" not in checkpoint:
         raise CheckpointError(
-            f"{path} is not a checkpoint of asl. To start from these weights, use model.weights={path}"
+            f"{path} is not a checkpoint of asl. To start from these weights, use "
+            f"{shell_override('model.weights', path)}"
         )
     return checkpoint
 
@@ -129,7 +139,8 @@ def restore_network(checkpoint: dict[str, Any]) -> nn.Module:
     info = checkpoint["asl"]
     network_class = info.get("network") or _FIRST_NETWORKS[info["model"]["name"]]
     try:
-        settings_class: type[NetworkSettings] = get_class(network_class)
+        module, _, name = network_class.rpartition(".")
+        settings_class: type[NetworkSettings] = getattr(import_module(module), name)
     except Exception as error:  # importing a module can raise anything
         raise CheckpointError(
             f"the network {network_class} of this checkpoint cannot be imported ({error}). Put its module "
@@ -151,7 +162,7 @@ def checkpoint_to_resume(resume: str | None, folder: Path) -> Path | None:
         folder: folder of the run's checkpoints.
 
     Raises:
-        CheckpointError: there is no such file, or the run would overwrite ``last.pt`` of an earlier run.
+        CheckpointError: there is no such file, or the run would overwrite checkpoints of an earlier run.
     """
     last = folder / LAST
     if resume == "auto":
@@ -162,18 +173,21 @@ def checkpoint_to_resume(resume: str | None, folder: Path) -> Path | None:
             "null (start a new run)"
         )
     resumes_here = resume is not None and Path(resume).resolve().parent == folder.resolve()
-    if last.is_file() and not resumes_here:
+    earlier = [str(folder / name) for name in (LAST, BEST) if (folder / name).is_file()]
+    if earlier and not resumes_here:
+        resume_it = "resume that run with resume=auto, or " if last.is_file() else ""
         raise CheckpointError(
-            f"{last} of an earlier run exists and would be overwritten. Resume that run with resume=auto, or "
-            f"choose another folder with paths.checkpoint_dir=..., or move {last} away"
+            f"{' and '.join(earlier)} of an earlier run would be overwritten. To keep them, {resume_it}"
+            "choose another folder with paths.checkpoint_dir=..., or move them away"
         )
     return Path(resume) if resume is not None else None
 
 
-def copy_best(resume_from: Path, folder: Path, *, epoch: int) -> None:
-    """Copy ``best.pt`` beside a checkpoint into the folder of the run that resumes from it.
+def copy_checkpoints(resume_from: Path, folder: Path, *, epoch: int) -> None:
+    """Copy a checkpoint and ``best.pt`` beside it into the folder of the run that resumes from it.
 
-    Without it, a worse epoch of the resumed run would become the best one.
+    Without ``best.pt``, a worse epoch of the resumed run would become the best one. The checkpoint becomes
+    ``last.pt``: if the run ends before its first epoch does, ``resume=auto`` resumes it all the same.
 
     Args:
         resume_from: the checkpoint from which the run is resumed.
@@ -183,21 +197,22 @@ def copy_best(resume_from: Path, folder: Path, *, epoch: int) -> None:
     Raises:
         CheckpointError: ``best.pt`` is damaged, or is of a later epoch than ``resume_from``.
     """
-    theirs, ours = resume_from.with_name(BEST), folder / BEST
-    if not theirs.is_file():
-        return
-    try:
-        best = read_checkpoint(theirs)["asl"]["epoch"]
-    except UserError as error:
-        raise CheckpointError(
-            f"{theirs}, the best epoch so far, cannot be used ({error}). Move it away; then the best of "
-            "the following epochs is kept"
-        ) from error
-    if best > epoch + 1:  # + 1: killed before it wrote last.pt, it repeats that epoch
-        raise CheckpointError(
-            f"{resume_from} is of epoch {epoch}, and {theirs} beside it is of epoch {best}: the best epoch "
-            f"up to {epoch} no longer exists. Resume from {theirs.with_name(LAST)}, or start a new run from "
-            f"these weights: model.weights={resume_from}"
-        )
-    if theirs.resolve() != ours.resolve():
-        atomic_copy(theirs, ours)
+    best_file, is_elsewhere = resume_from.with_name(BEST), resume_from.parent.resolve() != folder.resolve()
+    if best_file.is_file():
+        try:
+            best = read_checkpoint(best_file)["asl"]["epoch"]
+        except CheckpointError as error:
+            raise CheckpointError(
+                f"{best_file}, the best epoch so far, is damaged or of something else. Move it away; then "
+                "the best of the following epochs is kept"
+            ) from error
+        if best > epoch + 1:  # + 1: killed before it wrote last.pt, it repeats that epoch
+            raise CheckpointError(
+                f"{resume_from} is of epoch {epoch}, and {best_file} beside it is of epoch {best}: the best "
+                f"epoch up to {epoch} no longer exists. Resume from {best_file.with_name(LAST)}, or start a "
+                f"new run from these weights: {shell_override('model.weights', resume_from)}"
+            )
+        if is_elsewhere:
+            atomic_copy(best_file, folder / BEST)
+    if is_elsewhere:
+        atomic_copy(resume_from, folder / LAST)

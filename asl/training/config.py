@@ -34,8 +34,19 @@ class TrainConfig:
     trainer: TrainerSettings = field(default_factory=TrainerSettings)
     logger: LoggerSettings = field(default_factory=LoggerSettings)
     resume: str | None = setting(None, "checkpoint file to resume from; auto: last.pt if it exists")
+    find_lr: bool = setting(
+        False, "try rising learning rates for 100 steps, print a suggestion for optim.lr, and end"
+    )
     seed: int = setting(0, "seed of initial weights, order of clips, jitter, augmentation and dropout", ge=0)
+
+    @property
+    def monitor(self) -> str | None:
+        """The name of what early stopping watches. None without it."""
+        watched = self.trainer.early_stopping
+        return watched and watched.replace("val", self.data.selection, 1)
 
     def problems(self) -> Iterator[str]:
         """Yield a message for each setting of one group that contradicts another group."""
+        if self.find_lr and self.resume is not None:
+            yield "find_lr=true: starts from model.weights, so resume must be null"
         yield from self.reader.problems_with(self.data, self.frames)

@@ -18,10 +18,15 @@ from rich.table import Table
 from asl.contract.manifest import SPLITS
 from asl.data.datamodule import ClipDataModule
 from asl.data.settings import DROP_TRAIN
+from asl.data.split import CHOSEN_ON_TEST, WLASL_AUTHORS
 from asl.messages import first_few, format_bytes
 from asl.model.classifier import SignClassifier
-from asl.training.checkpoints import MONITOR, LastAndBest
+from asl.training.checkpoints import BEST, LastAndBest
 from asl.training.config import TrainConfig
+from asl.training.lr_finder import LearningRates
+
+_PROTOCOL = f"{WLASL_AUTHORS}: {CHOSEN_ON_TEST}"
+_CURVE_STEP = 6  # of the learning-rate finder's 100 steps each sixth is shown
 
 
 @dataclass(frozen=True)
@@ -30,6 +35,7 @@ class Resumed:
 
     checkpoint: Path
     epoch: int  # number of finished epochs in it
+    finished: bool  # no epoch is left to train
     changed: Sequence[str]  # see changed_settings()
     not_compared: Sequence[str]  # see not_compared()
 
@@ -38,11 +44,12 @@ class EpochLine(Callback):
     """Prints a line after each epoch: time, losses, val top-1.
 
     Args:
-        checkpoints: knows the best ``val_top1`` so far.
+        checkpoints: knows the best accuracy so far.
+        selection: the name of the figure that chooses the best epoch.
     """
 
-    def __init__(self, checkpoints: LastAndBest) -> None:
-        self._checkpoints = checkpoints
+    def __init__(self, checkpoints: LastAndBest, selection: str) -> None:
+        self._checkpoints, self._selection = checkpoints, selection
         self._begin = time.monotonic()
 
     def on_train_epoch_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
@@ -51,11 +58,12 @@ class EpochLine(Callback):
     def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         # Lightning runs checkpoint callbacks last, so best_score does not include this epoch yet.
         metrics = {name: float(value) for name, value in trainer.callback_metrics.items()}
-        best = "  best so far" if metrics[MONITOR] > self._checkpoints.best_score else ""
+        name, top1 = self._selection, metrics[self._checkpoints.monitor]
+        best = "  best so far" if top1 > self._checkpoints.best_score else ""
         pl_module.print(
             f"epoch {trainer.current_epoch + 1}/{trainer.max_epochs}  "
             f"{time.monotonic() - self._begin:.1f} s  train loss {metrics['train_loss_epoch']:.3f}  "
-            f"val loss {metrics['val_loss']:.3f}  val top-1 {metrics[MONITOR]:.1%}{best}"
+            f"{name} loss {metrics[f'{name}_loss']:.3f}  {name} top-1 {top1:.1%}{best}"
         )
 
 
@@ -130,7 +138,7 @@ def print_start(
     absent = [gloss for label, gloss in enumerate(datamodule.glosses) if not per_class[label]]
     architecture = ", ".join(f"{name} {_plain(value)}" for name, value in config.model.architecture().items())
     start = f"resumed from {resumed.checkpoint}" if resumed else f"weights {config.model.weights or 'random'}"
-    is_finished = resumed is not None and resumed.epoch == config.trainer.max_epochs
+    is_finished = resumed is not None and resumed.finished
     device = trainer.strategy.root_device
     name = (
         torch.cuda.get_device_name(device) if device.type == "cuda" else f"{torch.get_num_threads()} threads"
@@ -139,6 +147,7 @@ def print_start(
         "data": f"{config.dataset.name}, {config.data.split_name} split: "
         + ", ".join(f"{n} {split}" for split, n in counts.items())
         + f" clips, {len(datamodule.glosses)} glosses, {_span(per_class.values())} training clips each",
+        **({"protocol": _PROTOCOL} if config.data.split == WLASL_AUTHORS else {}),
         **_flags(datamodule),
         "batches": f"{config.data.batch_size} clips of {config.data.clip_len} frames, "
         f"{config.data.crop_size}×{config.data.crop_size}{_readers(datamodule)}",
@@ -147,12 +156,7 @@ def print_start(
         f"{sum(p.numel() for p in module.model.parameters()):,} parameters, {start}",
         "device": f"{trainer.world_size} × {device.type} ({name}), {trainer.precision}",
         "speed": _speed(config, not_compiled, tuned),
-        "epochs": f"{config.trainer.max_epochs}, "
-        + (
-            "all done: only test is measured"
-            if is_finished
-            else f"{config.loss.name}, AdamW, peak learning rate {config.optim.lr:g}"
-        ),
+        "epochs": _epochs(config, resumed),
         "results": f"{folder}/",
     }
     attention = []
@@ -166,6 +170,10 @@ def print_start(
             "no epoch is left to train with it" if is_finished else f"used from epoch {resumed.epoch + 1} on"
         )
         attention.append(f"changed since the checkpoint, {used}: {', '.join(resumed.changed)}")
+    if resumed and not is_finished and not resumed.checkpoint.with_name(BEST).is_file():
+        attention.append(
+            f"{BEST} is missing beside the checkpoint: the best epoch from {resumed.epoch + 1} on is kept"
+        )
     if resumed and resumed.not_compared:
         missing = ", ".join(resumed.not_compared)
         attention.append(
@@ -174,6 +182,22 @@ def print_start(
     if attention:
         rows["attention"] = "; ".join(attention)
     _print_table("Training", rows)
+
+
+def _epochs(config: TrainConfig, resumed: Resumed | None) -> str:
+    """The number of epochs, and how they train."""
+    trainer, optim = config.trainer, config.optim
+    if resumed is not None and resumed.finished:
+        done = "all done" if resumed.epoch == trainer.max_epochs else f"stopped early after {resumed.epoch}"
+        return f"{trainer.max_epochs}, {done}: only {list(config.data.figures)[-1]} is measured"
+    parts = [f"{trainer.max_epochs}", config.loss.name, "AdamW", f"peak learning rate {optim.lr:g}"]
+    if optim.freeze_epochs:
+        parts.append(f"the first {optim.freeze_epochs} train only the classifier")
+    if optim.ema_decay is not None:
+        parts.append(f"averaged weights (decay {optim.ema_decay:g})")
+    if config.monitor is not None:
+        parts.append(f"ends after {trainer.patience} without a better {config.monitor}")
+    return ", ".join(parts)
 
 
 def _flags(datamodule: ClipDataModule) -> dict[str, str]:
@@ -209,33 +233,49 @@ def print_result(metrics: dict[str, Any], folder: Path) -> None:
         metrics: content of ``metrics.json``.
         folder: folder of the run's checkpoints.
     """
-    test = (
-        _accuracies(metrics, "test")
-        if metrics["test_top1"] is not None
-        else "not measured: the manifest has no test clips"
-    )
-    _print_table(
-        "Result",
-        {
-            "val": f"{_accuracies(metrics, 'val')}, "
-            f"best epoch {metrics['best_epoch']} of {metrics['epochs']}",
-            "test": test,
-            "files": f"{folder}/best.pt, last.pt, metrics.json, logs/",
-        },
-    )
+    best = f"best epoch {metrics['best_epoch']} of {metrics['epochs']}"
+    if metrics["protocol"] == WLASL_AUTHORS:
+        rows = {
+            WLASL_AUTHORS: f"{_accuracies(metrics, WLASL_AUTHORS, 'test')}, {best}",
+            "protocol": _PROTOCOL,
+        }
+    else:
+        test = "not measured: the manifest has no test clips"
+        if metrics["test_top1"] is not None:
+            test = _accuracies(metrics, "test", "test")
+        rows = {"val": f"{_accuracies(metrics, 'val', 'val')}, {best}", "test": test}
+    rows["files"] = f"{folder}/best.pt, last.pt, metrics.json, history.csv, logs/"
+    _print_table("Result", rows)
 
 
-def _accuracies(metrics: dict[str, Any], split: str) -> str:
-    """The accuracies on a split, and those on its clean clips if these are fewer."""
-    text = f"top-1 {metrics[f'{split}_top1']:.1%}, top-5 {metrics[f'{split}_top5']:.1%} of "
-    text += f"{metrics['clips'][split]} clips"
-    clean = metrics["clean_clips"][split]
-    if clean == metrics["clips"][split] or metrics[f"{split}_top1_clean"] is None:
+def print_learning_rates(found: LearningRates, *, current: float) -> None:
+    """Print the suggestion of the learning-rate finder and its curve.
+
+    Args:
+        found: its result.
+        current: the configured ``optim.lr``.
+    """
+    steps = len(found.rates)
+    if found.suggestion is None:
+        suggestion = "none, because the loss does not fall"
+    else:
+        suggestion = f"optim.lr={found.suggestion:.2g}, where the loss falls steepest (now {current:g})"
+    shown = range(0, steps, _CURVE_STEP)
+    curve = "\n".join(f"{found.rates[step]:.1e}  loss {found.losses[step]:.3f}" for step in shown)
+    _print_table("Learning rate", {"suggestion": suggestion, "curve": curve, "steps": f"{steps}"})
+
+
+def _accuracies(metrics: dict[str, Any], figure: str, split: str) -> str:
+    """The accuracies of a figure on a split, and those on its clean clips if these are fewer."""
+
+    def both(end: str) -> str:
+        return f"top-1 {metrics[f'{figure}_top1{end}']:.1%}, top-5 {metrics[f'{figure}_top5{end}']:.1%}"
+
+    clips, clean = metrics["clips"][split], metrics["clean_clips"][split]
+    text = f"{both('')} of {clips} clips"
+    if clean == clips or metrics[f"{figure}_top1_clean"] is None:
         return text
-    return (
-        f"{text} (top-1 {metrics[f'{split}_top1_clean']:.1%}, top-5 {metrics[f'{split}_top5_clean']:.1%} of "
-        f"the {clean} clean ones)"
-    )
+    return f"{text} ({both('_clean')} of the {clean} clean ones)"
 
 
 def _speed(config: TrainConfig, not_compiled: str | None, tuned: str | None) -> str:

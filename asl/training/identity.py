@@ -8,10 +8,13 @@ import itertools
 import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from statistics import median
 from typing import Any
 
-from asl.config.setting import as_override
+from asl.config.setting import as_override, shell_override
+from asl.contract.frame_store import FrameSettings
 from asl.contract.manifest import SPLITS, Clip
+from asl.data.readers.base import ReaderSettings
 from asl.data.sampling import Sampling
 from asl.data.split import OFFICIAL
 from asl.data.transforms import KINETICS_MEAN, KINETICS_STD
@@ -22,6 +25,11 @@ from asl.training.config import TrainConfig
 ClipKeys = dict[str, dict[str, str]]  # by split and video_id; in the order of the clips
 
 _CHOICES = ("model", "loss")  # groups with the name of their choice beside its fields
+#: Settings that checkpoints of earlier versions lack, with the value that has no effect.
+_LATER_SETTINGS: dict[str, dict[str, Any]] = {
+    "optim": {"freeze_epochs": 0, "ema_decay": None},
+    "trainer": {"early_stopping": None, "patience": None},
+}
 _INPUT_SETTINGS = ("reader", "frames")  # of ``settings``: they decide the frames of a clip, in evaluation too
 
 
@@ -31,8 +39,9 @@ def checkpoint_info(
     """The value of a checkpoint's key ``asl``, without epoch and metrics.
 
     Beside what is needed to use the network (see :func:`~asl.training.checkpoints.read_checkpoint`), it has
-    ``dataset``, ``manifest``, ``split``, ``clips`` and ``digest`` (see :func:`clip_keys`), ``seed``, and in
-    ``settings`` the other settings that decide the result.
+    ``dataset``, ``manifest``, ``split``, ``clips`` and ``digest`` (see :func:`clip_keys`), ``seed``,
+    ``median_duration_s`` of the training clips, and in ``settings`` the other settings that decide the
+    result.
 
     Args:
         config: configuration of the run.
@@ -55,17 +64,20 @@ def checkpoint_info(
         "sampling": {field.name: getattr(data, field.name) for field in dataclasses.fields(Sampling)},
         "resize": list(data.resize),
         "crop_size": data.crop_size,
+        "median_duration_s": median(clip.duration_s for clip in clips if clip.split == "train"),
         "seed": config.seed,
         "settings": {
             "data": {"flags": data.flags, "balance": data.balance, "batch_size": data.batch_size},
-            "reader": f"{type(config.reader).__module__}.{type(config.reader).__qualname__}",
-            "frames": {"fps": config.frames.fps, "short_side": config.frames.short_side},
+            "reader": reader_name(config.reader),
+            "frames": frames_info(config.frames),
             "augment": dataclasses.asdict(config.augment),
             "loss": {"name": config.loss.name, **dataclasses.asdict(config.loss)},
             "optim": {
                 "lr": config.optim.lr,
                 "weight_decay": config.optim.weight_decay,
                 "warmup_epochs": config.optim.warmup_epochs,
+                "freeze_epochs": config.optim.freeze_epochs,
+                "ema_decay": config.optim.ema_decay,
             },
             "trainer": {
                 "max_epochs": trainer.max_epochs,
@@ -73,11 +85,23 @@ def checkpoint_info(
                 "precision": precision,
                 "accumulate_grad_batches": trainer.accumulate_grad_batches,
                 "gradient_clip_val": trainer.gradient_clip_val,
+                "early_stopping": trainer.early_stopping,
+                "patience": trainer.patience if trainer.early_stopping else None,
             },
         },
         "mean": list(KINETICS_MEAN),
         "std": list(KINETICS_STD),
     }
+
+
+def reader_name(reader: ReaderSettings) -> str:
+    """The class of a reader's settings, by which checkpoints name it."""
+    return f"{type(reader).__module__}.{type(reader).__qualname__}"
+
+
+def frames_info(frames: FrameSettings) -> dict[str, Any]:
+    """The settings that decide which frames are stored, as checkpoints hold them."""
+    return {"fps": frames.fps, "short_side": frames.short_side}
 
 
 def clip_keys(clips: Sequence[Clip]) -> ClipKeys:
@@ -121,31 +145,43 @@ def check_same_run(checkpoint: dict[str, Any], path: Path, info: dict[str, Any])
         raise CheckpointError(
             f"{path} was trained with another label map: {other_glosses}. Resume with the data set it was "
             "trained on, or start a new run in another paths.checkpoint_dir (to start from its weights: "
-            f"model.weights={path})"
+            f"{shell_override('model.weights', path)})"
         )
     differing = difference({"model": theirs["model"]}, {"model": ours["model"]})
     if differing:
         raise CheckpointError(
-            f"{path} holds another network: {', '.join(differing)}. Choose it with model="
-            f"{theirs['model']['name']} and set these keys to the values there"
+            f"{path} holds another network: {', '.join(differing)}. Set these keys to the values there, or "
+            "start a new run in another paths.checkpoint_dir"
         )
     split = theirs.get("split", OFFICIAL)  # not in checkpoints of the first version
     if split != ours["split"]:
         raise CheckpointError(
             f"{path} was trained on another split ({split} there, {ours['split']} now), so clips that it was "
-            "trained on would be in val or test. Set data.split, data.folds, data.fold and data.fold_seed as "
-            "they were, or start a new run in another paths.checkpoint_dir"
+            "trained on would be in val or test. Set protocol, data.split, data.folds, data.fold and "
+            "data.fold_seed as they were, or start a new run in another paths.checkpoint_dir"
         )
     if "clips" in theirs:
         _check_same_clips(theirs, ours, path)
+    decays = [_ema_decay(info) for info in (theirs, ours)]
+    if decays[0] is not None and decays[1] is None:
+        raise CheckpointError(
+            f"{path} holds averaged weights, which were measured on val (optim.ema_decay={decays[0]} there, "
+            f"null now). Resume with optim.ema_decay={decays[0]}, or start a new run in another "
+            f"paths.checkpoint_dir (to start from its averaged weights: model.weights={path})"
+        )
     there, now = _evaluation_input(theirs), _evaluation_input(ours)
     differing = difference(there, {key: now[key] for key in there})
     if differing:
         raise CheckpointError(
             f"{path} was measured on val with another input: {', '.join(differing)}. Set these keys to the "
             "values there, or start a new run in another paths.checkpoint_dir (to start from its weights: "
-            f"model.weights={path})"
+            f"{shell_override('model.weights', path)})"
         )
+
+
+def _ema_decay(info: dict[str, Any]) -> float | None:
+    decay: float | None = info.get("settings", {}).get("optim", {}).get("ema_decay")
+    return decay
 
 
 def _evaluation_input(info: dict[str, Any]) -> dict[str, Any]:
@@ -180,7 +216,7 @@ def _check_same_clips(theirs: dict[str, Any], ours: dict[str, Any], path: Path) 
     if not differing:
         return
     flags = [info["settings"]["data"]["flags"] for info in (theirs, ours)]
-    keys = f"data.manifest={theirs['manifest']}"
+    keys = shell_override("data.manifest", theirs["manifest"])
     if theirs["manifest"] == ours["manifest"] and flags[0] == flags[1]:
         keys += " as it was"
     elif flags[0] != flags[1]:
@@ -221,8 +257,9 @@ def changed_settings(checkpoint: dict[str, Any], info: dict[str, Any]) -> list[s
 
     def may_change(info: dict[str, Any]) -> dict[str, Any]:
         settings = info.get("settings", {})
+        later = {key: {**added, **settings.get(key, {})} for key, added in _LATER_SETTINGS.items()}
         return {
-            **{key: value for key, value in settings.items() if key not in _INPUT_SETTINGS},
+            **{key: value for key, value in (settings | later).items() if key not in _INPUT_SETTINGS},
             "seed": info["seed"],
             "dataset": {"name": info["dataset"]},
         }
@@ -245,25 +282,43 @@ def not_compared(checkpoint: dict[str, Any]) -> list[str]:
     return [what for key, what in missing.items() if key not in checkpoint["asl"]]
 
 
-def check_epochs(checkpoint: dict[str, Any], path: Path, folder: Path, max_epochs: int) -> None:
+def check_epochs(
+    checkpoint: dict[str, Any], path: Path, folder: Path, max_epochs: int, *, stopped: bool = False
+) -> None:
     """Check that a run with ``max_epochs`` can be resumed from a checkpoint into ``folder``.
 
     A finished run can be resumed in its own folder: its best epoch is measured again.
 
+    Args:
+        checkpoint: the result of :func:`~asl.training.checkpoints.read_checkpoint`.
+        path: its file, for messages.
+        folder: folder of the resumed run's checkpoints.
+        max_epochs: of the resumed run.
+        stopped: whether the run has stopped early, see :meth:`EarlyStop.has_stopped`.
+
     Raises:
-        CheckpointError: the checkpoint has more epochs, or as many and lies in another folder.
+        CheckpointError: the checkpoint has more epochs; or as many, or those of a run that has stopped, and
+            lies in another folder.
     """
     info = checkpoint["asl"]
     done = info["epoch"]
-    if done < max_epochs or (done == max_epochs and path.resolve().parent == folder.resolve()):
+    in_its_folder = path.resolve().parent == folder.resolve()
+    if done < max_epochs and stopped and not in_its_folder:
+        raise CheckpointError(
+            f"{path} is of a run that has stopped early, after {done} epochs. To train on, set "
+            "trainer.early_stopping=null or a larger trainer.patience. To measure its best epoch on test, "
+            f"set paths.checkpoint_dir={path.parent} resume={path}"
+        )
+    if done < max_epochs or (done == max_epochs and in_its_folder):
         return
     planned = info["settings"]["trainer"]["max_epochs"] if "settings" in info else max_epochs
     finished = "is of a run that is finished: it " if done == planned else ""
     raise CheckpointError(
         f"{path} {finished}has {done} epochs, {'more than' if done > max_epochs else 'as many as'} "
         f"trainer.max_epochs={max_epochs}. To train on, set trainer.max_epochs above {done}. To measure its "
-        f"best epoch on test, set paths.checkpoint_dir={path.parent} trainer.max_epochs={done} "
-        f"resume={path}. To start a new run from its weights, set model.weights={path} and no resume"
+        f"best epoch on test, set {shell_override('paths.checkpoint_dir', path.parent)} "
+        f"trainer.max_epochs={done} {shell_override('resume', path)}. To start a new run from its weights, "
+        f"set {shell_override('model.weights', path)} and no resume"
     )
 
 

@@ -2,25 +2,30 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
+import tempfile
 from collections.abc import Sequence
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
 import pytorch_lightning as pl
 
-from asl.config.setting import ConfigError
+from asl.config.setting import ConfigError, shell_override
 from asl.data.datamodule import ClipDataModule
-from asl.files import atomic_write_text, remove_temp_files
+from asl.data.split import protocol
+from asl.files import atomic_write_text
 from asl.model.classifier import SignClassifier
 from asl.model.weights import load_weights
+from asl.training.averaged_weights import AveragedWeights
 from asl.training.checkpoints import (
     BEST,
     LAST,
     CheckpointError,
     LastAndBest,
     checkpoint_to_resume,
-    copy_best,
+    copy_checkpoints,
     read_checkpoint,
 )
 from asl.training.config import TrainConfig
@@ -29,10 +34,13 @@ from asl.training.console import (
     EpochLine,
     EpochProgressBar,
     Resumed,
+    print_learning_rates,
     print_result,
     print_start,
 )
 from asl.training.device_errors import explained_errors
+from asl.training.early_stop import EarlyStop
+from asl.training.history import History
 from asl.training.identity import (
     changed_settings,
     check_epochs,
@@ -41,7 +49,8 @@ from asl.training.identity import (
     not_compared,
 )
 from asl.training.interruption import Interruption
-from asl.training.job_folder import checkpoint_folder, in_sweep
+from asl.training.job_folder import checkpoint_folder, in_sweep, locked_folder
+from asl.training.lr_finder import STEPS, find_learning_rate
 from asl.training.trainer import (
     build_loggers,
     build_trainer,
@@ -59,18 +68,22 @@ METRICS = "metrics.json"
 def train(config: TrainConfig, *, callbacks: Sequence[pl.Callback] = ()) -> dict[str, Any]:
     """Train, keep the epoch that is best on val, and measure it once on test.
 
+    With ``config.find_lr``, suggest a learning rate instead, and write no file.
+
     Args:
         config: the checked configuration.
         callbacks: Lightning callbacks in addition to those of asl.
 
     Returns:
-        The content of ``metrics.json``.
+        The content of ``metrics.json``, or ``suggested_lr``.
 
     Raises:
         UserError: an error that the user can fix; before training if it can be known then.
         KeyboardInterrupt: after Ctrl-C; after SIGTERM it is :class:`~asl.errors.Terminated`.
     """
     check_devices(config.trainer)
+    if config.find_lr:
+        return _find_learning_rate(config)
     folder = checkpoint_folder(config.paths.checkpoint_dir)
     resume_from = checkpoint_to_resume(config.resume, folder)
     filter_lightning_messages()
@@ -89,27 +102,33 @@ def train(config: TrainConfig, *, callbacks: Sequence[pl.Callback] = ()) -> dict
     resumed: Resumed | None = None
     if resume_from is not None:
         checkpoint = read_checkpoint(resume_from)
-        check_epochs(checkpoint, resume_from, folder, config.trainer.max_epochs)
+        stop = trainer.early_stopping_callback
+        stopped = isinstance(stop, EarlyStop) and stop.has_stopped(checkpoint)
+        check_epochs(checkpoint, resume_from, folder, config.trainer.max_epochs, stopped=stopped)
         check_same_run(checkpoint, resume_from, info)
         resumed = Resumed(
             resume_from,
             epoch=checkpoint["asl"]["epoch"],
+            finished=stopped or checkpoint["asl"]["epoch"] == config.trainer.max_epochs,
             changed=changed_settings(checkpoint, info),
             not_compared=not_compared(checkpoint),
         )
     module, tuned = _build_classifier(config, info, load_initial_weights=resumed is None)
     device = trainer.strategy.root_device
 
-    with interruption.handled(trainer), explained_errors(config.data, config.trainer, datamodule):
+    with (
+        locked_folder(folder) if trainer.is_global_zero else nullcontext(),
+        interruption.handled(trainer),
+        explained_errors(config.data, config.trainer, datamodule),
+    ):
         not_compiled = why_not_compiled(config.trainer.compile, device)
         if not_compiled is None:
             module.compile_training()
             datamodule.compile_augmentation()
         datamodule.decide_placement(device, processes=trainer.num_devices)
         if trainer.is_global_zero:
-            remove_temp_files(folder)
             if resumed is not None:
-                copy_best(resumed.checkpoint, folder, epoch=resumed.epoch)
+                copy_checkpoints(resumed.checkpoint, folder, epoch=resumed.epoch)
             print_start(
                 config,
                 datamodule,
@@ -129,6 +148,25 @@ def train(config: TrainConfig, *, callbacks: Sequence[pl.Callback] = ()) -> dict
         atomic_write_text(folder / METRICS, json.dumps(metrics, indent=2) + "\n")
         print_result(metrics, folder)
     return metrics
+
+
+def _find_learning_rate(config: TrainConfig) -> dict[str, Any]:
+    config = dataclasses.replace(
+        config,
+        optim=dataclasses.replace(config.optim, freeze_epochs=0),
+        trainer=dataclasses.replace(config.trainer, max_epochs=STEPS, progress_bar=False),
+    )
+    filter_lightning_messages()
+    pl.seed_everything(config.seed, workers=True, verbose=False)
+    datamodule, interruption = _build_datamodule(config), Interruption()
+    module, _ = _build_classifier(config, {"glosses": datamodule.glosses}, load_initial_weights=True)
+    with tempfile.TemporaryDirectory() as folder:
+        trainer = build_trainer(config.trainer, folder=Path(folder), callbacks=[interruption], logger=[])
+        with interruption.handled(trainer), explained_errors(config.data, config.trainer, datamodule):
+            found = find_learning_rate(trainer, module, datamodule)
+    if trainer.is_global_zero:
+        print_learning_rates(found, current=config.optim.lr)
+    return {"suggested_lr": found.suggestion}
 
 
 def _build_datamodule(config: TrainConfig) -> ClipDataModule:
@@ -170,14 +208,23 @@ def _build_classifier(
         optimizer=config.optim,
         channels_last=config.model.channels_last,
         seed=config.seed,
+        selection=config.data.selection,
         info=info,
     )
     return classifier, tuned
 
 
 def _build_trainer(config: TrainConfig, folder: Path, callbacks: Sequence[pl.Callback]) -> pl.Trainer:
-    last_and_best = LastAndBest(folder)
-    own = [last_and_best, EpochLine(last_and_best), CompilationLines()]
+    selection = config.data.selection
+    last_and_best = LastAndBest(folder, f"{selection}_top1")
+    own: list[pl.Callback] = [
+        *(last_and_best, History(folder, selection)),
+        *(EpochLine(last_and_best, selection), CompilationLines()),
+    ]
+    if config.optim.ema_decay is not None:
+        own.append(AveragedWeights(config.optim.ema_decay))
+    if config.monitor is not None:
+        own.append(EarlyStop(config.monitor, config.trainer.patience))
     if shows_bar(config.trainer):
         own.append(EpochProgressBar(config.trainer.log_every_n_steps))
     trainer = build_trainer(
@@ -202,28 +249,33 @@ def _measure_best(
     folder: Path,
     info: dict[str, Any],
 ) -> dict[str, Any]:
-    """Measure the best epoch on test. Returns the content of ``metrics.json``.
+    """Measure the best epoch on test, if it was not chosen there. Returns the content of ``metrics.json``.
 
     An accuracy is None if there is no clip to measure it on. Those whose name ends with ``_clean`` are over
     the clean clips (see :attr:`Clip.is_clean`).
     """
     best_file = folder / BEST
     if not best_file.is_file():
-        raise CheckpointError(f"{best_file} does not exist, so there is no best epoch to measure on test")
+        raise CheckpointError(
+            f"{best_file} does not exist, so there is no best epoch to measure on test. Measure the last one "
+            f"with: python evaluate.py {shell_override('checkpoint', folder / LAST)}"
+        )
     best = read_checkpoint(best_file)["asl"]
     measured: dict[str, float] = dict(best["metrics"])
-    if len(datamodule.datasets["test"]):
+    figures = datamodule.data.figures
+    if "test" in figures and len(datamodule.datasets["test"]):
         trainer.test(module, datamodule=datamodule, ckpt_path=best_file, verbose=False, weights_only=True)
         measured |= {name: float(value) for name, value in trainer.callback_metrics.items()}
     clean = datamodule.num_clean
     accuracies = {
-        f"{split}_{top}{end}": measured.get(f"{split}_{top}{end}") if clean[split] or not end else None
-        for split in ("val", "test")
+        f"{name}_{top}{end}": measured.get(f"{name}_{top}{end}") if clean[split] or not end else None
+        for name, split in figures.items()
         for end in ("", "_clean")
         for top in ("top1", "top5")
     }
     return {
         **accuracies,
+        **protocol(datamodule.data.selection),
         "epochs": read_checkpoint(folder / LAST)["asl"]["epoch"],
         "best_epoch": best["epoch"],
         "num_classes": len(datamodule.glosses),

@@ -39,6 +39,12 @@ class TrainerSettings:
         choices=["auto", "on", "off"],
     )
     max_epochs: int = setting(60, "number of epochs, those before a resume included", ge=1)
+    early_stopping: str | None = setting(
+        None,
+        "end the run when this has not been better for trainer.patience epochs; null: never",
+        choices=["val_top1", "val_loss"],
+    )
+    patience: int = setting(10, "epochs without a better value after which trainer.early_stopping ends", ge=1)
     gradient_clip_val: float = setting(1.0, "largest norm of the gradients; 0: no clipping", ge=0)
     accumulate_grad_batches: int = setting(1, "batches per optimiser step", ge=1)
     log_every_n_steps: int = setting(
@@ -189,8 +195,10 @@ def filter_lightning_messages() -> None:
         r".*does not have many workers.*",  # there is one per core
         r".*smaller than the logging interval.*",  # a small data set has few steps per epoch
         r".*exists and is not empty.*",  # a resumed run continues in its folder
+        r".*callbacks used to create the checkpoint need to be provided.*",  # a resumed run may have others
+        r".*checkpoint was not created with WeightAveraging.*",  # the average begins with its weights
         r".*isinstance\(treespec, LeafSpec\).*",  # deprecated in torch, used by Lightning 2.6
     ):
         warnings.filterwarnings("ignore", pattern)
-    for name in ("pytorch_lightning.utilities.rank_zero", "pytorch_lightning.accelerators.cuda"):
-        logging.getLogger(name).setLevel(logging.WARNING)
+    for name in ("utilities.rank_zero", "accelerators.cuda", "trainer.connectors.checkpoint_connector"):
+        logging.getLogger(f"pytorch_lightning.{name}").setLevel(logging.WARNING)

@@ -11,9 +11,11 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from clips import write_clip
 
 from asl.codecs import segments
 from asl.codecs.segments import SegmentReader, decode_segment
+from asl.codecs.timeline import Timeline
 from asl.codecs.video_file import VideoError
 
 TICK_S = Fraction(1, 100)
@@ -210,3 +212,20 @@ def test_the_first_audio_stream_is_that_of_the_open_file(file: File) -> None:
         assert reader.audio == "first"
         file.streams = SimpleNamespace(audio=())
         assert reader.audio is None
+
+
+def test_a_decoded_segment_ends_where_the_next_frame_begins(tmp_path: Path) -> None:
+    write_clip(tmp_path / "a.mp4", grey=range(25), fps=25)
+    shown: list[Fraction] = []
+    inside = decode_segment(
+        tmp_path / "a.mp4",
+        lambda frame, time_s: shown.append(time_s),
+        start_s=Fraction(1, 5),
+        end_s=Fraction(2, 5),
+    )
+    assert inside == Timeline(
+        tuple(Fraction(i, 25) for i in range(5, 10)), Fraction(10, 25), source_ended=False
+    )
+    assert shown == [Fraction(i, 25) for i in range(5)]
+    whole = decode_segment(tmp_path / "a.mp4", lambda frame, time_s: None)
+    assert whole == Timeline(tuple(Fraction(i, 25) for i in range(25)), Fraction(1), source_ended=True)

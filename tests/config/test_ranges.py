@@ -15,6 +15,7 @@ from asl.data.split import SplitSettings
 from asl.model.losses.cross_entropy import CrossEntropy
 from asl.model.losses.focal import Focal
 from asl.model.optimizer import OptimizerSettings
+from asl.training.trainer import TrainerSettings
 
 
 @pytest.mark.parametrize(
@@ -32,7 +33,13 @@ from asl.model.optimizer import OptimizerSettings
         ),
         (CrossEntropy, {"label_smoothing": 0.1}),
         (Focal, {"label_smoothing": 0.1, "gamma": 2.0}),
-        (OptimizerSettings, {"lr": 3e-4, "weight_decay": 0.01, "warmup_epochs": 2.0, "fused": True}),
+        (
+            OptimizerSettings,
+            {
+                **{"lr": 3e-4, "weight_decay": 0.01, "warmup_epochs": 2.0, "freeze_epochs": 0},
+                **{"ema_decay": None, "fused": True},
+            },
+        ),
     ],
 )
 def test_defaults(settings: type[Any], defaults: dict[str, Any]) -> None:
@@ -74,6 +81,10 @@ def test_defaults(settings: type[Any], defaults: dict[str, Any]) -> None:
         (OptimizerSettings, "lr", 0.0, 1e-9),
         (OptimizerSettings, "weight_decay", -0.01, 0.0),
         (OptimizerSettings, "warmup_epochs", -0.01, 0.0),
+        (OptimizerSettings, "freeze_epochs", -1, 0),
+        (OptimizerSettings, "ema_decay", 0.0, 0.01),
+        (OptimizerSettings, "ema_decay", 1.0, 0.9999),
+        (TrainerSettings, "patience", 0, 1),
     ],
 )
 def test_ranges(settings: type[Any], key: str, refused: object, allowed: object) -> None:

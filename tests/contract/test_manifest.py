@@ -32,13 +32,39 @@ def test_columns_of_a_later_version_are_ignored(path):
     assert read_manifest(path) == [make_clip("train", 0, 1)]
 
 
+def test_a_byte_order_mark_is_ignored_and_another_encoding_is_an_error(path):
+    clip = make_clip("train", 0, 1, gloss="é")
+    write_manifest(path, [clip])
+    text = path.read_text(encoding="utf-8")
+    path.write_text(text, encoding="utf-8-sig")
+    assert read_manifest(path) == [clip]
+    path.write_text(text, encoding="latin-1")
+    with pytest.raises(ManifestError, match=r"x_manifest\.csv is damaged: .*python preprocess\.py"):
+        read_manifest(path)
+
+
 def test_a_manifest_without_the_last_column_can_be_read(path):
-    clip = dataclasses.replace(make_clip("train", 0, 1), flags="duplicate", copies="2 3")
+    clip = dataclasses.replace(make_clip("train", 0, 1), dataset="signs", box="0.1 0 0.9 1")
     write_manifest(path, [clip])
     header, row = path.read_text().splitlines()
-    assert (header.rsplit(",", 1)[1], row.rsplit(",", 1)[1]) == ("copies", "2 3")
-    path.write_text(f"{header.removesuffix(',copies')}\n{row.removesuffix(',2 3')}\n")
-    assert read_manifest(path) == [dataclasses.replace(clip, copies="")]
+    assert (header.rsplit(",", 1)[1], row.rsplit(",", 1)[1]) == ("box", "0.1 0 0.9 1")
+    path.write_text(f"{header.removesuffix(',box')}\n{row.removesuffix(',0.1 0 0.9 1')}\n")
+    assert read_manifest(path) == [dataclasses.replace(clip, box="")]
+
+
+@pytest.mark.parametrize(("name", "dataset"), [("wlasl100_manifest.csv", "wlasl100"), ("other.csv", "")])
+def test_in_a_manifest_of_an_earlier_version_the_data_set_is_that_of_the_name(tmp_path, name, dataset):
+    clips = [dataclasses.replace(make_clip("train", 0, number), signer_id=str(number)) for number in (1, 2)]
+    write_manifest(tmp_path / name, clips)
+    with (tmp_path / name).open(newline="") as file:
+        rows = [row[:-2] for row in csv.reader(file)]
+    rows[2] = ["-1" if value == "2" else value for value in rows[2]]
+    with (tmp_path / name).open("w", newline="") as file:
+        csv.writer(file).writerows(rows)
+    assert read_manifest(tmp_path / name) == [
+        dataclasses.replace(clips[0], dataset=dataset),
+        dataclasses.replace(clips[1], dataset=dataset, signer_id=""),
+    ]
 
 
 def write_rows(path, *rows):
@@ -56,6 +82,9 @@ def write_rows(path, *rows):
         ({"fps": ""}, "line 2: fps='' is not of type float"),
         ({"split": "dev"}, "line 2: split='dev' is not one of train, val, test"),
         ({"label": "-1"}, "line 2: label=-1 is negative"),
+        ({"num_frames": "0"}, "line 2: num_frames=0 is not above 0"),
+        ({"fps": "nan"}, "line 2: fps=nan is not above 0"),
+        ({"duration_s": "inf"}, "line 2: duration_s=inf is not above 0"),
     ],
 )
 def test_the_error_names_line_column_and_value(path, changes, message):

@@ -5,7 +5,6 @@ from __future__ import annotations
 import dataclasses
 import os
 from collections import namedtuple
-from concurrent.futures.process import BrokenProcessPool
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
@@ -34,7 +33,6 @@ from asl.data.clip_files import ClipError
 from asl.data.frames import missing as missing_frames
 from asl.data.frames.missing import MissingFrames, find_missing, make_frames, make_missing
 from asl.errors import UserError
-from asl.workers import Failed
 
 SPEC = FrameSpec(short_side=32)
 GREY = list(range(20, 140, 10))
@@ -234,10 +232,3 @@ def test_decoding_does_not_import_torch_decord_or_preprocessing(tmp_path: Path, 
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
     make_frames(missing(tmp_path, clip)[0])
     assert missing(tmp_path, clip) == []
-
-
-def test_processes_that_cannot_start_say_how_to_write_the_script(tmp_path: Path) -> None:
-    one = MissingFrames(make_clip("train", 0, 0), tmp_path / "a.mp4", tmp_path / "a.npy", SPEC)
-    explained = missing_frames._explained(Failed(one, BrokenProcessPool("broken"), "broken", "error"))
-    assert isinstance(explained, UserError)
-    assert 'under if __name__ == "__main__":' in str(explained)

@@ -8,16 +8,17 @@ from typing import Any
 import pytest
 from clips import GLOSSES, make_clip
 from composing import composed
+from sklearn.model_selection import StratifiedGroupKFold
 
 from asl.config.setting import ConfigError
-from asl.contract.manifest import Clip, ManifestError
+from asl.contract.manifest import SPLITS, Clip, ManifestError
 from asl.data.split import SplitSettings, split_clips
 
 
 def clips_of_signers(signers: int = 20) -> list[Clip]:
     """Clips of ``signers`` signers, each of whom signs each gloss twice."""
     return [
-        dataclasses.replace(make_clip("train", label, number), signer_id=number // 2)
+        dataclasses.replace(make_clip("train", label, number), signer_id=str(number // 2))
         for label in range(len(GLOSSES))
         for number in range(2 * signers)
     ]
@@ -34,11 +35,28 @@ def test_the_official_split_is_the_default() -> None:
     assert split_clips(clips, SplitSettings()) == clips
 
 
+def test_wlasls_authors_train_on_train_and_val_and_choose_the_epoch_on_test() -> None:
+    clips = [make_clip("train", 0, 0), make_clip("test", 1, 0), make_clip("val", 0, 0)]
+    copy = dataclasses.replace(clips[2], copies=clips[0].video_id, flags="leakage")
+    settings = SplitSettings(split="wlasl_authors")
+    assigned = split_clips([*clips[:2], copy], settings)
+    assert [(clip.video_id, clip.split, clip.flags) for clip in assigned] == [
+        ("train000", "train", ""),
+        ("val000", "train", "duplicate"),
+        ("test100", "test", ""),
+    ]
+    assert (settings.selection, settings.figures) == ("wlasl_authors", {"wlasl_authors": "test"})
+    assert [settings.figure_on(split) for split in SPLITS] == ["train", "val", "wlasl_authors"]
+    official = SplitSettings()
+    assert (official.selection, official.figures) == ("val", {"val": "val", "test": "test"})
+    assert [official.figure_on(split) for split in SPLITS] == list(SPLITS)
+
+
 def test_no_signer_is_in_two_splits_and_every_class_is_in_all() -> None:
     clips = clips_of_signers()
     split_of = parts(clips)
     for signer in range(20):
-        assert len({split_of[one.video_id] for one in clips if one.signer_id == signer}) == 1
+        assert len({split_of[one.video_id] for one in clips if one.signer_id == str(signer)}) == 1
     for gloss in GLOSSES:
         assert {split_of[one.video_id] for one in clips if one.gloss == gloss} == {"train", "val", "test"}
 
@@ -123,6 +141,8 @@ def test_settings_that_contradict_each_other_are_refused() -> None:
     assert composed("train", "data.fold=4").data.fold == 4
     with pytest.raises(ConfigError, match=r"data\.fold=1: needs data\.split=signer"):
         composed("train", "data.split=official", "data.fold=1")
+    with pytest.raises(ConfigError, match=r"data\.fold=1: needs .*, not data\.split=wlasl_authors"):
+        composed("train", "protocol=wlasl_authors", "data.fold=1")
 
 
 def test_flags_describe_the_new_splits() -> None:
@@ -144,7 +164,12 @@ def test_flags_describe_the_new_splits() -> None:
 
 @pytest.mark.parametrize(
     "settings",
-    [SplitSettings(), SplitSettings(split="signer"), SplitSettings(fold=3, folds=7, fold_seed=12)],
+    [
+        SplitSettings(),
+        SplitSettings(split="wlasl_authors"),
+        SplitSettings(split="signer"),
+        SplitSettings(fold=3, folds=7, fold_seed=12),
+    ],
 )
 def test_a_split_is_known_by_its_name(settings: SplitSettings) -> None:
     named = SplitSettings.named(settings.split_name)
@@ -155,3 +180,14 @@ def test_a_split_is_known_by_its_name(settings: SplitSettings) -> None:
 def test_a_name_of_no_split_is_an_error() -> None:
     with pytest.raises(ValueError, match="'signer, fold' is not the name of a split"):
         SplitSettings.named("signer, fold")
+
+
+def test_signers_that_are_numbers_are_assigned_in_numerical_order() -> None:
+    """Folds of WLASL are those of earlier versions, whose signers were numbers."""
+    clips = clips_of_signers()
+    known = sorted(clips, key=lambda clip: clip.video_id)
+    folds = StratifiedGroupKFold(n_splits=5, shuffle=True, random_state=0).split(
+        known, [clip.gloss for clip in known], [int(clip.signer_id) for clip in known]
+    )
+    test = {known[i].video_id for i in next(folds)[1]}
+    assert {video_id for video_id, split in parts(clips).items() if split == "test"} == test

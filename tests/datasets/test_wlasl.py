@@ -1,6 +1,7 @@
 """WLASL's metadata as instances; rows that cannot be used are refused."""
 
 import json
+import re
 
 import pytest
 
@@ -61,7 +62,21 @@ def test_more_glosses_than_there_are_is_an_error(load):
         load([row()], num_glosses=100)
 
 
-@pytest.mark.parametrize("key", ["gloss", "split", "video_id"])
+@pytest.mark.parametrize("gloss", ["../x", "/etc", "hurdle/trip", "a\\b", "..", "كتاب", "x" * 300])
+def test_a_gloss_is_any_text_and_its_folder_stays_inside(load, gloss):
+    metadata = load([row("1"), row("2", gloss=gloss)])
+    assert metadata.glosses == ("book", gloss)
+    assert metadata.folders["book"] == "book"
+    assert re.fullmatch(r"([A-Za-z0-9-]{1,60}-)?[0-9a-f]{8}", metadata.folders[gloss])
+
+
+@pytest.mark.parametrize("gloss", ["a\x00b", "a\nb", "\x1b[2J", "", " a", 5, None])
+def test_a_gloss_that_is_no_text_is_refused(load, gloss):
+    metadata = load([row("1"), row("2", gloss=gloss)])
+    assert ([one.video_id for one in metadata.instances], len(metadata.refused)) == (["1"], 1)
+
+
+@pytest.mark.parametrize("key", ["split", "video_id"])
 @pytest.mark.parametrize(
     "name",
     ["../x", "/etc", "a/b", "a\\b", "..", ".", "a\x00b", "a\nb", "\x1b[2J", "", " a", 5, None, "x" * 300],

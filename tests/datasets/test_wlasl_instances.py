@@ -7,7 +7,8 @@ from fractions import Fraction
 import pytest
 
 from asl.config.setting import find_problems
-from asl.datasets.instance import Instance, Metadata, MetadataError, name_problem
+from asl.datasets.instance import Box, Instance, Metadata, MetadataError
+from asl.datasets.names import name_problem
 from asl.datasets.wlasl import Wlasl, load_metadata
 
 BARE = {"video_id": "1", "gloss": "book", "split": "val", "url": "u", "frame_start": 1, "frame_end": -1}
@@ -27,8 +28,8 @@ def test_every_field_of_a_row_is_in_its_instance(loaded):
     more = {"source": "site", "bbox": [1, 2, 30, 40], "signer_id": 0, "fps": 25}
     (instance,) = loaded(BARE | more | {"frame_start": 26, "frame_end": 26}).instances
     assert instance == Instance(
-        **{"video_id": "1", "gloss": "book", "split": "val", "url": "u", "site": "site", "signer_id": 0},
-        **{"start_s": Fraction(1), "end_s": Fraction(26, 25), "bbox": (1, 2, 30, 40)},
+        **{"video_id": "1", "gloss": "book", "split": "val", "url": "u", "site": "site", "signer_id": "0"},
+        **{"start_s": Fraction(1), "end_s": Fraction(26, 25), "box": Box(1, 2, 30, 40)},
     )
     assert not instance.is_whole
 
@@ -36,7 +37,7 @@ def test_every_field_of_a_row_is_in_its_instance(loaded):
 def test_what_a_row_may_leave_out_is_unknown(loaded):
     (instance,) = loaded(BARE).instances
     assert instance == Instance(video_id="1", gloss="book", split="val", url="u")
-    assert (instance.bbox, instance.site, instance.signer_id) == (None, "", -1)
+    assert (instance.box, instance.site, instance.signer_id) == (None, "", "")
     assert (instance.start_s, instance.end_s, instance.is_whole) == (0, None, True)
 
 
@@ -80,7 +81,8 @@ def test_frames_are_counted_at_the_rate_of_the_data_set(loaded):
         ({"signer_id": True}, "signer_id=True is not a whole number"),
         ({"url": 5}, "url=5 is not a text"),
         ({"split": "dev"}, "split='dev' is not one of train, val, test"),
-        ({"gloss": "a/b"}, "gloss='a/b' holds a path separator"),
+        ({"split": "a\n"}, r"split='a\\n' holds control characters"),
+        ({"gloss": "a\n"}, r"gloss='a\\n' holds control characters"),
     ],
 )
 def test_a_row_that_makes_no_sense_is_refused_with_the_reason(loaded, changes, problem):

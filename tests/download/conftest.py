@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import csv
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import cycle
 from pathlib import Path
 from typing import Any
 
@@ -46,10 +47,13 @@ class Data:
     paths: Paths
     out: str = ""  # what the last run printed
 
-    def write(self, urls: dict[str, str], **fields: Any) -> None:
-        """Write the metadata: a training row of "book" for each video_id, with its URL."""
-        row = {"gloss": "book", "split": "train", "frame_start": 1, "frame_end": -1, "fps": 25} | fields
-        rows = [{**row, "video_id": video_id, "url": url} for video_id, url in urls.items()]
+    def write(self, urls: dict[str, str], splits: Sequence[str] = ("train",)) -> None:
+        """Write the metadata: a row of "book" for each video_id, with its URL, the splits in turn."""
+        row = {"gloss": "book", "frame_start": 1, "frame_end": -1, "fps": 25}
+        rows = [
+            {**row, "video_id": video_id, "url": url, "split": split}
+            for (video_id, url), split in zip(urls.items(), cycle(splits), strict=False)
+        ]
         path = Path(self.paths.metadata_dir) / "words.json"
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(json.dumps(rows))
@@ -58,7 +62,12 @@ class Data:
         quick = {"interval_s": 0.0, "allow_private": True, "stall_timeout_s": 20.0}
         return DownloadConfig(
             paths=self.paths,
-            dataset=Wlasl(name="words", metadata=f"{self.paths.metadata_dir}/words.json", lengths=None),
+            dataset=Wlasl(
+                name="words",
+                metadata=f"{self.paths.metadata_dir}/words.json",
+                lengths=None,
+                root=self.paths.raw_dir,
+            ),
             download=DownloadSettings(**quick | settings),
             dry_run=dry_run,
         )

@@ -265,7 +265,7 @@ def test_what_hosts_are_told(run, server, video, monkeypatch):
 def test_a_folder_that_cannot_be_made_is_one_message(run, server, data):
     data.raw.parent.mkdir()
     data.raw.touch()
-    with pytest.raises(UserError, match=r"raw \(paths.raw_dir\) cannot be written: File exists"):
+    with pytest.raises(UserError, match=r"raw \(dataset.root\) cannot be written: File exists"):
         run({"1": f"{server.url}/a.mp4"})
 
 
@@ -273,5 +273,5 @@ def test_a_file_that_cannot_be_written_ends_the_run_with_one_message(run, server
     server.pages["/a.mp4"] = Page(video)
     (data.raw / "1.mp4").mkdir(parents=True)
     (data.raw / "1.mp4" / "x").touch()
-    with pytest.raises(UserError, match=r"raw \(paths.raw_dir\) cannot be written: Is a directory"):
+    with pytest.raises(UserError, match=r"raw \(dataset.root\) cannot be written: Is a directory"):
         run({"1": f"{server.url}/a.mp4"})

@@ -106,16 +106,17 @@ def test_a_dry_run_says_what_would_be_fetched_and_fetches_nothing(run, data, ser
 
 def test_what_preprocessing_can_use_is_said_by_split_and_gloss(run, data, server, video):
     server.pages["/a.mp4"] = Page(video)
-    data.write({"1": f"{server.url}/a.mp4", "2": f"{server.url}/b.mp4"})
+    data.write({"1": f"{server.url}/a.mp4", "2": f"{server.url}/b.mp4"}, splits=("train", "val"))
     run()
     rows = [line.replace("│", " ").split() for line in data.out.splitlines()]
-    assert ["train", "2", "1", "1", "1"] in rows
-    assert ["val", "0", "0", "0", "0"] in rows
+    assert ["train", "1", "1", "1", "1"] in rows
+    assert ["val", "1", "0", "1", "0"] in rows
+    assert ["all", "2", "1", "1", "1"] in rows
     assert ["gone", "permanent", "1"] in rows
     assert "fewest training files: book 1" in data.out
     row = data.paths.download_errors("words").read_text().splitlines()[1]
     assert row.startswith(f"2,{server.url}/b.mp4,gone,HTTP status 404 Not Found,permanent,20")
-    assert "find a copy elsewhere and put it into paths.raw_dir" in row
+    assert "find a copy elsewhere and put it into dataset.root" in row
 
 
 def test_a_missing_package_is_said_before_anything_is_fetched(run, data, monkeypatch, server):

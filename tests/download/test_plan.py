@@ -72,6 +72,13 @@ def test_the_cut_segment_of_one_instance_is_not_taken_for_the_whole_youtube_vide
     assert found.fetches[0].url == f"https://www.youtube.com/watch?v={YOUTUBE_ID}"  # one for all forms
 
 
+def test_what_has_a_path_must_be_that_file_and_is_not_fetched():
+    one = make_instance("1", "http://a.org/x.mp4", path="train/x.mp4")
+    found = plan([one])
+    assert (found.no_url, found.fetches) == ((one,), ())
+    assert plan([one], ["train/x.mp4"]).there == (one,)
+
+
 @pytest.mark.parametrize(
     ("url", "expected"),
     [

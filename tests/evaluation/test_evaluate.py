@@ -15,12 +15,13 @@ import torch
 from clips import write_manifest_and_label_map
 from composing import composed
 from made_checkpoint import write_checkpoint
+from parsed_page import Page
 from recomputed_metrics import check_metrics
 
 from asl.config.setting import ConfigError
 from asl.contract.manifest import Clip, read_manifest
 from asl.data.settings import DataSettings
-from asl.data.split import split_clips
+from asl.data.split import CHOSEN_ON_TEST, split_clips
 from asl.errors import UserError
 from asl.evaluation.run import evaluate
 
@@ -45,7 +46,7 @@ def manifest(tiny_data: Path) -> list[Clip]:
 def signed(clips: list[Clip]) -> list[Clip]:
     """The clips with five signers, and every fourth with a flag."""
     return [
-        dataclasses.replace(clip, signer_id=i % 5, flags="suspect" if i % 4 == 0 else "")
+        dataclasses.replace(clip, signer_id=str(i % 5), flags="suspect" if i % 4 == 0 else "")
         for i, clip in enumerate(clips)
     ]
 
@@ -63,21 +64,37 @@ def test_an_evaluation_writes_files_beside_the_checkpoint_whose_figures_agree(
     assert (metrics["split"], metrics["views"], metrics["clips"]) == ("test", 2, 6)
     check_metrics(metrics, folder)
     assert (tmp_path / "metrics.json").read_text() == "of training"
+    page = Page((folder / "evaluation.html").read_text(encoding="utf-8"))
+    assert "There is no history.csv beside the checkpoint." in page.text
+    wrong = round(6 * (1 - metrics["accuracy"]["top1"]["instances"]["value"]))
+    assert len(page.all("img")) == page.data["tables"]["mistakes"]["length"] == wrong > 0
     printed = " ".join(capsys.readouterr().out.split())
     assert "test clips of tiny, official split, 2 views: 6 clips, of how many is unknown (the data" in printed
     assert "3 of 3 glosses, 5 known signers" in printed
     assert "top-1 over classes" in printed
+    assert (metrics["clean_clips"], metrics["clips"]) == (5, 6)
+    assert printed.count("the 5 clean clips") == 2
     assert "shuffle" in printed
+    assert f"Page: {folder}/evaluation.html" in printed
 
 
 def test_predictions_of_probes_of_an_earlier_evaluation_do_not_stay(
     tiny_data: Path, checkpoint: Path, tmp_path: Path
 ) -> None:
+    (tmp_path / "predictions_mine.csv").touch()  # not of an evaluation
     run(tiny_data, checkpoint, f"output={tmp_path}", "probe=all")
     run(tiny_data, checkpoint, f"output={tmp_path}", "probe=static")
     assert sorted(path.name for path in tmp_path.glob("*")) == [
-        *("metrics.json", "predictions.csv", "predictions_static.csv")
+        *("evaluation.html", "metrics.json", "predictions.csv", "predictions_mine.csv"),
+        "predictions_static.csv",
     ]
+
+
+def test_the_metrics_of_training_are_not_overwritten(tiny_data: Path, tmp_path: Path) -> None:
+    checkpoint = write_checkpoint(tmp_path / "best.pt", tiny_data)
+    with pytest.raises(ConfigError, match=r"output=.* is the folder of the checkpoint, .* another folder"):
+        run(tiny_data, checkpoint, f"output={tmp_path}/.")
+    assert [path.name for path in tmp_path.iterdir()] == ["best.pt"]
 
 
 @pytest.mark.parametrize("split", ["train", "val"])
@@ -178,6 +195,7 @@ def test_a_manifest_with_other_glosses_is_refused(
             ["frames.enabled=false"],
             r"frames\.enabled=false: reader=frames needs .*\n\(data\.\* are those of",
         ),
+        ({}, ["frames.short_side=160"], r"other frames: frames\.short_side=128 there, 160 now\. Set these"),
         ({}, ["dataset=wlasl300", "dataset.name=tiny", "data.manifest=no.csv"], r"no\.csv: no such manifest"),
         ({}, ["accelerator=gpu"], r"accelerator=gpu: there is no CUDA device here"),
     ],
@@ -205,7 +223,47 @@ def test_clips_that_the_network_was_trained_on_are_not_measured(
     ):
         run(tiny_data, checkpoint, f"data.manifest={path}")
     metrics = run(tiny_data, checkpoint, f"data.manifest={path}", "split=train")
-    assert metrics["clips"] == 6
+    assert (metrics["clips"], metrics["manifest"]) == (6, str(path))
+
+
+def test_training_clips_under_other_ids_are_not_measured_but_copies_in_the_own_split_are(
+    tiny_data: Path, tmp_path: Path, manifest: list[Clip]
+) -> None:
+    first = next(clip for clip in manifest if clip.split == "train")
+    copy = dataclasses.replace(first, video_id="copy", split="test")
+    path = write_manifest_and_label_map(tmp_path / "tiny_manifest.csv", [*manifest, copy])
+    checkpoint = write_checkpoint(tmp_path / "best.pt", tiny_data)
+    with pytest.raises(UserError, match=r"best\.pt was trained on 1 of the test clips of .* \(copy\)"):
+        run(tiny_data, checkpoint, f"data.manifest={path}")
+    own = write_checkpoint(tmp_path / "own.pt", tiny_data, f"data.manifest={path}")
+    assert run(tiny_data, own, f"data.manifest={path}")["clips"] == 7
+
+
+def test_a_checkpoint_whose_epoch_was_chosen_on_test_has_no_test_figure(
+    tiny_data: Path, checkpoint: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Its figure has the protocol's name, in the table and in the files."""
+    chosen = write_checkpoint(tmp_path / "best.pt", tiny_data, "protocol=wlasl_authors")
+    metrics = run(tiny_data, chosen)
+    printed = " ".join(capsys.readouterr().out.split())
+    assert f"wlasl_authors: {CHOSEN_ON_TEST}" in printed
+    assert "Accuracy, wlasl_authors" in printed
+    folder = tmp_path / "evaluation" / "best-wlasl_authors"
+    assert json.loads((folder / "metrics.json").read_text()) == metrics
+    assert (metrics["protocol"], metrics["protocol_note"]) == ("wlasl_authors", CHOSEN_ON_TEST)
+    assert "accuracy" not in metrics
+    assert set(metrics["wlasl_authors_accuracy"]) == {"top1"}
+    with (folder / "predictions.csv").open() as file:
+        assert {row["split"] for row in csv.DictReader(file)} == {"wlasl_authors"}
+
+    assert run(tiny_data, checkpoint, f"output={tmp_path / 'honest'}")["protocol"] == "standard"
+    files = f"[{tmp_path}/honest/predictions.csv,{folder}/predictions.csv]"
+    for key in ("compare", "seeds"):
+        with pytest.raises(UserError, match=r"one of .* is of protocol=wlasl_authors.* the same protocol"):
+            evaluate(composed("evaluate", f"{key}={files}"))
+    assert run(tiny_data, chosen, "split=train")["protocol"] == "standard"
+    with pytest.raises(UserError, match="has no val clips"):
+        run(tiny_data, chosen, "split=val")
 
 
 def test_a_split_without_clips_is_an_error(

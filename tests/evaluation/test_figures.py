@@ -27,6 +27,28 @@ def test_figures_are_those_of_scikit_learn_and_scipy(tmp_path: Path) -> None:
     check_metrics(plain(summarize(predictions, resamples=2000, seed=0)), tmp_path)
 
 
+def test_a_clip_that_is_only_a_duplicate_is_clean_in_groups_and_figures() -> None:
+    """As in training, whose ``test_top1_clean`` is the same figure."""
+    flags = ["duplicate", "", "suspect duplicate", "leakage"]
+    predictions = predictions_for([0, 0, 0, 1], [[0.9, 0.1], [0.1, 0.9], [0.9, 0.1], [0.1, 0.9]], flags=flags)
+    figures = plain(summarize({UNCHANGED: predictions}, resamples=1000, seed=0))
+    assert {name: one["clips"] for name, one in figures["groups"]["flags"].items()} == {
+        "clean": 2,
+        "flagged": 2,
+    }
+    assert figures["clean_clips"] == 2
+    clean = figures["accuracy_clean"]["top1"]["instances"]
+    assert clean["value"] == 0.5 == figures["groups"]["flags"]["clean"]["instances"]
+    assert clean["interval"] == figures["groups"]["flags"]["clean"]["interval"]
+    assert figures["accuracy"]["top1"]["instances"]["value"] == 0.75
+
+
+@pytest.mark.parametrize("flag", ["duplicate", "suspect"])
+def test_figures_of_clean_clips_are_left_out_if_all_clips_are_clean_or_none_is(flag: str) -> None:
+    predictions = predictions_for([0, 1], [[0.9, 0.1], [0.1, 0.9]], flags=[flag, flag])
+    assert summarize({UNCHANGED: predictions}, resamples=1000, seed=0)["accuracy_clean"] is None
+
+
 def test_a_class_that_is_predicted_but_has_no_clip_does_not_lower_the_mean_over_classes() -> None:
     """torchmetrics' macro average counts it as 0."""
     predictions = predictions_for([0, 0, 1, 1], [[0.8, 0.1, 0.1]] * 2 + [[0.1, 0.8, 0.1], [0.1, 0.2, 0.7]])
@@ -40,7 +62,7 @@ def test_top_k_is_left_out_where_there_are_fewer_glosses() -> None:
 
 
 def test_if_all_clips_are_right_no_interval_is_empty() -> None:
-    predictions = predictions_for([0, 1] * 4, [[0.9, 0.1], [0.2, 0.8]] * 4, signers=[0, 0, 1, 1, 2, 2, 3, 3])
+    predictions = predictions_for([0, 1] * 4, [[0.9, 0.1], [0.2, 0.8]] * 4, signers=[*"00112233"])
     top1 = measure(predictions, resamples=1000, seed=0)[1]
     for over, units in (("instances", 8), ("classes", 8)):
         assert top1[over].interval == wilson(units, units)

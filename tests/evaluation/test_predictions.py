@@ -34,8 +34,15 @@ def test_of_glosses_with_equal_probability_the_lower_label_is_first() -> None:
 
 
 def test_a_signer_is_known_to_training_or_not_or_unknown() -> None:
-    predictions = predictions_for([0, 0, 0], [[0.5, 0.5]] * 3, signers=[3, 4, -1], signers_in_train=[3])
+    signers = {"signers": ["3", "P4", ""], "signers_in_train": ["3"]}
+    predictions = predictions_for([0, 0, 0], [[0.5, 0.5]] * 3, **signers)
     assert [one.signer_in_train for one in predictions] == [True, False, None]
+
+
+def test_a_signer_of_minus_one_is_unknown_as_in_files_of_an_earlier_version(tmp_path: Path) -> None:
+    (one,) = predictions_for([0], [[0.5, 0.5]], signers=["-1"])
+    write_predictions(tmp_path / "predictions.csv", [one])
+    assert [one.signer_id for one in read_predictions(tmp_path / "predictions.csv")] == [""]
 
 
 @pytest.mark.parametrize(
@@ -43,14 +50,18 @@ def test_a_signer_is_known_to_training_or_not_or_unknown() -> None:
     [
         (lambda text: text.replace("rank", "place", 1), "column rank is missing"),
         (lambda text: text + text.splitlines()[1] + "\n", r"clip test000 occurs twice"),
-        (lambda text: text.replace(",-1,", ",none,", 1), r"line 2 cannot be read: .*none"),
+        (lambda text: text.replace(",,,,", ",,none,,", 1), r"line 2 cannot be read: .*none"),
         (lambda text: text.splitlines()[0] + "\n", "has no clips"),
+        (lambda text: text.replace(",1,0.75,", ",0,0.75,", 1), r"line 2 cannot be read: rank=0 .*evaluate"),
+        (lambda text: text.replace("0.75", "nan", 1), r"line 2 cannot be read: nan is not a probability"),
+        (lambda text: text.replace("0.25", "7.5", 1), r"line 2 cannot be read: 7\.5 is not a probability"),
+        (lambda text: text.replace("gloss 1", "é"), r"is damaged: .*Write it anew with: python evaluate\.py"),
     ],
 )
 def test_a_damaged_file_is_an_error_that_names_it(tmp_path: Path, change, message: str) -> None:
     path = tmp_path / "predictions.csv"
-    write_predictions(path, predictions_for([0, 1], [[0.5, 0.5]] * 2))
-    path.write_text(change(path.read_text()))
+    write_predictions(path, predictions_for([0, 1], [[0.75, 0.25]] * 2))
+    path.write_text(change(path.read_text()), encoding="latin-1")
     with pytest.raises(PredictionsError, match=rf"predictions\.csv.*{message}"):
         read_predictions(path)
 

@@ -35,13 +35,20 @@ def clips(*video_ids: str) -> list[Clip]:
 
 
 def test_signers_are_compared_with_those_of_train_only() -> None:
-    rows = [("train", 0, "a"), ("val", 2, "a"), ("test", 0, "a"), ("test", 0, "b"), ("test", 2, "a")]
+    signed = "train 0 a", "val P2 a", "test 0 a", "test 0 b", "test P2 a"
+    rows = [(split, signer, gloss) for split, signer, gloss in map(str.split, signed)]
     assert signer_overlap(rows) == {"test": 3, "signer_in_train": 2, "signer_and_gloss_in_train": 1}
-    assert signer_overlap([("train", -1, "a"), ("test", -1, "a")]) == {
+    assert signer_overlap([("train", "", "a"), ("test", "", "a")]) == {
         "test": 1,
         "signer_in_train": 0,
         "signer_and_gloss_in_train": 0,
     }
+
+
+def test_instances_without_url_are_of_one_video_only_if_their_path_is_the_same() -> None:
+    rows = [("1", "a.mp4"), ("2", "./a.mp4"), ("3", "b.mp4"), ("4", ""), ("5", "")]
+    pairs = shared_segments(make_instance(video_id, "", path=path) for video_id, path in rows)
+    assert [(pair.kind, pair.first, pair.second) for pair in pairs] == [("same segment", "1", "2")]
 
 
 def test_classes_with_fewer_clips_are_small_and_the_smallest_come_first() -> None:
@@ -61,7 +68,7 @@ def test_an_audit_counts_pairs_by_kind_and_signers_of_instances_and_clips() -> N
         pair("train01", "train03", gloss="go"),
         pair("train01", "train04", "same content"),
     ]
-    instances = [make_instance("1", URL, signer_id=3), make_instance("2", URL, split="test", signer_id=3)]
+    instances = [make_instance("1", URL, signer_id="3"), make_instance("2", URL, split="test", signer_id="3")]
     found = audit(instances, clips("train001"), pairs, min_per_class=2, dropped=["train009"])
     assert found.counts() == {
         "same segment": {"pairs": 2, "across_splits": 1, "two_glosses": 1},

@@ -80,7 +80,8 @@ def planned(folder: Path, **settings: Any) -> list[Cut]:
     }
     how = {"audio": True, "frames": None, "fps": 25.0, "end_tolerance_s": None} | settings
     encoder = x264(crf=20, preset="fast")
-    return plan_cuts(instances, matches, {"b.mp4": RAW}, paths=paths, encoder=encoder, **how)
+    where = {"raw_dir": Path(paths.raw_dir), "folders": {"book": "book"}, "paths": paths}
+    return plan_cuts(instances, matches, {"b.mp4": RAW}, encoder=encoder, **where, **how)
 
 
 def test_each_instance_with_a_source_is_cut(tmp_path: Path) -> None:

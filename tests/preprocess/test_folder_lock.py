@@ -33,5 +33,5 @@ def test_a_file_system_without_locks_is_not_another_run(tmp_path, monkeypatch):
     assert str(raised.value) == (
         f"{tmp_path}/videos/.lock cannot be locked: its file system offers no file locks "
         f"({os.strerror(errno.ENOLCK)}). Use a folder on another file system: paths.data_dir=..., "
-        "or paths.videos_dir=... and paths.frames_dir=..."
+        "or paths.videos_dir=..., paths.frames_dir=... and paths.metadata_dir=..."
     )

@@ -2,6 +2,7 @@
 
 import csv
 import json
+import re
 import shutil
 from pathlib import Path
 
@@ -24,7 +25,9 @@ from asl.preprocess.sources.settings import MatchingSettings
 def settings(data_dir, *, name="demo", metadata="demo.json", **changes):
     paths = Paths.below(data_dir)
     lengths = str(data_dir / "metadata" / "demo_lengths.json") if name == "demo" else None
-    dataset = Wlasl(name=name, metadata=str(data_dir / "metadata" / metadata), lengths=lengths)
+    dataset = Wlasl(
+        name=name, root=paths.raw_dir, metadata=str(data_dir / "metadata" / metadata), lengths=lengths
+    )
     return PreprocessConfig(**{"paths": paths, "dataset": dataset, "probe": 0, **changes})
 
 
@@ -287,12 +290,15 @@ def small(tmp_path, *rows):
 def test_names_that_would_leave_the_folder_write_nothing_there(tmp_path):
     data = tmp_path / "data"
     preprocess(small(data, {}, {"gloss": "../../evil"}, {"video_id": "/tmp/evil"}, {"split": "../train"}))
-    assert {path.relative_to(data / "videos").as_posix() for path in (data / "videos").rglob("*.mp4")} == {
-        "train/book/v0.mp4"
-    }
-    assert not list(tmp_path.rglob("*evil*"))
+    clips = {clip.video_id: clip for clip in read_manifest(data / "metadata" / "small_manifest.csv")}
+    files = {path.relative_to(data).as_posix() for path in (data / "videos").rglob("*.mp4")}
+    assert files == {clips["v0"].path, clips["v1"].path}
+    assert clips["v0"].path == "videos/train/book/v0.mp4"
+    assert re.fullmatch(r"videos/train/evil-[0-9a-f]{8}/v1\.mp4", clips["v1"].path)
+    assert clips["v1"].gloss == "../../evil"
+    assert all(data / "videos" / "train" in path.parents for path in tmp_path.rglob("*evil*"))
     errors = [row["error"] for row in problems(data).values()]
-    assert [error[:6] for error in errors] == ["row 2:", "row 3:", "row 4:"]
+    assert [error[:6] for error in errors] == ["row 3:", "row 4:"]
 
 
 def test_strict_exits_with_1_if_a_clip_failed_but_still_writes_everything(tmp_path):
@@ -331,7 +337,7 @@ def test_not_one_clip_is_an_error_that_says_where_to_look(tmp_path):
 def test_a_missing_raw_folder_is_an_error_that_names_it(tmp_path):
     config = small(tmp_path, {})
     shutil.rmtree(tmp_path / "raw")
-    with pytest.raises(UserError, match=r"raw: no such folder \(paths\.raw_dir\)"):
+    with pytest.raises(UserError, match=r"raw: no such folder \(dataset\.root, by default paths\.raw_dir\)"):
         preprocess(config)
 
 

@@ -114,9 +114,11 @@ def test_a_second_run_at_the_same_time_is_refused(demo_dir, tmp_path):
             assert process.poll() is None
             time.sleep(0.01)
         os.killpg(process.pid, signal.SIGSTOP)
-        ended = run("dataset=demo", cwd=tmp_path)
-        assert ended.returncode == 1
-        assert "is being written by another run" in ended.stderr
+        elsewhere = ("paths.videos_dir=videos", "paths.frames_dir=frames")
+        for folders, refused in (((), "videos"), (elsewhere, "metadata")):
+            ended = run("dataset=demo", *folders, cwd=tmp_path)
+            assert ended.returncode == 1
+            assert f"{refused} is being written by another run" in ended.stderr
     finally:
         os.killpg(process.pid, signal.SIGKILL)
         process.wait()

@@ -7,23 +7,24 @@ import io
 import json
 import re
 import shutil
-from html.parser import HTMLParser
 from pathlib import Path
 from urllib.parse import unquote
 
 import numpy as np
 import pytest
 from made_run_result import instance, make_run_result, shown_clips_of, write_clips
+from parsed_page import Page
 from PIL import Image
 from rich.console import Console
 from test_pipeline import settings
 
 from asl.contract.manifest import SPLITS
+from asl.page.render import as_script_data, write_page
+from asl.page.table import MAX_CHARACTERS, Column, Table
 from asl.preprocess.pipeline import preprocess
-from asl.preprocess.report.html.charts import class_chart, duration_chart
-from asl.preprocess.report.html.page import build_page, page_tables, write_page
+from asl.preprocess.report.html.histograms import class_histogram, duration_histogram
+from asl.preprocess.report.html.page import build_page, page_tables
 from asl.preprocess.report.html.selection import Selection, by_severity, contact_sheet, with_reference
-from asl.preprocess.report.html.table import MAX_CHARACTERS, Column, Table, as_script_data
 from asl.preprocess.report.html.thumbnails import SIDE, ClipFile, ShownClips, make_thumbnails
 from asl.preprocess.report.summary import summarize
 from asl.preprocess.report.terminal import print_summary
@@ -31,35 +32,6 @@ from asl.preprocess.report.terminal import print_summary
 NOTHING_SHOWN = ShownClips(selection=Selection(), files={}, thumbnails={})
 
 HOSTILE = "</script><script>alert(1)</script><img src=x onerror=alert(2)>\"'&amp;"
-
-
-class Page(HTMLParser):
-    """The elements of a page, its text, and the data of its tables."""
-
-    def __init__(self, html):
-        super().__init__()
-        self.elements, self.pieces, self.inside, self.script = [], [], "", {}
-        self.feed(html)
-        self.text = " ".join(" ".join(self.pieces).split())
-        self.data = json.loads(self.script["data"])
-
-    def handle_starttag(self, tag, attributes):
-        self.elements.append((tag, dict(attributes)))
-        self.inside = tag if tag in ("script", "style") else ""
-        if tag == "script":
-            self.key = dict(attributes).get("id", "code")
-
-    def handle_endtag(self, tag):
-        self.inside = ""
-
-    def handle_data(self, data):
-        if self.inside == "script":
-            self.script[self.key] = self.script.get(self.key, "") + data
-        elif not self.inside:
-            self.pieces.append(data)
-
-    def all(self, tag):
-        return [attributes for name, attributes in self.elements if name == tag]
 
 
 def page_of(result, shown=NOTHING_SHOWN):
@@ -255,23 +227,24 @@ def test_a_run_without_any_clip_has_a_page_too(tmp_path):
 
 def test_classes_are_drawn_in_the_order_of_their_number_of_clips(tmp_path):
     result = make_run_result(tmp_path, [*trio("book", 1), instance("00009", "drink")], missing=["00003"])
-    chart = class_chart(result.statistics.by_class)
+    chart = class_histogram(result.statistics.by_class)
     assert chart.labels == (
-        "book: 2 clips (1 train, 1 val, 0 test)",
-        "drink: 1 clips (1 train, 0 val, 0 test)",
+        "\u2068book\u2069: 2 clips (1 train, 1 val, 0 test)",
+        "\u2068drink\u2069: 1 clips (1 train, 0 val, 0 test)",
     )
-    assert chart.ticks == (0, 1, 2)
-    assert chart.paths["test"] == ""
-    assert chart.paths["train"].count("M") == 2
+    assert chart.ticks == ("0", "1", "2")
+    paths = {series.name: series.path for series in chart.series}
+    assert paths["test"] == ""
+    assert paths["train"].count("M") == 2
 
 
 @pytest.mark.parametrize("longest", [0.9, 7.0, 100.0, 1e6])
 def test_every_clip_is_in_one_bin_of_durations(tmp_path, longest):
     instances = [instance(f"{i:05}") for i in range(30)]
     spans = {one.video_id: longest * (i + 1) / 30 for i, one in enumerate(instances)}
-    chart = duration_chart(make_run_result(tmp_path, instances, seconds_of=spans).clips)
+    chart = duration_histogram(make_run_result(tmp_path, instances, seconds_of=spans).clips)
     assert sum(int(label.split(": ")[1].split()[0]) for label in chart.labels) == 30
-    assert chart.bars <= 40
+    assert chart.columns <= 40
 
 
 # ---------------------------------------------------------------- clips that the page shows
@@ -356,9 +329,9 @@ def test_the_most_severe_pairs_are_shown_first(tmp_path):
 
 def test_a_suspect_is_shown_with_a_reference_clip_of_its_gloss_and_if_possible_of_its_signer(tmp_path):
     instances = [
-        instance("00001", signer_id=7),
-        instance("00002", signer_id=1),
-        instance("00003", signer_id=7),
+        instance("00001", signer_id="7"),
+        instance("00002", signer_id="1"),
+        instance("00003", signer_id="7"),
         instance("00004", "drink"),
     ]
     doubts = {"00001": "is too long", "00004": "is too short"}
@@ -443,7 +416,7 @@ def test_thumbnails_link_to_their_clips_whatever_their_names(hostile):
 
 def test_a_file_name_that_is_not_utf_8_does_not_stop_the_page(tmp_path):
     result = make_run_result(tmp_path, trio("book", 1), stale=["\udcff.mp4"])
-    write_page(tmp_path / "report.html", result, NOTHING_SHOWN)
+    write_page(tmp_path / "report.html", build_page(result, NOTHING_SHOWN, tmp_path))
     assert "?.mp4" in (tmp_path / "report.html").read_text(encoding="utf-8")
 
 

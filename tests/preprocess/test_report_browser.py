@@ -1,49 +1,18 @@
-"""The page in a real browser: it opens without errors, can be sorted and filtered, and is legible.
-
-Needs Chromium or Chrome (``ASL_BROWSER`` names one elsewhere). Without one these tests are skipped,
-but fail where ``CI`` or ``ASL_NEED_BROWSER`` is set.
-"""
+"""The page in a real browser: it opens without errors, can be sorted and filtered, and is legible."""
 
 from __future__ import annotations
 
-import os
-import re
-import shutil
-from dataclasses import dataclass, field
+from contextlib import ExitStack
 
 import pytest
+from in_browser import assert_it_fits_its_width, assert_text_is_legible, click, column, opened_page
 from made_run_result import instance, make_run_result, shown_clips_of, write_clips
 
 from asl.contract.manifest import SPLITS
-from asl.preprocess.report.html.page import write_page
+from asl.page.render import write_page
+from asl.preprocess.report.html.page import build_page
 
-BROWSERS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
-ARGUMENTS = (
-    *("--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-sync"),
-    *("--disable-background-networking", "--disable-component-update"),
-)
 HOSTILE = "</script><img src=x onerror=document.title='broken'>"
-
-
-def find_browser() -> str | None:
-    named = os.environ.get("ASL_BROWSER")
-    return named or next((found for found in map(shutil.which, BROWSERS) if found), None)
-
-
-@pytest.fixture(scope="module")
-def browser():
-    path = find_browser()
-    if path is None:
-        message = "no Chromium or Chrome: apt-get install chromium, or name one with ASL_BROWSER"
-        if os.environ.get("CI") == "true" or os.environ.get("ASL_NEED_BROWSER") == "1":
-            pytest.fail(message)
-        pytest.skip(message)
-    from playwright.sync_api import sync_playwright  # here, so that other tests can be collected without it
-
-    with sync_playwright() as playwright:
-        started = playwright.chromium.launch(executable_path=path, args=list(ARGUMENTS))
-        yield started
-        started.close()
 
 
 @pytest.fixture(scope="module")
@@ -56,7 +25,7 @@ def report(tmp_path_factory):
             f"{i:05}",
             glosses[i % 12],
             SPLITS[i // 12 % 3],
-            signer_id=i % 7,
+            signer_id=str(i % 7),
             url={0: "javascript:document.title='broken'", 1: "ftp://x.example/"}.get(
                 i, f"https://x.example/{i}"
             ),
@@ -81,50 +50,14 @@ def report(tmp_path_factory):
     )
     write_clips(result)
     path = folder / "metadata" / "report.html"
-    write_page(path, result, shown_clips_of(result))
+    write_page(path, build_page(result, shown_clips_of(result), path.parent))
     return path
-
-
-@dataclass
-class Opened:
-    """The page in a tab, its console messages and errors, and the URLs that it requested."""
-
-    page: object
-    messages: list[str] = field(default_factory=list)
-    requests: list[str] = field(default_factory=list)
 
 
 @pytest.fixture
 def open_report(browser, report):
-    contexts = []
-
-    def open_it(*, width=1280, colours="light"):
-        context = browser.new_context(viewport={"width": width, "height": 800}, color_scheme=colours)
-        contexts.append(context)
-        opened = Opened(context.new_page())
-        opened.page.set_default_timeout(5000)
-        opened.page.on("console", lambda message: opened.messages.append(message.text))
-        opened.page.on("pageerror", lambda error: opened.messages.append(str(error)))
-        opened.page.on("request", lambda request: opened.requests.append(request.url))
-        opened.page.goto(report.as_uri())
-        return opened
-
-    yield open_it
-    for context in contexts:
-        context.close()
-
-
-def column(page, table, heading):
-    """The visible cells of a column."""
-    container = page.locator(f'[data-table="{table}"]')
-    names = container.locator("th").all_inner_texts()
-    (index,) = [i for i, name in enumerate(names) if name.strip() == heading]
-    return [cell.strip() for cell in container.locator(f"tbody td:nth-child({index + 1})").all_inner_texts()]
-
-
-def click(page, table, heading):
-    page.locator(f'[data-table="{table}"] th').get_by_role("button", name=heading, exact=True).click()
-    return page.locator(f'[data-table="{table}"] th[aria-sort$="ending"]').get_attribute("aria-sort")
+    with ExitStack() as stack:
+        yield lambda **options: stack.enter_context(opened_page(browser, report, **options))
 
 
 def test_it_opens_without_errors_and_loads_no_other_files(open_report, report):
@@ -253,49 +186,11 @@ def test_on_narrow_screens_only_tables_scroll_sideways(open_report, width):
     page = open_report(width=width).page
     for summary in page.locator("summary").all():
         summary.click()
-    assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
-    assert page.evaluate(
-        "[...document.querySelectorAll('main *')].every((one) => one.closest('.scroll') || "
-        "one.getBoundingClientRect().right <= innerWidth + 1)"
-    )
+    assert_it_fits_its_width(page)
     wide = page.locator('[data-table="missing"] .scroll')
     assert (width > 700) or wide.evaluate("(box) => box.scrollWidth > box.clientWidth")
 
 
-# Of every element that holds text: its colour and the first background behind it that is not transparent.
-COLOURS = """
-() => {
-  const hasText = (one) => [...one.childNodes].some((node) => node.nodeType === 3 && node.data.trim());
-  const backgroundOf = (one) => {
-    const own = getComputedStyle(one).backgroundColor;
-    return own === 'rgba(0, 0, 0, 0)' && one.parentElement ? backgroundOf(one.parentElement) : own;
-  };
-  return [...document.querySelectorAll('body *')]
-    .filter((one) => hasText(one) && one.checkVisibility())
-    .filter((one) => !one.closest('button:disabled, script, noscript'))
-    .map((one) => [one.className + ' ' + one.tagName, getComputedStyle(one).color, backgroundOf(one)]);
-}
-"""
-
-
-def luminance(colour: str) -> float:
-    """Relative luminance as WCAG 2 defines it."""
-    channels = [int(channel) / 255 for channel in re.findall(r"\d+", colour)[:3]]
-    linear = [c / 12.92 if c <= 0.04045 else ((c + 0.055) / 1.055) ** 2.4 for c in channels]
-    return sum(weight * c for weight, c in zip((0.2126, 0.7152, 0.0722), linear, strict=True))
-
-
-def contrast(one: str, other: str) -> float:
-    darker, lighter = sorted((luminance(one), luminance(other)))
-    return (lighter + 0.05) / (darker + 0.05)
-
-
 @pytest.mark.parametrize("colours", ["light", "dark"])
 def test_all_text_has_enough_contrast_in_light_and_dark_mode(open_report, colours):
-    page = open_report(colours=colours).page
-    background = luminance(page.evaluate("getComputedStyle(document.body).backgroundColor"))
-    assert background < 0.05 if colours == "dark" else background > 0.8
-    seen = page.evaluate(COLOURS)
-    assert len(seen) > 300
-    poor = {(name, text, behind) for name, text, behind in seen if contrast(text, behind) < 4.5}
-    assert not poor
+    assert_text_is_legible(open_report(colours=colours).page, colours)

@@ -11,7 +11,13 @@ from test_checkpoints import run
 from torch import nn
 
 from asl.model.networks.r2plus1d import R2Plus1D
-from asl.training.checkpoints import CheckpointError, LastAndBest, copy_best, read_checkpoint, restore_network
+from asl.training.checkpoints import (
+    CheckpointError,
+    LastAndBest,
+    copy_checkpoints,
+    read_checkpoint,
+    restore_network,
+)
 
 SETTINGS = R2Plus1D(width=2, layers=[1], dropout=0.5, weights=None)
 CLIP = torch.randn(2, 3, 2, 8, 8)
@@ -64,11 +70,11 @@ def test_the_best_epoch_so_far_goes_with_a_run_into_its_new_folder(
 ) -> None:
     run(tmp_path / earlier, [0.5, 0.4])
     (tmp_path / later).mkdir()
-    copy_best(tmp_path / earlier / "last.pt", tmp_path / later, epoch=2)
+    copy_checkpoints(tmp_path / earlier / "last.pt", tmp_path / later, epoch=2)
     best = tmp_path / earlier / "best.pt"
     assert (tmp_path / later / "best.pt").read_bytes() == best.read_bytes()
     inode = best.stat().st_ino
-    copy_best(tmp_path / earlier / "last.pt", tmp_path / earlier, epoch=2)
+    copy_checkpoints(tmp_path / earlier / "last.pt", tmp_path / earlier, epoch=2)
     assert best.stat().st_ino == inode  # not copied onto itself
 
 

@@ -16,7 +16,7 @@ from asl.training.checkpoints import (
     CheckpointError,
     LastAndBest,
     checkpoint_to_resume,
-    copy_best,
+    copy_checkpoints,
     read_checkpoint,
 )
 
@@ -98,10 +98,27 @@ def test_a_run_in_a_renamed_folder_keeps_its_best(tmp_path: Path) -> None:
 
 def test_a_run_resumed_in_another_folder_keeps_its_best(tmp_path: Path) -> None:
     run(tmp_path / "a", [0.1, 0.5])
-    copy_best(tmp_path / "a" / "last.pt", tmp_path / "b", epoch=2)
+    copy_checkpoints(tmp_path / "a" / "last.pt", tmp_path / "b", epoch=2)
     run(tmp_path / "b", [0.1, 0.5, 0.4], resume_from=tmp_path / "a" / "last.pt")
     assert epochs(tmp_path / "b") == (3, 2)
     assert epochs(tmp_path / "a") == (2, 2)
+
+
+def test_a_run_resumed_in_another_folder_can_be_resumed_there_before_its_first_epoch_ends(
+    tmp_path: Path,
+) -> None:
+    run(tmp_path / "a", [0.5, 0.1])
+    copy_checkpoints(tmp_path / "a" / "last.pt", tmp_path / "b", epoch=2)
+    assert checkpoint_to_resume("auto", tmp_path / "b") == tmp_path / "b" / "last.pt"
+    assert epochs(tmp_path / "b") == (2, 1)
+
+
+def test_without_best_pt_the_best_of_the_following_epochs_is_kept(tmp_path: Path) -> None:
+    run(tmp_path, [0.1, 0.5])
+    (tmp_path / "best.pt").unlink()
+    copy_checkpoints(tmp_path / "last.pt", tmp_path, epoch=2)
+    run(tmp_path, [0.1, 0.5, 0.3, 0.4, 0.2], resume_from=tmp_path / "last.pt")
+    assert epochs(tmp_path) == (5, 4)
 
 
 def test_a_checkpoint_that_is_older_than_best_pt_is_refused(tmp_path: Path) -> None:
@@ -111,25 +128,32 @@ def test_a_checkpoint_that_is_older_than_best_pt_is_refused(tmp_path: Path) -> N
     old = (tmp_path / "old.pt").rename(tmp_path / "a" / "old.pt")
     for folder in (tmp_path / "a", tmp_path / "b"):
         with pytest.raises(CheckpointError, match=r"old\.pt is of epoch 1, and .*best\.pt .* is of epoch 3"):
-            copy_best(old, folder, epoch=1)
+            copy_checkpoints(old, folder, epoch=1)
 
 
 def test_a_run_that_was_killed_between_best_pt_and_last_pt_repeats_that_epoch(tmp_path: Path) -> None:
     run(tmp_path / "a", [0.1, 0.5])
-    copy_best(tmp_path / "a" / "last.pt", tmp_path / "b", epoch=1)
+    copy_checkpoints(tmp_path / "a" / "last.pt", tmp_path / "b", epoch=1)
     assert read_checkpoint(tmp_path / "b" / "best.pt")["asl"]["epoch"] == 2
     with pytest.raises(CheckpointError, match=r"epoch 0, and .* is of epoch 2"):
-        copy_best(tmp_path / "a" / "last.pt", tmp_path / "b", epoch=0)
+        copy_checkpoints(tmp_path / "a" / "last.pt", tmp_path / "b", epoch=0)
 
 
 def test_a_damaged_best_pt_is_an_error(tmp_path: Path) -> None:
     run(tmp_path, [0.1])
     (tmp_path / "best.pt").unlink()
     (tmp_path / "best.pt").write_bytes(b"damaged")
-    with pytest.raises(
-        CheckpointError, match=r"best\.pt, the best epoch so far, cannot be used .*Move it away"
-    ):
-        copy_best(tmp_path / "last.pt", tmp_path, epoch=1)
+    with pytest.raises(CheckpointError, match=r"best\.pt, the best epoch so far, is damaged .*Move it away"):
+        copy_checkpoints(tmp_path / "last.pt", tmp_path, epoch=1)
+
+
+def test_a_damaged_last_pt_is_an_error_that_names_the_way_out(tmp_path: Path) -> None:
+    run(tmp_path, [0.1])
+    content = (tmp_path / "last.pt").read_bytes()
+    (tmp_path / "last.pt").unlink()
+    (tmp_path / "last.pt").write_bytes(content[: len(content) // 2])
+    with pytest.raises(CheckpointError, match=r"last\.pt cannot be read: [^.]*\. It is damaged: .*best\.pt"):
+        read_checkpoint(tmp_path / "last.pt")
 
 
 def test_a_checkpoint_is_synced_before_it_is_renamed_within_its_folder(
@@ -177,3 +201,7 @@ def test_an_earlier_run_is_not_overwritten(tmp_path: Path, resume: str | None) -
         checkpoint_to_resume(resume, tmp_path)
     assert "resume=auto" in str(caught.value)
     assert "paths.checkpoint_dir=" in str(caught.value)
+    (tmp_path / "last.pt").rename(tmp_path / "best.pt")
+    with pytest.raises(CheckpointError, match=r"best\.pt of an earlier run would be overwritten") as caught:
+        checkpoint_to_resume(resume, tmp_path)
+    assert "resume=auto" not in str(caught.value)

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import dataclasses
+import shlex
 from pathlib import Path
 from typing import Any
 
 import pytest
 from clips import make_clip
 from composing import composed
+from hydra.core.override_parser.overrides_parser import OverridesParser
 
 from asl.training.checkpoints import CheckpointError
 from asl.training.identity import (
@@ -114,8 +116,9 @@ def test_another_label_map_is_refused_and_the_first_other_gloss_named(
         (
             {},
             {"model": {"name": "r3d", "width": 4}},
-            "another network: model.width=2 there, 4 now. .* model=r3d ",
+            r"another network: model.width=2 there, 4 now\. Set these keys to the values there",
         ),
+        ({}, {"model": {"name": "mc3", "width": 2}}, "another network: model=r3d there, mc3 now"),
         ({}, {"split": "signer, fold 1 of 5"}, r"\(official there, signer, fold 1 of 5 now\)"),
         ({"split": None}, {"split": "signer"}, r"\(official there, signer now\)"),
         ({"split": "signer"}, {}, r"\(signer there, official now\).* data\.folds"),
@@ -213,7 +216,15 @@ def test_differences_of_clips_are_counted_by_kind_and_named() -> None:
             },
             ["data.batch_size=4 there, 2 now", "dataset.name=tiny there, other now"],
         ),
-        ({"settings": {"data": INFO["settings"]["data"]}}, ["optim={'lr': 0.01} there, (not set) now"]),
+        ({"settings": {"data": INFO["settings"]["data"]}}, ["optim.lr=0.01 there, (not set) now"]),
+        (
+            {"settings": {**INFO["settings"], "optim": {"lr": 0.01, "freeze_epochs": 0, "ema_decay": None}}},
+            [],
+        ),
+        (
+            {"settings": {**INFO["settings"], "optim": {"lr": 0.01, "freeze_epochs": 2, "ema_decay": 0.9}}},
+            ["optim.freeze_epochs=0 there, 2 now", "optim.ema_decay=null there, 0.9 now"],
+        ),
     ],
 )
 def test_what_may_change_is_listed_if_it_did(changes: dict[str, Any], listed: list[str]) -> None:
@@ -243,6 +254,12 @@ def test_a_run_may_be_trained_on_and_a_finished_one_measured_in_its_folder(done:
     check_epochs({"asl": {"epoch": done}}, PATH, Path("runs") / folder, max_epochs=3)
 
 
+def test_a_run_that_has_stopped_early_is_measured_in_its_folder_only() -> None:
+    check_epochs({"asl": {"epoch": 2}}, PATH, PATH.parent, max_epochs=3, stopped=True)
+    with pytest.raises(CheckpointError, match=r"stopped early, after 2 epochs.* paths\.checkpoint_dir=runs"):
+        check_epochs({"asl": {"epoch": 2}}, PATH, Path("runs/other"), max_epochs=3, stopped=True)
+
+
 @pytest.mark.parametrize(("done", "folder"), [(3, "other"), (4, "other"), (4, "first")])
 def test_a_run_with_more_epochs_or_a_finished_one_in_another_folder_is_refused(
     done: int, folder: str
@@ -252,6 +269,20 @@ def test_a_run_with_more_epochs_or_a_finished_one_in_another_folder_is_refused(
     compared = "more than" if done > 3 else "as many as"
     assert f"has {done} epochs, {compared} trainer.max_epochs=3" in str(raised.value)
     assert f"paths.checkpoint_dir={PATH.parent} trainer.max_epochs={done} resume={PATH}" in str(raised.value)
+
+
+def test_paths_of_a_sweep_are_quoted_as_the_shell_and_hydra_need_it() -> None:
+    path = Path("runs/seed=1/last.pt")
+    with pytest.raises(CheckpointError) as raised:
+        check_epochs({"asl": {"epoch": 3}}, path, Path("other"), max_epochs=3)
+    _, _, advice = str(raised.value).partition("on test, set ")
+    typed = shlex.split(advice.partition(". To start")[0])
+    parsed = OverridesParser.create().parse_overrides(typed)
+    assert {one.key_or_group: str(one.value()) for one in parsed} == {
+        "paths.checkpoint_dir": str(path.parent),
+        "trainer.max_epochs": "3",
+        "resume": str(path),
+    }
 
 
 @pytest.mark.parametrize(

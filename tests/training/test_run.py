@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import dataclasses
+import errno
 import functools
 import json
 import math
+import os
 import signal
 import sys
 from pathlib import Path
@@ -18,10 +20,12 @@ from clips import write_manifest_and_label_map
 from composing import CONF, composed
 from torch._dynamo.testing import CompileCounter
 
+from asl import machine
 from asl.config.setting import ConfigError
 from asl.contract.manifest import Clip, read_manifest
 from asl.data.transforms import KINETICS_MEAN
 from asl.errors import Terminated, UserError
+from asl.machine import lock_file
 from asl.model.networks.video_resnet import VideoResNet
 from asl.training import run as run_module
 from asl.training.checkpoints import (
@@ -113,24 +117,27 @@ class Killed(BaseException):
     pass
 
 
-def test_a_resumed_run_equals_an_uninterrupted_one(
-    tiny_data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def kill_after_epoch(epoch: int, config: TrainConfig) -> None:
+    """Start a run and kill it when it has written the checkpoints of an epoch, counted from 1."""
+    on_train_epoch_end = LastAndBest.on_train_epoch_end
+
+    def die(self: LastAndBest, trainer: Any, module: Any) -> None:
+        on_train_epoch_end(self, trainer, module)
+        if trainer.current_epoch + 1 == epoch:
+            raise Killed
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(LastAndBest, "on_train_epoch_end", die)
+        with pytest.raises(Killed):
+            train(config)
+
+
+def test_a_resumed_run_equals_an_uninterrupted_one(tiny_data: Path, tmp_path: Path) -> None:
     through, broken = tmp_path / "through", tmp_path / "broken"
     epochs = "trainer.max_epochs=4"
     whole = train(tiny(tiny_data, through, epochs))
 
-    on_train_epoch_end = LastAndBest.on_train_epoch_end
-
-    def die_after_second_epoch(self: LastAndBest, trainer: Any, module: Any) -> None:
-        on_train_epoch_end(self, trainer, module)
-        if trainer.current_epoch == 1:
-            raise Killed
-
-    with monkeypatch.context() as patch:
-        patch.setattr(LastAndBest, "on_train_epoch_end", die_after_second_epoch)
-        with pytest.raises(Killed):
-            train(tiny(tiny_data, broken, epochs))
+    kill_after_epoch(2, tiny(tiny_data, broken, epochs))
     assert read_checkpoint(broken / "last.pt")["asl"]["epoch"] == 2
     torch.manual_seed(99)  # the global seed of the new process must not matter
     assert train(tiny(tiny_data, broken, epochs, "resume=auto")) == whole
@@ -139,6 +146,7 @@ def test_a_resumed_run_equals_an_uninterrupted_one(
         a, b = read_checkpoint(through / name), read_checkpoint(broken / name)
         assert a["asl"] == b["asl"]
         assert states_equal(a["state_dict"], b["state_dict"])
+    assert (broken / "history.csv").read_bytes() == (through / "history.csv").read_bytes()
     # Each start has its own log; the first one is kept.
     assert len(list((broken / "logs" / "csv").glob("version_*/metrics.csv"))) == 2
 
@@ -205,6 +213,47 @@ def test_resuming_a_finished_run_only_measures_test(
     assert "epoch 1/" not in capsys.readouterr().out
 
 
+def test_a_run_without_best_pt_says_what_is_kept_and_a_finished_one_what_to_measure(
+    tiny_data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    keys = ["logger=[]", "resume=auto"]
+    train(tiny(tiny_data, tmp_path, *keys, "trainer.max_epochs=1"))
+    (tmp_path / "best.pt").unlink()
+    with pytest.raises(CheckpointError, match=r"no best epoch .* evaluate\.py checkpoint=.*last\.pt"):
+        train(tiny(tiny_data, tmp_path, *keys, "trainer.max_epochs=1"))
+    capsys.readouterr()
+    assert train(tiny(tiny_data, tmp_path, *keys, "trainer.max_epochs=2"))["best_epoch"] == 2
+    printed = " ".join(capsys.readouterr().out.split())
+    assert "best.pt is missing beside the checkpoint: the best epoch from 2 on is kept" in printed
+
+
+def test_a_run_does_not_touch_what_other_runs_are_writing(tiny_data: Path, tmp_path: Path) -> None:
+    own, others = tmp_path / ".last.1.part.pt", tmp_path / "second" / ".last.2.part.pt"
+    others.parent.mkdir()
+    own.touch()
+    others.touch()
+    config = tiny(tiny_data, tmp_path, "trainer.max_epochs=1", "logger=[]")
+    with (
+        lock_file(tmp_path / ".lock"),
+        pytest.raises(UserError, match=r"is being written by another run.*paths\.checkpoint_dir"),
+    ):
+        train(config)
+    assert own.exists()
+    train(config)
+    assert not own.exists()
+    assert others.exists()
+
+
+def test_a_run_trains_where_the_file_system_offers_no_locks(
+    tiny_data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(_: Any) -> None:
+        raise OSError(errno.ENOLCK, os.strerror(errno.ENOLCK))
+
+    monkeypatch.setattr(machine, "_lock", refuse)
+    assert train(tiny(tiny_data, tmp_path, "trainer.max_epochs=1", "logger=[]"))["epochs"] == 1
+
+
 def test_the_seed_decides_the_model(tiny_data: Path, tmp_path: Path) -> None:
     states = []
     for number, seed in enumerate((3, 3, 4)):
@@ -226,7 +275,7 @@ def test_another_label_map_is_refused_on_resume(tiny_data: Path, tmp_path: Path)
 
 def test_another_fold_is_refused_on_resume(tiny_data: Path, tmp_path: Path) -> None:
     clips = read_manifest(tiny_data / "metadata" / "tiny_manifest.csv")
-    signers = [dataclasses.replace(clip, signer_id=i % 6) for i, clip in enumerate(clips)]
+    signers = [dataclasses.replace(clip, signer_id=str(i % 6)) for i, clip in enumerate(clips)]
     write_manifest_and_label_map(tmp_path / "signers_manifest.csv", signers)
     keys = [f"data.manifest={tmp_path}/signers_manifest.csv", "data.folds=3", "logger=[]"]
     metrics = train(tiny(tiny_data, tmp_path, *keys, "data.fold=0", "trainer.max_epochs=1"))

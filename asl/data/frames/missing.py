@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -27,7 +26,7 @@ from asl.contract.frame_store import (
 from asl.contract.manifest import Clip
 from asl.data.clip_files import unreadable_clip
 from asl.errors import UserError
-from asl.workers import Failed, run_each
+from asl.workers import Failed, check_started, run_each
 
 _ROUNDING_S = 1e-3  # times have six decimals in the manifest, three in some containers
 
@@ -87,6 +86,7 @@ def make_missing(missing: Sequence[MissingFrames], *, folder: Path, timeout_s: f
             make_frames, missing, timeout_s=timeout_s, preload=[__name__, "safetensors.numpy"]
         ):
             if isinstance(ended, Failed):
+                check_started(ended)
                 raise _explained(ended)
             progress.advance(bar)
 
@@ -151,9 +151,4 @@ def _explained(failed: Failed[MissingFrames]) -> BaseException:
     if isinstance(error, OSError):
         why = error.strerror or error
         return UserError(f"{one.target}: {why}; keep frames elsewhere: paths.frames_dir=...")
-    if isinstance(error, BrokenProcessPool):
-        return UserError(
-            "the processes that decode clips cannot start. In a script, put your own code under "
-            'if __name__ == "__main__": because each process imports the script'
-        )
     return error or unreadable_clip(one.clip, one.file, failed.message)  # error is None: it hung or crashed

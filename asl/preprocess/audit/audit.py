@@ -79,15 +79,15 @@ def audit(
     )
 
 
-def signer_overlap(rows: Iterable[tuple[str, int, str]]) -> dict[str, int]:
+def signer_overlap(rows: Iterable[tuple[str, str, str]]) -> dict[str, int]:
     """How many test rows have a signer, or a signer with the same gloss, that is in train too.
 
     Args:
-        rows: (split, signer_id, gloss). Unknown signers (-1) count as not in train.
+        rows: (split, signer_id, gloss). Unknown signers ("") count as not in train.
     """
     rows = list(rows)
-    signers = {signer for split, signer, _ in rows if split == "train" and signer >= 0}
-    signed = {(signer, gloss) for split, signer, gloss in rows if split == "train" and signer >= 0}
+    signers = {signer for split, signer, _ in rows if split == "train" and signer}
+    signed = {(signer, gloss) for split, signer, gloss in rows if split == "train" and signer}
     test = [(signer, gloss) for split, signer, gloss in rows if split == "test"]
     return {
         "test": len(test),

@@ -11,7 +11,7 @@ from typing import TypeVar
 
 import numpy as np
 
-from asl.contract.manifest import SPLITS, Clip
+from asl.contract.manifest import SPLITS, Clip, signer_order
 from asl.datasets.instance import Instance, Metadata
 from asl.preprocess.audit.missing_clips import MissingClip
 from asl.preprocess.clips.proof import Proof
@@ -72,7 +72,7 @@ class BitstreamFinding:
     video_id: str
     gloss: str
     split: str
-    source: str  # raw file, relative to paths.raw_dir
+    source: str  # raw file, relative to dataset.root
     found: str  # what, and where: picture in decoding order, slice, macroblock, bit
 
 
@@ -84,7 +84,7 @@ class Statistics:
     by_split: Mapping[str, Coverage]
     by_site: Mapping[str, Coverage]  # the site with most instances first; "" is an unknown site
     by_class: Mapping[str, Coverage]  # the gloss with most clips first
-    by_signer: Mapping[int, Coverage]  # the signer with most clips first; -1 is an unknown signer
+    by_signer: Mapping[str, Coverage]  # the signer with most clips first; "" is an unknown signer
     class_sizes: ClassSizes | None  # None if there are no classes
     reasons: Mapping[tuple[str, str], int]  # (stage, reason) of missing clips, the most frequent first
     failures: int  # refused rows and failed cuts
@@ -137,7 +137,7 @@ def compute_statistics(
         by_split={split: by_split.get(split, empty) for split in SPLITS},
         by_site=dict(sorted(by_site.items(), key=lambda item: (-item[1].instances, item[0]))),
         by_class=dict(sorted(classes.items(), key=lambda item: (-item[1].clips, item[0]))),
-        by_signer=dict(sorted(by_signer.items(), key=lambda item: (-item[1].clips, item[0]))),
+        by_signer=dict(sorted(by_signer.items(), key=lambda item: (-item[1].clips, signer_order(item[0])))),
         class_sizes=class_sizes([one.clips for one in classes.values()]),
         reasons=by_frequency((one.stage, one.reason) for one in missing),
         failures=sum(one.is_failure for one in missing),

@@ -32,7 +32,8 @@ def locked_folders(*folders: Path) -> Iterator[None]:
                 closing.enter_context(lock_file(folder / ".lock"))
             except FileLocksUnsupportedError as error:
                 raise UserError(
-                    f"{error}: paths.data_dir=..., or paths.videos_dir=... and paths.frames_dir=..."
+                    f"{error}: paths.data_dir=..., or paths.videos_dir=..., paths.frames_dir=... and "
+                    "paths.metadata_dir=..."
                 ) from None
             except FileLockedError:
                 raise FolderInUseError(

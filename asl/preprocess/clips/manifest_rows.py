@@ -9,7 +9,9 @@ from asl.contract.manifest import SPLITS, Clip
 from asl.contract.paths import Paths
 from asl.datasets.instance import Instance
 from asl.preprocess.clips.proof import Proof
+from asl.preprocess.sources.evidence import box_in_shares
 from asl.preprocess.sources.matching import Match, Unmatched
+from asl.preprocess.sources.raw_files import RawVideo
 
 
 def manifest_rows(
@@ -18,6 +20,10 @@ def manifest_rows(
     proofs: Mapping[str, Proof],
     label_of: Mapping[str, int],
     paths: Paths,
+    *,
+    dataset: str,
+    folders: Mapping[str, str],
+    raw_videos: Mapping[str, RawVideo],
 ) -> list[Clip]:
     """A row for each instance whose clip was proven in this run, by split, label and video_id.
 
@@ -27,6 +33,9 @@ def manifest_rows(
         proofs: of their clips, by video_id.
         label_of: the label map, by gloss.
         paths: where the clips lie.
+        dataset: its name.
+        folders: the name of each gloss's folder.
+        raw_videos: picture sizes of the sources, by file.
     """
     data_dir = Path(paths.data_dir)
     clips = []
@@ -34,7 +43,7 @@ def manifest_rows(
         proof, found = proofs.get(instance.video_id), matches[instance.video_id]
         if proof is None or isinstance(found, Unmatched):
             continue
-        path = paths.clip(instance.split, instance.gloss, instance.video_id)
+        path = paths.clip(instance.split, folders[instance.gloss], instance.video_id)
         clips.append(
             Clip(
                 split=instance.split,
@@ -52,9 +61,19 @@ def manifest_rows(
                 start_s=round(proof.start_s, 6),
                 end_s=round(proof.end_s, 6),
                 match=found.rule,
+                dataset=dataset,
+                box=_box(instance, found, raw_videos),
             )
         )
     return sorted(clips, key=lambda clip: (SPLITS.index(clip.split), clip.label, clip.video_id))
+
+
+def _box(instance: Instance, found: Match, raw_videos: Mapping[str, RawVideo]) -> str:
+    """The column ``box``: empty if the box is unknown, does not fit the source, or the source is suspect."""
+    raw = raw_videos.get(found.source)
+    if raw is None or found.objection:
+        return ""
+    return " ".join(f"{edge:g}" for edge in box_in_shares(instance.box, raw.width, raw.height) or ())
 
 
 def stale_files(videos_dir: Path, targets: Iterable[Path]) -> Sequence[str]:

@@ -55,6 +55,8 @@ def plan_cuts(
     matches: Mapping[str, Match | Unmatched],
     raw_videos: Mapping[str, RawVideo],
     *,
+    raw_dir: Path,
+    folders: Mapping[str, str],
     paths: Paths,
     encoder: Encoder,
     audio: bool,
@@ -68,7 +70,9 @@ def plan_cuts(
         instances: rows of the metadata, with the official split.
         matches: their sources, by video_id.
         raw_videos: headers of the raw files, by path relative to the raw folder.
-        paths: where sources and clips are.
+        raw_dir: the raw folder.
+        folders: the name of each gloss's folder.
+        paths: where clips are.
         encoder: for clips that cannot be copied.
         audio: whether clips keep their sound.
         frames: which frames to store for training; None: none.
@@ -85,12 +89,12 @@ def plan_cuts(
         match = matches[instance.video_id]
         if isinstance(match, Unmatched):
             continue
-        source = Path(paths.raw_dir) / match.source
+        source = raw_dir / match.source
         cuts.append(
             Cut(
                 video_id=instance.video_id,
                 source=source,
-                target=paths.clip(instance.split, instance.gloss, instance.video_id),
+                target=paths.clip(instance.split, folders[instance.gloss], instance.video_id),
                 thumbnails=paths.thumbnails(instance.video_id),
                 start_s=instance.start_s,
                 end_s=instance.end_s,

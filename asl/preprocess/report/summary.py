@@ -34,6 +34,7 @@ def summarize(result: RunResult) -> dict[str, Any]:
             split: {"instances": row.instances, "matched": row.matched, "clips": row.clips}
             for split, row in numbers.by_split.items()
         },
+        "made_splits": result.metadata.made_splits,
         "matched_by": dict(numbers.matched_by),
         "suspects": dict(numbers.suspects),
         "bitstream": [dataclasses.asdict(finding) for finding in numbers.bitstream],

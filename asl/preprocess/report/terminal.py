@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from asl.messages import first_few
+from asl.datasets.instance import Refused
+from asl.messages import first_few, listed_lines
 from asl.preprocess.audit.audit import Audit
 from asl.preprocess.audit.statistics import Coverage, Statistics
 from asl.preprocess.clips.frames import FramesOutcome
@@ -14,15 +17,16 @@ from asl.preprocess.report.summary import LISTED_GLOSSES
 from asl.preprocess.run_result import RunResult
 from asl.preprocess.sources.url_name_rule import UrlNameErrors
 
-#: Stale files that are named.
+#: Stale files that are named, and refused rows.
 LISTED_STALE = 3
+LISTED_REFUSED = 5
 
 
 def print_summary(result: RunResult, console: Console) -> None:
     """Print the tables and sentences."""
     numbers = result.statistics
     _print_coverage(numbers, console)
-    _print_missing(numbers, console)
+    _print_missing(numbers, result.metadata.refused, console)
     _print_matching(numbers, result.url_name_errors, console)
     _print_classes(numbers, console)
     _print_audit(result.audit, result.config.audit.min_per_class, console)
@@ -57,7 +61,7 @@ def _print_coverage(numbers: Statistics, console: Console) -> None:
     console.print(table)
 
 
-def _print_missing(numbers: Statistics, console: Console) -> None:
+def _print_missing(numbers: Statistics, refused: Sequence[Refused], console: Console) -> None:
     if not numbers.reasons:
         return
     table = Table("stage", "reason", title="Instances without a clip", title_justify="left")
@@ -65,6 +69,9 @@ def _print_missing(numbers: Statistics, console: Console) -> None:
     for (stage, reason), count in numbers.reasons.items():
         table.add_row(stage, reason, str(count))
     console.print(table)
+    if refused:
+        lines = listed_lines((row.error for row in refused), LISTED_REFUSED)
+        console.print(f"refused:\n{lines}", style="yellow", soft_wrap=True, markup=False)
 
 
 def _print_matching(numbers: Statistics, by_url_name: UrlNameErrors, console: Console) -> None:
@@ -78,6 +85,8 @@ def _print_matching(numbers: Statistics, by_url_name: UrlNameErrors, console: Co
             f"[yellow]{len(numbers.suspects)} of these are suspect: the file's length or picture size "
             "differs from the published one"
         )
+    if not by_url_name.rows:
+        return
     console.print(
         f"Matching by the last part of the URL alone would match {by_url_name.rows} instances, at least "
         f"{by_url_name.wrong_at_least} of them to another video ({by_url_name.wrong_by_evidence} proven by "

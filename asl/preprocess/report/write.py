@@ -8,8 +8,9 @@ from pathlib import Path
 from asl.contract.manifest import write_manifest
 from asl.contract.paths import Paths
 from asl.files import atomic_write_text
+from asl.page.render import write_page
 from asl.preprocess.audit.missing_clips import write_missing_clips
-from asl.preprocess.report.html.page import write_page
+from asl.preprocess.report.html.page import build_page
 from asl.preprocess.report.html.thumbnails import ShownClips
 from asl.preprocess.report.summary import summarize
 from asl.preprocess.run_result import RunResult
@@ -28,6 +29,6 @@ def write_files(result: RunResult, paths: Paths, shown: ShownClips) -> dict[str,
     write_missing_clips(written["errors"], result.missing)
     atomic_write_text(written["audit"], json.dumps(result.audit.as_dict(), indent=1, ensure_ascii=False))
     atomic_write_text(written["summary"], json.dumps(summarize(result), indent=1, ensure_ascii=False))
-    write_page(written["report"], result, shown)
+    write_page(written["report"], build_page(result, shown, written["report"].parent))
     write_manifest(written["manifest"], result.clips)
     return written

@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import Enum
 
-from asl.datasets.instance import Instance
+from asl.datasets.instance import Box, Instance
 from asl.preprocess.sources.raw_files import RawVideo
 
 #: ``published frames - fps x duration`` of a clip's own file: between -0.5 and 2.9 in 57 of 57 clips. One
@@ -65,30 +65,68 @@ def length_verdict(published_frames: float | None, duration_s: float, fps: float
     return Verdict.RULED_OUT
 
 
-def box_scale(bbox: tuple[int, int, int, int], width: int, height: int) -> float:
-    """How many times larger than this picture the original must have been to contain the box.
+def box_scale(box: Box, width: int, height: int) -> float:
+    """How many times larger than this picture the original must have been to contain a box in pixels.
 
     One scale for both directions; at most 1 if the box fits as it is.
 
-    >>> box_scale((385, 37, 885, 720), 1280, 720)
+    >>> box_scale(Box(385, 37, 885, 720), 1280, 720)
     1.0
-    >>> box_scale((385, 37, 885, 720), 640, 360)  # the same clip at half the size
+    >>> box_scale(Box(385, 37, 885, 720), 640, 360)  # the same clip at half the size
     2.0
     """
-    return max(bbox[2] / width, bbox[3] / height)
+    return max(box.right / width, box.bottom / height)
 
 
-def box_verdict(bbox: tuple[int, int, int, int] | None, width: int, height: int) -> Verdict:
+def box_verdict(box: Box | None, width: int, height: int) -> Verdict:
     """Whether the picture contains the box as it is (MATCHES) or after scaling both sides (POSSIBLE).
 
     MATCHES is weak evidence: the boxes of most instances fit into most pictures. RULED_OUT is strong.
+    UNKNOWN for a box in shares, which fits into every picture.
     """
-    if bbox is None or width <= 0 or height <= 0 or max(bbox) <= 0:
+    if box is None or box.unit == "shares" or width <= 0 or height <= 0:
         return Verdict.UNKNOWN
-    scale = box_scale(bbox, width, height)
+    if max(box.left, box.top, box.right, box.bottom) <= 0:
+        return Verdict.UNKNOWN
+    scale = box_scale(box, width, height)
     if scale <= FITTING_SCALE:
         return Verdict.MATCHES
     return Verdict.POSSIBLE if scale <= LARGEST_DOWNSCALE else Verdict.RULED_OUT
+
+
+def box_in_shares(box: Box | None, width: int, height: int) -> tuple[float, float, float, float] | None:
+    """The box as left, top, right and bottom in shares of a file's picture. None if it does not fit the file.
+
+    It does not fit if it is empty or lies outside the picture, or if the original is known to have another
+    aspect ratio. Where the original's size is unknown, a box in pixels is taken as it is.
+
+    >>> box_in_shares(Box(320, 36, 960, 720, width=1280, height=720), 640, 360)
+    (0.25, 0.05, 0.75, 1.0)
+    """
+    if box is None or width <= 0 or height <= 0:
+        return None
+    if box.width and box.height and not _about(box.width / box.height, width / height):
+        return None
+    edges = (box.left, box.top, box.right, box.bottom)
+    if box.unit == "pixels":
+        across, down = _original_size(box, width, height)
+        edges = (box.left / across, box.top / down, box.right / across, box.bottom / down)
+    left, top, right, bottom = (round(min(max(edge, 0.0), 1.0), 4) for edge in edges)
+    inside = all(1 - FITTING_SCALE <= edge <= FITTING_SCALE for edge in edges)
+    return (left, top, right, bottom) if inside and left < right and top < bottom else None
+
+
+def _original_size(box: Box, width: int, height: int) -> tuple[float, float]:
+    """The picture of which the box is: if only one side is known, with the file's aspect ratio."""
+    if box.width:
+        return box.width, box.height or box.width * height / width
+    if box.height:
+        return box.height * width / height, box.height
+    return width, height
+
+
+def _about(one: float, other: float) -> bool:
+    return max(one, other) <= FITTING_SCALE * min(one, other)
 
 
 @dataclass(frozen=True)
@@ -115,7 +153,7 @@ class Evidence:
     def box(self, instance: Instance, file: str) -> Verdict:
         """Whether the file's picture contains the signer's box."""
         raw = self.raw_videos.get(file)
-        return Verdict.UNKNOWN if raw is None else box_verdict(instance.bbox, raw.width, raw.height)
+        return Verdict.UNKNOWN if raw is None else box_verdict(instance.box, raw.width, raw.height)
 
     def objection(self, instance: Instance, file: str) -> str | None:
         """Why a file whose name fits this video alone still looks wrong. None if it does not."""
@@ -130,7 +168,8 @@ class Evidence:
                     f"is {raw.duration_s:.2f} s long, but {published / self.fps:.2f} s were published for it "
                     f"({excess:+.0f} frames)"
                 )
-        if self.box(instance, file) is Verdict.RULED_OUT:
-            box = list(instance.bbox or ())
-            return f"is {raw.width}x{raw.height}, and the signer's box {box} lies far outside"
+        box = instance.box
+        if box is not None and self.box(instance, file) is Verdict.RULED_OUT:
+            edges = [box.left, box.top, box.right, box.bottom]
+            return f"is {raw.width}x{raw.height}, and the signer's box {edges} lies far outside"
         return None

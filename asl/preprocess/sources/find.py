@@ -12,7 +12,7 @@ from asl.contract.paths import Paths
 from asl.datasets.instance import Metadata
 from asl.preprocess.sources.evidence import Evidence
 from asl.preprocess.sources.matching import Match, Unmatched, match
-from asl.preprocess.sources.names import claims
+from asl.preprocess.sources.names import claims, source_path
 from asl.preprocess.sources.raw_files import RawVideo, RawVideoCache, scan_raw
 from asl.preprocess.sources.settings import MatchingSettings
 from asl.preprocess.sources.url_name_rule import UrlNameErrors, match_by_url_name, url_name_errors
@@ -23,7 +23,7 @@ from asl.workers import Workers
 class Sources:
     """The raw files, and which of them belongs to which instance."""
 
-    files: Sequence[str]  # all videos in the raw folder, relative to it
+    files: Sequence[str]  # all videos in the raw folder and all sources that have a path, relative to it
     raw_videos: Mapping[str, RawVideo]  # by file: those that some instance claims and that can be opened
     matches: Mapping[str, Match | Unmatched]  # by video_id
     url_name_errors: UrlNameErrors  # errors that matching by the last part of the URL would make
@@ -31,6 +31,7 @@ class Sources:
 
 def find_sources(
     metadata: Metadata,
+    raw_dir: Path,
     paths: Paths,
     settings: MatchingSettings,
     workers: Workers,
@@ -42,7 +43,8 @@ def find_sources(
 
     Args:
         metadata: the instances.
-        paths: the raw folder, and where it is noted what is known of raw files.
+        raw_dir: the raw folder, ``dataset.root``.
+        paths: where clips are, and where it is noted what is known of raw files.
         settings: which rule matches.
         workers: processes that open files.
         progress: shows a bar.
@@ -51,8 +53,9 @@ def find_sources(
     Raises:
         RawFolderError: there is no raw folder.
     """
-    raw_dir = Path(paths.raw_dir)
     files = scan_raw(raw_dir, Path(paths.videos_dir))
+    given = {source_path(one) for one in metadata.instances if one.path}.difference(files)
+    files = sorted([*files, *(path for path in given if (raw_dir / path).is_file())])
     claimed = claims([*metadata.instances, *metadata.others], files)
     bar = progress.add_task("opening raw videos", total=len(claimed))
     raw_videos = RawVideoCache(raw_dir, paths.raw_videos).probe(
@@ -60,7 +63,8 @@ def find_sources(
     )
     evidence = Evidence(raw_videos, metadata.published_frames, metadata.fps)
     if settings.policy == "url_name":
-        matches = match_by_url_name(metadata.instances, files)
+        by_path = [one for one in metadata.instances if one.path]
+        matches = match(by_path, claimed, evidence) | match_by_url_name(metadata.instances, files)
     else:
         matches = match(metadata.instances, claimed, evidence, suspect=settings.suspect)
     errors = url_name_errors(metadata.instances, files, claimed, evidence)

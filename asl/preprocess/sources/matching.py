@@ -1,6 +1,7 @@
 """The raw file that is an instance's source and how that is known, or why there is none.
 
-A raw file is *claimed* by every instance whose video_id, YouTube id or URL name it bears. If all
+The file at an instance's path is its source. Where the metadata gives no path, a raw file is *claimed* by
+every instance whose video_id, YouTube id or URL name it bears. If all
 claimants have the same URL, the file is theirs. Otherwise the name proves nothing: "apple.mp4" is the
 name of four different videos of WLASL100, and 10 of its video_ids are also URL names of other instances.
 Then the file's length must decide between them; where it does not, the file is given to none.
@@ -13,11 +14,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import PurePosixPath
 
+from asl.codecs.video_file import VIDEO_SUFFIXES
 from asl.datasets.instance import Instance
 from asl.messages import first_few
 from asl.preprocess.sources.evidence import Evidence, Verdict
-from asl.preprocess.sources.names import RULES, Claim, video_key
-from asl.preprocess.sources.raw_files import VIDEO_SUFFIXES
+from asl.preprocess.sources.names import RULES, Claim, source_path, video_key
 
 
 @dataclass(frozen=True)
@@ -73,10 +74,14 @@ def match(
             chosen = Unmatched("suspect", f"{chosen.source} {chosen.objection}", candidates=(chosen.source,))
         if chosen is None and contested[instance.video_id]:
             chosen = _contested(instance, contested[instance.video_id], rivals[instance.video_id])
-        found[instance.video_id] = chosen or Unmatched(
-            "no file", f"download {instance.url} as {instance.video_id}.mp4"
-        )
+        found[instance.video_id] = chosen or Unmatched("no file", _how_to_get(instance))
     return found
+
+
+def _how_to_get(instance: Instance) -> str:
+    """What to do about an instance without a file."""
+    get = f"download {instance.url} as" if instance.url else "put it at"
+    return f"{get} {source_path(instance) if instance.path else f'{instance.video_id}.mp4'}"
 
 
 def owner_of(file: str, claimants: Sequence[Claim], evidence: Evidence) -> tuple[str | None, bool]:
@@ -143,4 +148,5 @@ def _contested(instance: Instance, files: Sequence[str], rivals: set[str]) -> Un
 
 
 def _preference(file: str) -> tuple[int, str]:
-    return VIDEO_SUFFIXES.index(PurePosixPath(file).suffix.lower()), file
+    suffix = PurePosixPath(file).suffix.lower()
+    return VIDEO_SUFFIXES.index(suffix) if suffix in VIDEO_SUFFIXES else len(VIDEO_SUFFIXES), file

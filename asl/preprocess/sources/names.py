@@ -9,12 +9,12 @@ from collections.abc import Iterable, Sequence
 from pathlib import PurePosixPath
 from urllib.parse import SplitResult, parse_qs, unquote, urlsplit
 
+from asl.codecs.video_file import VIDEO_SUFFIXES
 from asl.datasets.instance import Instance
-from asl.preprocess.sources.raw_files import VIDEO_SUFFIXES
 
-#: Values of the manifest's column ``match``: how a source can be known, the strongest first. A file's
-#: name can fit an instance by the first three.
-RULES = ("video_id", "youtube_id", "url_name", "evidence")
+#: Values of the manifest's column ``match``: how a source can be known, the strongest first. The metadata
+#: gives its path, or the name of a file fits an instance by the next three.
+RULES = ("path", "video_id", "youtube_id", "url_name", "evidence")
 
 Claim = tuple[Instance, str]  # an instance, and the rule by which the name of a file fits it
 
@@ -69,25 +69,39 @@ def _split(url: str) -> SplitResult:
 
 
 def video_key(instance: Instance) -> str:
-    """A key of the video at an instance's URL; equal for two instances exactly if it is the same video."""
+    """A key of an instance's source; equal for two instances exactly if it is the same path or URL."""
+    if instance.path:
+        return f"path:{source_path(instance)}"
     found = youtube_id(instance.url)
-    return f"youtube:{found}" if found else instance.url
+    return f"youtube:{found}" if found else instance.url or f"video_id:{instance.video_id}"
+
+
+def source_path(instance: Instance) -> str:
+    """The path that the metadata gives, in the form of :func:`~asl.preprocess.sources.raw_files.scan_raw`."""
+    return PurePosixPath(instance.path).as_posix()
 
 
 def claims(instances: Sequence[Instance], files: Iterable[str]) -> dict[str, list[Claim]]:
-    """The instances whose name each raw file bears, each with its strongest rule, sorted by video_id.
+    """The instances whose path or name each raw file has, each with its strongest rule, sorted by video_id.
+
+    A file that an instance has by its path is claimed by no other one by its name.
 
     Args:
         instances: of the data set, also those that are not asked for.
         files: raw files, relative to the raw folder.
 
     Returns:
-        The claims by file; files that bear no instance's name are left out.
+        The claims by file; files that no instance claims are left out.
     """
-    by_video_id = {instance.video_id: instance for instance in instances}
+    by_path: dict[str, list[Instance]] = defaultdict(list)
+    by_video_id: dict[str, Instance] = {}
     by_youtube_id: dict[str, list[Instance]] = defaultdict(list)
     by_url_name: dict[str, list[Instance]] = defaultdict(list)
     for instance in instances:
+        if instance.path:
+            by_path[source_path(instance)].append(instance)
+            continue
+        by_video_id[instance.video_id] = instance
         found, name = youtube_id(instance.url), url_name(instance.url)
         if found:
             by_youtube_id[found].append(instance)
@@ -96,6 +110,9 @@ def claims(instances: Sequence[Instance], files: Iterable[str]) -> dict[str, lis
 
     claimed: dict[str, list[Claim]] = {}
     for file in files:
+        if file in by_path:
+            claimed[file] = [(instance, "path") for instance in sorted(by_path[file], key=_video_id)]
+            continue
         path = PurePosixPath(file)
         bracketed = _YOUTUBE_ID_IN_BRACKETS.search(path.stem)
         found = bracketed[1] if bracketed else path.stem
@@ -109,3 +126,7 @@ def claims(instances: Sequence[Instance], files: Iterable[str]) -> dict[str, lis
         if rule_of:
             claimed[file] = sorted(rule_of.items(), key=lambda claim: claim[0].video_id)
     return claimed
+
+
+def _video_id(instance: Instance) -> str:
+    return instance.video_id

@@ -9,15 +9,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from asl.codecs.probe import probe
+from asl.codecs.video_file import VIDEO_SUFFIXES
 from asl.errors import UserError
 from asl.files import atomic_write_text
 from asl.workers import Done, Workers
-
-#: File name suffixes of videos, the preferred formats first.
-VIDEO_SUFFIXES = (
-    *(".mp4", ".mkv", ".webm", ".mov", ".m4v", ".avi", ".flv"),
-    *(".wmv", ".mpg", ".mpeg", ".ts", ".3gp", ".ogv", ".swf"),
-)
 
 
 class RawFolderError(UserError):
@@ -60,7 +55,9 @@ def scan_raw(raw_dir: Path, videos_dir: Path | None = None) -> list[str]:
         RawFolderError: the folder does not exist.
     """
     if not raw_dir.is_dir():
-        raise RawFolderError(f"{raw_dir}: no such folder (paths.raw_dir). Put the raw videos there")
+        raise RawFolderError(
+            f"{raw_dir}: no such folder (dataset.root, by default paths.raw_dir). Put the raw videos there"
+        )
     clips = None if videos_dir is None else videos_dir.resolve()
     return sorted(
         path.relative_to(raw_dir).as_posix()

@@ -25,12 +25,17 @@ class UrlNameErrors:
 
 
 def match_by_url_name(instances: Iterable[Instance], files: Iterable[str]) -> dict[str, Match | Unmatched]:
-    """The source of each instance by the usual rule: the lower-cased last part of its URL. Unsafe."""
+    """The source of each instance by the usual rule: the lower-cased last part of its URL. Unsafe.
+
+    Instances whose source is given by its path are left out.
+    """
     file_of: dict[str, str] = {}
     for file in sorted(files):
         file_of.setdefault(PurePosixPath(file).name.lower(), file)
     found: dict[str, Match | Unmatched] = {}
     for instance in instances:
+        if instance.path:
+            continue
         name = instance.url.rsplit("/", 1)[-1].lower()
         found[instance.video_id] = (
             Match(file_of[name], "url_name") if name in file_of else Unmatched("no file", f"no file {name!r}")

@@ -678,6 +678,7 @@ def settings_for(data_dir: Path, dataset: str, trim: str) -> PreprocessConfig:
         paths=Paths.below(data_dir),
         dataset=Wlasl(
             name=dataset,
+            root=str(data_dir / "raw"),
             metadata=str(metadata / f"{dataset}.json"),
             lengths=str(lengths) if lengths.exists() else None,
         ),
@@ -819,7 +820,7 @@ from asl.preprocess.clips.backend import TrimSettings
 
 if __name__ == "__main__":
     folder = Path({str(tmp_path)!r})
-    dataset = Wlasl(name="small", metadata=str(folder / "metadata" / "small.json"))
+    dataset = Wlasl(name="small", root=str(folder / "raw"), metadata=str(folder / "metadata" / "small.json"))
     trim = TrimSettings(name="cpu", workers=1)
     preprocess(PreprocessConfig(paths=Paths.below(folder), dataset=dataset, trim=trim, probe=0))
     print("loaded:", *sorted({{name.partition(".")[0] for name in sys.modules}}))

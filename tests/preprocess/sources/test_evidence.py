@@ -5,12 +5,14 @@ import re
 import pytest
 from instances import make_instance
 
+from asl.datasets.instance import Box
 from asl.preprocess.sources.evidence import (
     LARGEST_DOWNSCALE,
     MATCHING_EXCESS,
     POSSIBLE_EXCESS,
     Evidence,
     Verdict,
+    box_in_shares,
     box_scale,
     box_verdict,
     excess_frames,
@@ -20,11 +22,11 @@ from asl.preprocess.sources.raw_files import RawVideo
 
 
 def test_a_box_is_compared_up_to_a_common_scale():
-    assert box_scale((0, 0, 500, 720), 1280, 720) == 1
-    assert box_verdict((0, 0, 500, 720), 1280, 720) is Verdict.MATCHES
-    assert box_verdict((0, 0, 500, 720), 640, 360) is Verdict.POSSIBLE  # downloaded at half the size
-    assert box_verdict((0, 0, 500, 1080), 320, 1080 / LARGEST_DOWNSCALE - 1) is Verdict.RULED_OUT
-    assert box_verdict(None, 640, 360) is box_verdict((0, 0, 0, 0), 640, 360) is Verdict.UNKNOWN
+    assert box_scale(Box(0, 0, 500, 720), 1280, 720) == 1
+    assert box_verdict(Box(0, 0, 500, 720), 1280, 720) is Verdict.MATCHES
+    assert box_verdict(Box(0, 0, 500, 720), 640, 360) is Verdict.POSSIBLE  # downloaded at half the size
+    assert box_verdict(Box(0, 0, 500, 1080), 320, 1080 / LARGEST_DOWNSCALE - 1) is Verdict.RULED_OUT
+    assert box_verdict(None, 640, 360) is box_verdict(Box(0, 0, 0, 0), 640, 360) is Verdict.UNKNOWN
 
 
 def test_lengths_as_measured_on_real_clips_match():
@@ -106,27 +108,54 @@ def test_an_unknown_length_is_no_objection_and_a_short_one_is():
     ],
 )
 def test_boxes_fit_up_to_2_percent_and_after_scaling_up_to_4_5_times(end, expected, axis):
-    bbox = (0, 0, end, 50) if axis == 0 else (0, 0, 50, end)
-    assert box_verdict(bbox, 100, 100) is expected
-    instance = make_instance("1", "http://a.example/x.mp4", bbox=bbox)
+    box = Box(0, 0, end, 50) if axis == 0 else Box(0, 0, 50, end)
+    assert box_verdict(box, 100, 100) is expected
+    instance = make_instance("1", "http://a.example/x.mp4", box=box)
     evidence = Evidence({"x.mp4": RawVideo(2.4, 100, 100)})
     assert evidence.box(instance, "x.mp4") is expected
     assert evidence.box(instance, "y.mp4") is Verdict.UNKNOWN
-    ruled_out = f"is 100x100, and the signer's box {list(bbox)} lies far outside"
+    ruled_out = f"is 100x100, and the signer's box {[0, 0, box.right, box.bottom]} lies far outside"
     assert evidence.objection(instance, "x.mp4") == (ruled_out if expected is Verdict.RULED_OUT else None)
 
 
 @pytest.mark.parametrize(
-    ("bbox", "size"),
+    ("box", "size"),
     [
         (None, (100, 100)),
-        ((0, 0, 50, 50), (0, 100)),
-        ((0, 0, 50, 50), (100, 0)),
-        ((0, 0, 0, 0), (100, 100)),
-        ((-9, -9, -1, 0), (100, 100)),
-        ((-9, -9, -1, -1), (100, 100)),
+        (Box(0, 0, 50, 50), (0, 100)),
+        (Box(0, 0, 50, 50), (100, 0)),
+        (Box(0, 0, 0, 0), (100, 100)),
+        (Box(-9, -9, -1, 0), (100, 100)),
+        (Box(-9, -9, -1, -1), (100, 100)),
     ],
 )
-def test_a_box_or_a_picture_that_is_empty_decides_nothing(bbox, size):
-    assert box_verdict(bbox, *size) is Verdict.UNKNOWN
-    assert box_verdict((0, 0, 1, 1), 1, 1) is Verdict.MATCHES
+def test_a_box_or_a_picture_that_is_empty_decides_nothing(box, size):
+    assert box_verdict(box, *size) is Verdict.UNKNOWN
+    assert box_verdict(Box(0, 0, 1, 1), 1, 1) is Verdict.MATCHES
+
+
+@pytest.mark.parametrize(
+    ("box", "shares"),
+    [
+        (Box(160, 36, 320, 360), (0.25, 0.1, 0.5, 1.0)),
+        (Box(160, 36, 646, 366), (0.25, 0.1, 1.0, 1.0)),  # a pixel or two too large
+        (Box(160, 36, 660, 360), None),
+        (Box(160, -20, 320, 360), None),
+        (Box(160, 36, 160, 360), None),
+        (Box(320, 72, 640, 720, width=1280, height=720), (0.25, 0.1, 0.5, 1.0)),
+        (Box(320, 72, 640, 720, width=1280), (0.25, 0.1, 0.5, 1.0)),
+        (Box(320, 72, 640, 720, height=720), (0.25, 0.1, 0.5, 1.0)),
+        (Box(320, 72, 640, 720, width=960, height=720), None),  # 4:3, and the file is 16:9
+        (Box(0.25, 0.1, 0.5, 1, "shares"), (0.25, 0.1, 0.5, 1.0)),
+        (Box(0.25, 0.1, 0.5, 1, "shares", width=960, height=720), None),
+        (Box(0.25, 0.1, 0.5, 36, "shares"), None),
+        (None, None),
+    ],
+)
+def test_a_box_in_shares_is_empty_where_it_does_not_fit_the_file(box, shares):
+    assert box_in_shares(box, 640, 360) == shares
+    assert box_in_shares(box, 0, 0) is None
+
+
+def test_a_box_in_shares_rules_no_file_out():
+    assert box_verdict(Box(0.1, 0.1, 0.9, 0.9, "shares"), 640, 360) is Verdict.UNKNOWN

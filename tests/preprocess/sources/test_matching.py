@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 from instances import YOUTUBE_ID as ID
 from instances import make_instance
 
+from asl.datasets.instance import Box
 from asl.preprocess.sources.evidence import Evidence
 from asl.preprocess.sources.matching import Match, Unmatched, owner_of
 from asl.preprocess.sources.matching import match as match_claims
@@ -44,6 +45,24 @@ def test_each_rule_finds_its_file():
         "00004": ("url_name", "SIGN school.MP4"),
         "00005": "no file",
     }
+
+
+def test_a_file_that_the_metadata_names_is_the_source_whatever_its_name():
+    by_path = [
+        make_instance("1", "", path="a/./x.mp4"),
+        make_instance("2", "", 26, 50, path="a/x.mp4"),
+        make_instance("3", "http://a.example/4.mp4", path="gone.mp4"),
+        make_instance("5", "", path="gone.mp4"),
+        make_instance("7", "", path="a/video"),
+    ]
+    by_name = [make_instance("x", ""), make_instance("4", "http://a.example/x.mp4"), make_instance("6", "")]
+    found = match([*by_path, *by_name], ["a/x.mp4", "4.mp4", "3.mp4", "a/video"])
+    assert [found[video_id] for video_id in "12"] == [Match("a/x.mp4", "path")] * 2
+    assert [(found[video_id].reason, found[video_id].detail) for video_id in "35x6"] == [
+        ("no file", "download http://a.example/4.mp4 as gone.mp4"),
+        *[("no file", f"put it at {file}") for file in ("gone.mp4", "x.mp4", "6.mp4")],
+    ]
+    assert (found["4"], found["7"]) == (Match("4.mp4", "video_id"), Match("a/video", "path"))
 
 
 def test_a_name_with_the_id_in_brackets_is_known_and_case_matters():
@@ -150,8 +169,8 @@ def test_a_segment_is_never_ruled_out_by_the_length_of_its_file():
 )
 def test_where_lengths_leave_two_a_box_that_cannot_lie_in_the_picture_decides(size, owner):
     instances = [
-        make_instance("1", "http://a.example/apple.mp4", bbox=(0, 0, 50, 60)),
-        make_instance("2", "http://b.example/apple.mp4", bbox=(0, 0, 500, 900)),
+        make_instance("1", "http://a.example/apple.mp4", box=Box(0, 0, 50, 60)),
+        make_instance("2", "http://b.example/apple.mp4", box=Box(0, 0, 500, 900)),
     ]
     evidence = {"ends": {"1": 60, "2": 60}, "lengths": {"apple.mp4": 2.4}, "size": size}
     found = rules(instances, ["apple.mp4"], **evidence)
@@ -160,8 +179,8 @@ def test_where_lengths_leave_two_a_box_that_cannot_lie_in_the_picture_decides(si
 
 def test_a_box_never_overrules_the_length():
     instances = [
-        make_instance("1", "http://a.example/apple.mp4", bbox=(0, 0, 500, 900)),
-        make_instance("2", "http://b.example/apple.mp4", bbox=(0, 0, 50, 60)),
+        make_instance("1", "http://a.example/apple.mp4", box=Box(0, 0, 500, 900)),
+        make_instance("2", "http://b.example/apple.mp4", box=Box(0, 0, 50, 60)),
     ]
     evidence = {"ends": {"1": 60, "2": 90}, "lengths": {"apple.mp4": 2.4}, "size": (80, 60)}
     assert rules(instances, ["apple.mp4"], **evidence) == {"1": ("evidence", "apple.mp4"), "2": "shared name"}

@@ -24,7 +24,7 @@ def test_only_videos_are_scanned_in_every_folder(tmp_path):
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / name).write_bytes(b"")
     assert scan_raw(tmp_path) == ["b.mp4", "deep/er/A.MKV"]
-    with pytest.raises(RawFolderError, match=r"no such folder \(paths\.raw_dir\)"):
+    with pytest.raises(RawFolderError, match=r"no such folder \(dataset\.root, by default paths\.raw_dir\)"):
         scan_raw(tmp_path / "nowhere")
 
 

@@ -3,6 +3,7 @@
 import pytest
 from instances import make_instance
 
+from asl.datasets.instance import Box
 from asl.preprocess.sources.evidence import Evidence
 from asl.preprocess.sources.matching import Match
 from asl.preprocess.sources.names import claims
@@ -32,8 +33,8 @@ def test_the_usual_rule_is_there_to_compare_and_its_errors_are_counted():
 def errors_of(rows, evidence):
     """Errors of the usual rule for rows ``(site, split, box)`` that are all matched to ``apple.mp4``."""
     instances = [
-        make_instance(str(number), f"http://{site}.example/apple.mp4", split=split, bbox=bbox)
-        for number, (site, split, bbox) in enumerate(rows, start=1)
+        make_instance(str(number), f"http://{site}.example/apple.mp4", split=split, box=box and Box(*box))
+        for number, (site, split, box) in enumerate(rows, start=1)
     ]
     return url_name_errors(instances, ["apple.mp4"], claims(instances, ["apple.mp4"]), evidence)
 

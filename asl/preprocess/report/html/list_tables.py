@@ -7,10 +7,10 @@ from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from asl.datasets.instance import Instance
+from asl.page.table import Cell, Column, Table
 from asl.preprocess.audit.missing_clips import MissingClip
 from asl.preprocess.audit.pairs import Pair
 from asl.preprocess.audit.statistics import BitstreamFinding
-from asl.preprocess.report.html.table import Cell, Column, Table
 from asl.preprocess.run_result import RunResult
 from asl.preprocess.sources.matching import Match, Unmatched
 

@@ -2,24 +2,19 @@
 
 from __future__ import annotations
 
-import base64
-import hashlib
-import os
 import platform
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
-from urllib.parse import quote
-
-from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from asl import __version__
-from asl.contract.manifest import FLAGS, SPLITS
-from asl.files import atomic_write_text
-from asl.preprocess.report.html.charts import HEIGHT, class_chart, duration_chart
+from asl.contract.manifest import FLAGS
+from asl.page.addresses import link_to
+from asl.page.render import render_page
+from asl.page.table import Table
+from asl.preprocess.report.html.histograms import class_histogram, duration_histogram
 from asl.preprocess.report.html.list_tables import list_tables
 from asl.preprocess.report.html.statistics_tables import STAGE_LABELS, statistics_tables
-from asl.preprocess.report.html.table import Table, as_script_data
 from asl.preprocess.report.html.thumbnails import ShownClips, Thumbnails
 from asl.preprocess.run_result import RunResult
 
@@ -43,13 +38,6 @@ class ClipFigure:
     facts: str
 
 
-def write_page(path: Path, result: RunResult, shown: ShownClips) -> None:
-    """Write the page. It is replaced as a whole or not at all."""
-    page = build_page(result, shown, path.parent)
-    # File names are bytes and need not be UTF-8; what is not is shown as "?".
-    atomic_write_text(path, page.encode("utf-8", "replace").decode("utf-8"))
-
-
 def build_page(result: RunResult, shown: ShownClips, folder: Path) -> str:
     """The page's HTML.
 
@@ -58,27 +46,15 @@ def build_page(result: RunResult, shown: ShownClips, folder: Path) -> str:
         shown: the clips that are shown with thumbnails.
         folder: the page's folder, from which it links to the clips.
     """
-    environment = Environment(
-        loader=FileSystemLoader(_FOLDER),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    environment.filters["thousands"] = lambda number: f"{number:,}"
-    script, style = ((_FOLDER / name).read_text(encoding="utf-8") for name in ("script.js", "style.css"))
-    tables = page_tables(result)
-    charts = {
-        "classes": class_chart(result.statistics.by_class),
-        "durations": duration_chart(result.clips),
-    }
-    data = {
-        "tables": {name: table.packed() for name, table in tables.items()},
-        "charts": {name: chart.labels for name, chart in charts.items() if chart},
-    }
     figures, selection = _Figures(result, shown, folder), shown.selection
     pair_counts = result.audit.counts().values()
-    return environment.get_template("page.html").render(
+    return render_page(
+        _FOLDER,
+        tables=page_tables(result),
+        charts={
+            "classes": class_histogram(result.statistics.by_class),
+            "durations": duration_histogram(result.clips),
+        },
         result=result,
         config=result.config,
         audit_file=result.config.paths.audit(result.config.dataset.name).name,
@@ -88,10 +64,6 @@ def build_page(result: RunResult, shown: ShownClips, folder: Path) -> str:
         frames=result.cut_results.frames,
         leakage=sum(count["across_splits"] for count in pair_counts),
         conflicts=sum(count["two_glosses"] for count in pair_counts),
-        tables=tables,
-        charts=charts,
-        chart_height=HEIGHT,
-        splits=SPLITS,
         unfolded=UNFOLDED,
         flag_meanings=FLAGS,
         sheet=[figures.of(clip.video_id) for clip in selection.sheet],
@@ -107,10 +79,6 @@ def build_page(result: RunResult, shown: ShownClips, folder: Path) -> str:
             for suspect, reference in selection.suspects
         ],
         versions=f"asl {__version__}, PyAV {version('av')}, Python {platform.python_version()}",
-        style=style,
-        script=script,
-        script_hash=base64.b64encode(hashlib.sha256(script.encode()).digest()).decode(),
-        data=as_script_data(data),
     )
 
 
@@ -140,7 +108,7 @@ class _Figures:
             video_id=video_id,
             gloss=instance.gloss,
             split=instance.split,
-            signer=f"signer {instance.signer_id}" if instance.signer_id >= 0 else "signer unknown",
+            signer=f"signer {instance.signer_id}" if instance.signer_id else "signer unknown",
             thumbnails=thumbnails if isinstance(thumbnails, Thumbnails) else None,
             no_thumbnails=self._no_thumbnails(video_id, thumbnails if isinstance(thumbnails, str) else ""),
             href=self._href(video_id),
@@ -155,7 +123,4 @@ class _Figures:
 
     def _href(self, video_id: str) -> str:
         path = self._shown.files.get(video_id)
-        if path is None:
-            return ""
-        relative = Path(os.path.relpath(path.resolve(), self._folder.resolve())).as_posix()
-        return quote(relative.encode("utf-8", "surrogateescape"))
+        return "" if path is None else link_to(path, self._folder)

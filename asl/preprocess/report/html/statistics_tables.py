@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from asl.contract.manifest import SPLITS
+from asl.page.table import Cell, Column, Table
 from asl.preprocess.audit.audit import Audit
 from asl.preprocess.audit.statistics import Coverage, Durations, Statistics
-from asl.preprocess.report.html.table import Cell, Column, Table
 
 STAGE_LABELS = {
     "metadata": "row refused",
@@ -17,6 +17,7 @@ STAGE_LABELS = {
 }
 
 _RULE_MEANINGS = {
+    "path": "The metadata names the file.",
     "video_id": "The file is named after the instance, and no other instance can mean it.",
     "youtube_id": "The file's name has the id of the instance's YouTube video.",
     "url_name": "The file is named like the last part of the URL, and no other video is.",
@@ -120,7 +121,7 @@ def _signers(numbers: Statistics) -> Table:
             *_CLIPS_IN,
         ),
         rows=[
-            [str(signer) if signer >= 0 else "(unknown)", row.clips, row.glosses, *_clips_in(row)]
+            [signer or "(unknown)", row.clips, row.glosses, *_clips_in(row)]
             for signer, row in numbers.by_signer.items()
             if row.clips
         ],

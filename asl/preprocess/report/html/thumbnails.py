@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import base64
 import io
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -15,6 +14,7 @@ from asl.contract.manifest import Clip
 from asl.contract.paths import Paths
 from asl.datasets.instance import Instance
 from asl.files import atomic_write
+from asl.page.addresses import jpeg_uri
 from asl.preprocess.clips.thumbnails import SIDE, frames_to_show, to_jpeg
 from asl.preprocess.report.html.selection import Selection, select_clips
 from asl.preprocess.run_result import RunResult
@@ -32,7 +32,7 @@ class Thumbnails:
     @property
     def uri(self) -> str:
         """The JPEG as a ``data:`` URI."""
-        return "data:image/jpeg;base64," + base64.b64encode(self.jpeg).decode()
+        return jpeg_uri(self.jpeg)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -64,7 +64,7 @@ def collect_shown_clips(result: RunResult, paths: Paths, workers: Workers) -> Sh
         seed=result.config.seed,
     )
     has_clip = [one for one in result.metadata.instances if one.video_id in proofs]
-    files = clip_files(selection.video_ids, result.clips, has_clip, paths)
+    files = clip_files(selection.video_ids, result.clips, has_clip, result.metadata.folders, paths)
     thumbnails = {video_id: _read(paths.thumbnails(video_id)) for video_id in sorted(files)}
     gone = [
         ClipFile(video_id, files[video_id], proofs[video_id].num_frames)
@@ -83,7 +83,11 @@ def collect_shown_clips(result: RunResult, paths: Paths, workers: Workers) -> Sh
 
 
 def clip_files(
-    video_ids: set[str], clips: Iterable[Clip], has_clip: Iterable[Instance], paths: Paths
+    video_ids: set[str],
+    clips: Iterable[Clip],
+    has_clip: Iterable[Instance],
+    folders: Mapping[str, str],
+    paths: Paths,
 ) -> dict[str, Path]:
     """The files of clips, by video_id.
 
@@ -91,12 +95,13 @@ def clip_files(
         video_ids: the clips that are wanted.
         clips: the manifest's rows.
         has_clip: all instances with a clip, also those that the audit dropped from the manifest.
+        folders: the name of each gloss's folder.
         paths: the folders of the run.
     """
     files = {clip.video_id: Path(paths.data_dir) / clip.path for clip in clips if clip.video_id in video_ids}
     for instance in has_clip:
         if instance.video_id in video_ids and instance.video_id not in files:
-            files[instance.video_id] = paths.clip(instance.split, instance.gloss, instance.video_id)
+            files[instance.video_id] = paths.clip(instance.split, folders[instance.gloss], instance.video_id)
     return files
 
 

@@ -1,8 +1,7 @@
-"""The page's tables as data for its script: compact JSON in which a browser finds no markup."""
+"""Tables of a page as compact data for its script."""
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -11,9 +10,12 @@ from typing import Any, Literal
 Cell = str | int | float | None
 
 #: How a column is shown, sorted and aligned. ``bar`` is a number and a bar of its share of the column's
-#: largest number; ``share`` is a number from 0 to 1, shown in percent; ``words`` is text that may wrap;
-#: ``flags`` are words, each shown as a label; ``url`` is a link if it is http or https, otherwise text.
-Kind = Literal["text", "words", "code", "flags", "url", "split", "number", "bar", "share", "decimal"]
+#: largest number; ``share`` is a number from 0 to 1, shown in percent with a bar, ``percent`` without one;
+#: ``words`` is text that may wrap; ``flags`` are words, each shown as a label; ``url`` is a link if it is
+#: http or https, otherwise text.
+Kind = Literal[
+    "text", "words", "code", "flags", "url", "split", "number", "bar", "share", "percent", "decimal"
+]
 
 #: Longer error messages and URLs are shortened; the CSV files hold them whole.
 MAX_CHARACTERS = 400
@@ -76,15 +78,3 @@ def _packed_column(cells: list[Cell]) -> list[Cell] | dict[str, Any]:
         return cells
     index_of = {value: index for index, value in enumerate(values)}
     return {"values": values, "index": [index_of[cell] for cell in cells]}
-
-
-def as_script_data(data: Any) -> str:
-    """JSON for a ``<script>`` element. It has no ``<``, so no end tag and no comment.
-
-    >>> as_script_data("</script>")
-    '"\\\\u003c/script\\\\u003e"'
-    """
-    text = json.dumps(data, ensure_ascii=False, separators=(",", ":"))
-    for character in "<>&\u2028\u2029":
-        text = text.replace(character, f"\\u{ord(character):04x}")
-    return text

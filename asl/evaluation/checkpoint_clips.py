@@ -1,0 +1,98 @@
+"""The clips of a manifest that a checkpoint is measured on, checked to be those that it was trained for."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from asl.config.setting import ConfigError, shell_override
+from asl.contract.frame_store import FrameSettings
+from asl.contract.manifest import Clip, ManifestError
+from asl.data.read_clips import read_labelled_clips
+from asl.data.readers.base import ReaderSettings
+from asl.data.settings import DataSettings, ManifestSettings
+from asl.data.split import OFFICIAL, SplitSettings, split_clips
+from asl.messages import first_few
+from asl.training.checkpoints import CheckpointError
+from asl.training.identity import clip_keys, difference, frames_info, gloss_difference, reader_name
+
+
+def check_reader(reader: ReaderSettings, frames: FrameSettings, info: Mapping[str, Any], path: Path) -> None:
+    """Raise ConfigError if the reader cannot give the frames that the checkpoint ``path`` was trained on.
+
+    Args:
+        reader: settings of the reader.
+        frames: which frames are stored.
+        info: the checkpoint's key ``asl``.
+        path: the checkpoint, for the message.
+    """
+    data = DataSettings(**info["sampling"], resize=list(info["resize"]), crop_size=info["crop_size"])
+    problems = list(reader.problems_with(data, frames))
+    if problems:
+        raise ConfigError("\n".join(problems) + f"\n(data.* are those of {path})")
+    settings = info.get("settings", {})  # not in checkpoints of earlier versions
+    if settings.get("reader") == reader_name(reader):
+        differing = difference(settings["frames"], frames_info(frames), "frames.")
+        if differing:
+            raise ConfigError(
+                f"{path} was trained on other frames: {', '.join(differing)}. Set these keys to "
+                "the values there"
+            )
+
+
+def read_checkpoint_clips(
+    info: Mapping[str, Any], path: Path, *, dataset: str, data: ManifestSettings, split: str
+) -> tuple[list[str], list[Clip]]:
+    """Read the glosses by label, and all clips with the checkpoint's split.
+
+    Args:
+        info: the checkpoint's key ``asl``.
+        path: the checkpoint, for messages.
+        dataset: name of the data set.
+        data: the manifest and its label map.
+        split: which clips are to be measured: train, val or test.
+
+    Raises:
+        CheckpointError: the checkpoint was trained on another data set, with other glosses, with a split of
+            a later version, or on clips that are to be measured.
+        ManifestError: the manifest cannot be read, or has no clips of ``split``.
+        LabelMapError: the label map is missing, or does not fit the manifest.
+    """
+    if info["dataset"] != dataset:
+        raise CheckpointError(
+            f"{path} was trained on the data set {info['dataset']}, and this is {dataset}. "
+            f"Choose dataset={info['dataset']}; for other clips of its glosses, add data.manifest=..."
+        )
+    manifest = Path(data.manifest)
+    glosses, clips = read_labelled_clips(manifest, data.label_map)
+    other_glosses = gloss_difference(info["glosses"], glosses)
+    if other_glosses:
+        raise CheckpointError(
+            f"{path} was trained with another label map than that of {manifest}: {other_glosses}. Give the "
+            "manifest and the label map it was trained on with data.manifest=... and data.label_map=..."
+        )
+    try:
+        settings = SplitSettings.named(info.get("split", OFFICIAL))  # not in checkpoints of the first version
+    except ValueError as error:
+        raise CheckpointError(
+            f"{path} was trained on a split that this version does not know: {error}"
+        ) from None
+    clips = split_clips(clips, settings)
+    if split != "train":
+        theirs = info.get("clips", {})  # not in checkpoints of earlier versions
+        trained_on, measured = set(theirs.get("train", {}).values()), theirs.get(split, {})
+        seen = [  # the training's own split may hold copies: the audit flags them
+            name
+            for name, key in clip_keys(clips)[split].items()
+            if key in trained_on and measured.get(name) != key
+        ]
+        if seen:
+            raise CheckpointError(
+                f"{path} was trained on {len(seen)} of the {split} clips of {manifest} "
+                f"({first_few(seen, most=3)}), so their accuracy says nothing about new clips. Give the "
+                f"manifest it was trained on: {shell_override('data.manifest', info['manifest'])}"
+            )
+    if not any(clip.split == split for clip in clips):
+        raise ManifestError(f"{manifest} has no {split} clips. Measure another split=...")
+    return glosses, clips

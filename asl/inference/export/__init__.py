@@ -1,0 +1,1 @@
+"""A checkpoint as files that other programs run: ONNX, torch.export, and a model card."""
