@@ -15,6 +15,7 @@ from asl.download.errors_file import NotDownloaded
 from asl.download.plan import Fetch, Plan, host_of
 from asl.download.settings import DownloadSettings
 from asl.preprocess.sources.matching import Match, Unmatched
+from asl.terminal import print_text
 
 #: Hosts, and glosses, that are named; the others are summed up.
 LISTED = 20
@@ -53,23 +54,23 @@ def print_plan(
     console.print(table)
     if plan.links:
         linked = sum(len(fetch.names) for fetch in plan.links)
-        _print(console, f"{linked} instances show a video that is there under the name of another one")
+        print_text(console, f"{linked} instances show a video that is there under the name of another one")
     if plan.no_url:
-        _print(console, f"{len(plan.no_url)} instances have neither a file nor a URL")
+        print_text(console, f"{len(plan.no_url)} instances have neither a file nor a URL")
     if lost:
-        _print(
+        print_text(
             console,
             f"{len(lost)} files are lost: they failed for good before and are not tried, but with "
             "download.retry_permanent=true",
         )
     if not settings.youtube:
         left = sum(fetch.youtube_id is not None for fetch in plan.fetches)
-        _print(console, f"{left} files on YouTube are left out (download.youtube=false)")
+        print_text(console, f"{left} files on YouTube are left out (download.youtube=false)")
     at_least_s = max(to_fetch.values(), default=0) * settings.interval_s
     if not wanted:
-        _print(console, "nothing is left to fetch")
+        print_text(console, "nothing is left to fetch")
     elif at_least_s >= 1:
-        _print(
+        print_text(
             console,
             f"this takes at least {_duration(at_least_s)} (download.interval_s={settings.interval_s:g})",
         )
@@ -93,7 +94,7 @@ def print_result(
     """
     usable = [one for one in metadata.instances if isinstance(matches[one.video_id], Match)]
     if metadata.made_splits:
-        _print(console, metadata.made_splits)
+        print_text(console, metadata.made_splits)
     table = Table("split", title="For preprocess.py", title_justify="left")
     for name in ("instances", "with a file", "glosses", "with a file"):
         table.add_column(name, justify="right")
@@ -108,7 +109,7 @@ def print_result(
     console.print(table)
     files = Counter(one.gloss for one in usable if one.split == "train")
     fewest = sorted(metadata.glosses, key=lambda gloss: files[gloss])[:LISTED]
-    _print(console, "fewest training files: " + ", ".join(f"{gloss} {files[gloss]}" for gloss in fewest))
+    print_text(console, "fewest training files: " + ", ".join(f"{gloss} {files[gloss]}" for gloss in fewest))
     if not failed:
         return
     table = Table("reason", "", title="Instances that could not be downloaded", title_justify="left")
@@ -118,8 +119,8 @@ def print_result(
     console.print(table)
     again = sum(row.kind == "transient" for row in failed)
     if again:
-        _print(console, f"the same command tries {again} of them again")
-    _print(console, f"errors    {errors}")
+        print_text(console, f"the same command tries {again} of them again")
+    print_text(console, f"errors    {errors}")
 
 
 def _duration(seconds: float) -> str:
@@ -131,8 +132,3 @@ def _duration(seconds: float) -> str:
     if seconds < 120:
         return f"{seconds:.0f} s"
     return f"{seconds / 60:.0f} minutes" if seconds < 7200 else f"{seconds / 3600:.1f} hours"
-
-
-def _print(console: Console, text: str) -> None:
-    """Print text as it is: not wrapped, so that paths can be copied, and without markup."""
-    console.print(text, soft_wrap=True, markup=False, highlight=False)

@@ -10,7 +10,6 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from asl.contract.paths import Paths
 from asl.datasets.instance import Metadata
@@ -28,6 +27,7 @@ from asl.messages import format_bytes
 from asl.preprocess.sources.find import find_sources
 from asl.preprocess.sources.matching import Match, Unmatched
 from asl.preprocess.sources.settings import MatchingSettings
+from asl.terminal import count_progress
 from asl.workers import Workers
 
 
@@ -96,7 +96,7 @@ def _sources(
     metadata: Metadata, raw_dir: Path, paths: Paths, workers: Workers, console: Console
 ) -> dict[str, Match | Unmatched]:
     """What ``preprocess.py`` would use, by video_id."""
-    with _progress(console) as progress:
+    with count_progress(console) as progress:
         sources = find_sources(
             metadata, raw_dir, paths, MatchingSettings(), workers, progress, timeout_s=PROBE_TIMEOUT_S
         )
@@ -135,7 +135,7 @@ def _fetch(
         raise UserError(
             f"downloads need the package {error.name}: make install, or pip install 'asl[download]'"
         ) from None
-    with _progress(console) as progress:
+    with count_progress(console) as progress:
         bar = progress.add_task("downloading", total=len(wanted))
         total = failed = 0
 
@@ -147,8 +147,3 @@ def _fetch(
 
         fetcher = Fetcher(settings, raw_dir, log, workers, count)
         asyncio.run(fetcher.fetch_all(wanted))
-
-
-def _progress(console: Console) -> Progress:
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    return Progress(*columns, console=console)
