@@ -60,7 +60,7 @@ def print_plan(
     if lost:
         print_text(
             console,
-            f"{len(lost)} files are lost: they failed for good before and are not tried, but with "
+            f"{len(lost)} files are lost: they failed for good before, and are tried again only with "
             "download.retry_permanent=true",
         )
     if not settings.youtube:

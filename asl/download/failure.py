@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from asl.errors import UserError
+from asl.messages import format_bytes
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -45,6 +46,25 @@ FIND_ANOTHER = "find a copy elsewhere and put it into dataset.root under its vid
 
 #: Advice for a failure that may pass.
 RUN_AGAIN = "run the same command again later"
+
+
+def too_large(num_bytes: float) -> Failure:
+    """The failure of a file beyond ``download.max_mb``."""
+    return Failure(
+        reason="too large",
+        detail=f"{format_bytes(int(num_bytes))} is more than download.max_mb",
+        advice="raise download.max_mb, with download.retry_permanent=true, or do without",
+        permanent=True,
+    )
+
+
+def too_slow(limit_s: float) -> Failure:
+    """The failure of a file that took longer than ``download.file_timeout_s``."""
+    return Failure(
+        reason="too slow",
+        detail=f"not complete within {limit_s:g} s (download.file_timeout_s)",
+        advice="run the same command again: it continues the file",
+    )
 
 
 def not_writable(raw_dir: Path, error: OSError) -> UserError:

@@ -16,11 +16,18 @@ import aiohttp
 from yarl import URL
 
 from asl.download.addresses import PrivateAddressError, check_literal, find_proxies, public_socket
-from asl.download.failure import FIND_ANOTHER, RUN_AGAIN, Failure, FetchError, not_writable
+from asl.download.failure import (
+    FIND_ANOTHER,
+    RUN_AGAIN,
+    Failure,
+    FetchError,
+    not_writable,
+    too_large,
+    too_slow,
+)
 from asl.download.hosts import Host, retry_after_s
 from asl.download.log import Begun, DownloadLog
 from asl.download.settings import DownloadSettings
-from asl.messages import format_bytes
 
 #: Headers that single hosts need, by the end of the host's name. The Referer of aslpro.com is the one that
 #: start_kit/video_downloader.py of github.com/dxli94/WLASL sends.
@@ -257,25 +264,6 @@ class HttpClient:
         return FetchError(
             Failure(reason=reason, detail=detail, advice=RUN_AGAIN), blames_host=True, again=True
         )
-
-
-def too_large(num_bytes: float) -> Failure:
-    """The failure of a file beyond ``download.max_mb``."""
-    return Failure(
-        reason="too large",
-        detail=f"{format_bytes(int(num_bytes))} is more than download.max_mb",
-        advice="raise download.max_mb, with download.retry_permanent=true, or do without",
-        permanent=True,
-    )
-
-
-def too_slow(limit_s: float) -> Failure:
-    """The failure of a file that took longer than ``download.file_timeout_s``."""
-    return Failure(
-        reason="too slow",
-        detail=f"not complete within {limit_s:g} s (download.file_timeout_s)",
-        advice="run the same command again: it continues the file",
-    )
 
 
 def _not_http(detail: str) -> Failure:

@@ -14,8 +14,7 @@ from typing import Any
 from yt_dlp import YoutubeDL
 from yt_dlp.utils import DownloadCancelled
 
-from asl.download.failure import FIND_ANOTHER, RUN_AGAIN, Failure, FetchError
-from asl.download.http import too_large, too_slow
+from asl.download.failure import FIND_ANOTHER, RUN_AGAIN, Failure, FetchError, too_large, too_slow
 from asl.download.settings import DownloadSettings
 from asl.errors import UserError
 from asl.files import PART
