@@ -6,6 +6,7 @@ that died; the other tasks continue.
 
 from __future__ import annotations
 
+import asyncio
 import signal
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, as_completed, wait
@@ -122,6 +123,16 @@ class Workers:
                 if not len(running):
                     return
                 yield from (ended for _, ended in running.next())
+
+    async def run(
+        self, function: Callable[[Task], Result], task: Task, *, timeout_s: float | None = None
+    ) -> Done[Task, Result] | Failed[Task]:
+        """Like :meth:`run_each` for one task, for a coroutine to wait for."""
+        future = self._pool.schedule(function, args=[task], timeout=timeout_s)
+        ended = asyncio.wrap_future(future)
+        await asyncio.wait([ended])
+        ended.exception()  # or asyncio would log one as never retrieved
+        return _ended(future, task, timeout_s)
 
     def schedule(
         self, function: Callable[[Task], Result], task: Task, *, timeout_s: float | None

@@ -8,6 +8,7 @@ from typing import Any
 from hydra import compose, initialize_config_dir
 
 from asl.config.compose import checked, register
+from asl.download.config import DownloadConfig
 from asl.evaluation.config import EvaluateConfig
 from asl.inference.config import PredictConfig
 from asl.inference.export.config import ExportConfig
@@ -16,6 +17,7 @@ from asl.training.config import TrainConfig
 
 CONF = Path(__file__).resolve().parents[1] / "conf"
 SCHEMAS: dict[str, Any] = {
+    "download": DownloadConfig,
     "preprocess": PreprocessConfig,
     "train": TrainConfig,
     "evaluate": EvaluateConfig,

@@ -26,6 +26,8 @@ SLOW_MODULES = {
     "test_clip_frames",
     "test_contributing",
     "test_demo_end_to_end",
+    "test_direct_links",
+    "test_download_program",
     "test_encode",
     "test_evaluate",
     "test_export",
@@ -45,6 +47,7 @@ SLOW_MODULES = {
     "test_run_choices",
     "test_train_cli",
     "test_training_aids",
+    "test_youtube",
 }
 
 #: Single tests of that kind in modules that are quick otherwise.

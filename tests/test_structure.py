@@ -16,9 +16,9 @@ FILES = {
     ".".join(path.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__"): path
     for path in sorted((ROOT / "asl").rglob("*.py"))
 }
-FIRST_HALF = ("asl.preprocess",)
+FIRST_HALF = ("asl.preprocess", "asl.download")
 SECOND_HALF = ("asl.data", "asl.model", "asl.training", "asl.inference", "asl.evaluation")
-DEEPER = (*FIRST_HALF, "asl.inference")
+DEEPER = ("asl.preprocess", "asl.inference")
 SHARED = ("asl.codecs", "asl.contract", "asl.config", "asl.datasets", "asl.page")
 HEAVY = {
     "torch",
@@ -32,6 +32,8 @@ HEAVY = {
     "onnx",
     "onnxruntime",
     "av",
+    "aiohttp",
+    "yt_dlp",
 }
 
 
@@ -101,6 +103,7 @@ def test_packages_do_not_import_each_other_in_a_circle_not_even_in_functions() -
             tuple(f"asl.preprocess.{name}" for name in ("sources", "clips", "audit", "report")),
             ("asl.preprocess.gpu",),
         ),
+        (("asl.preprocess",), ("asl.download",)),
         (FIRST_HALF + SECOND_HALF + SHARED, ("asl.demo",)),
     ],
     ids=str,
@@ -137,6 +140,7 @@ def test_processes_that_decode_videos_load_no_torch() -> None:
 def test_composing_a_configuration_loads_nothing_heavy(choices: dict[str, str]) -> None:
     code = "import sys; sys.path.insert(0, 'tests'); from composing import composed\n"
     for program, groups in (
+        ("download", []),
         ("preprocess", ["dataset"]),
         ("train", ["dataset", "reader", "model"]),
         ("evaluate", ["dataset", "reader"]),

@@ -1,3 +1,4 @@
+import asyncio
 import os
 import time
 from concurrent.futures.process import BrokenProcessPool
@@ -32,6 +33,16 @@ def test_a_hang_a_crash_and_an_error_cost_one_task_each():
         "crash": ("crash", "crashed the decoder (exit code -11)"),
         "raise": ("error", "ValueError: not this one"),
     }
+
+
+def test_a_coroutine_waits_for_its_task_alone():
+    async def run(*tasks):
+        return await asyncio.gather(*(workers.run(work, task, timeout_s=3) for task in tasks))
+
+    with Workers(2) as workers:
+        good, bad, hanging = asyncio.run(run("a", "raise", "hang"))
+    assert good == Done("a", "A")
+    assert (bad.message, hanging.reason) == ("ValueError: not this one", "time limit")
 
 
 def test_lazy_tasks_are_drawn_as_others_end():

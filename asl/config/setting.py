@@ -1,8 +1,8 @@
 """A setting: a field of a dataclass with default, meaning and range.
 
 Each group of settings is a dataclass in the module that uses it. Hydra's schema of a program is composed of
-these classes, in the ``config.py`` of ``asl/preprocess``, ``asl/training``, ``asl/evaluation`` and
-``asl/inference/export``.
+these classes, in the ``config.py`` of ``asl/download``, ``asl/preprocess``, ``asl/training``,
+``asl/evaluation`` and ``asl/inference/export``.
 """
 
 from __future__ import annotations

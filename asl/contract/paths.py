@@ -46,6 +46,15 @@ class Paths:
         return Path(self.metadata_dir) / f"{dataset}_label_map.json"
 
     @property
+    def download_log(self) -> Path:
+        """What happened to each URL."""
+        return Path(self.metadata_dir) / "downloads.jsonl"
+
+    def download_errors(self, dataset: str) -> Path:
+        """Instances of a data set that could not be downloaded, with the reason."""
+        return Path(self.metadata_dir) / f"{dataset}_download_errors.csv"
+
+    @property
     def proof_log(self) -> Path:
         """Proofs of finished clips."""
         return Path(self.metadata_dir) / "clip_proofs.jsonl"

@@ -14,7 +14,6 @@ from functools import partial
 from pathlib import Path
 
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from asl.contract.frame_store import check_space
 from asl.contract.label_map import read_or_write_label_map
@@ -40,6 +39,7 @@ from asl.preprocess.report.terminal import print_summary
 from asl.preprocess.report.write import write_files
 from asl.preprocess.run_result import RunResult
 from asl.preprocess.sources.find import find_sources
+from asl.terminal import count_progress, print_text
 from asl.workers import Workers
 
 
@@ -73,19 +73,19 @@ def _run(
     metadata, raw_dir = config.dataset.load_with_splits(), Path(config.dataset.root)
     label_of = read_or_write_label_map(paths.label_map(config.dataset.name), metadata.glosses)
     if metadata.made_splits:
-        _print(console, metadata.made_splits)
+        print_text(console, metadata.made_splits)
     if not metadata.published_frames and not all(one.path for one in metadata.instances):
-        _print(
+        print_text(
             console,
             "no lengths of the source files were published with this data set, or none are given (WLASL: "
             "dataset.lengths): a raw file whose name several videos share is given to none of them",
         )
-    with _progress(console) as progress:
+    with count_progress(console) as progress:
         sources = find_sources(
             metadata, raw_dir, paths, config.matching, workers, progress, timeout_s=timeout_s
         )
     choice, capabilities = backend.decide()
-    _print(console, f"trim: {choice}")
+    print_text(console, f"trim: {choice}")
     clock.stop("matching")
 
     with locked_folders(Path(paths.videos_dir), Path(paths.frames_dir), Path(paths.metadata_dir)):
@@ -103,7 +103,7 @@ def _run(
             end_tolerance_s=config.matching.end_tolerance_s,
         )
         _check_space(cuts, Path(paths.frames_dir), console)
-        with _progress(console) as progress:
+        with count_progress(console) as progress:
             cut_results = cut_all(
                 cuts,
                 ProofLog(paths.proof_log),
@@ -135,7 +135,7 @@ def _run(
             workers=workers,
             timeout_s=timeout_s,
         )
-        with _progress(console) as progress:
+        with count_progress(console) as progress:
             compare = partial(
                 compare_proposals,
                 clips=proven,
@@ -182,7 +182,7 @@ def _run(
     print_summary(result, console)
     for probed in probe.results():
         console.print(probed.message, style=None if probed.agrees else "red", soft_wrap=True, markup=False)
-    _print(console, "\n" + "\n".join(f"{name:<9} {path}" for name, path in written.items()))
+    print_text(console, "\n" + "\n".join(f"{name:<9} {path}" for name, path in written.items()))
     _end(result, written["errors"], console)
 
 
@@ -196,7 +196,7 @@ def _end(result: RunResult, errors: Path, console: Console) -> None:
         )
     failed = sum(missing.is_failure for missing in result.missing)
     if failed and result.config.strict:
-        _print(console, f"strict=true: {failed} rows were refused or failed, see {errors}")
+        print_text(console, f"strict=true: {failed} rows were refused or failed, see {errors}")
         sys.exit(1)
 
 
@@ -204,17 +204,7 @@ def _check_space(cuts: Sequence[Cut], frames_dir: Path, console: Console) -> Non
     """Print how much space the frames will need. Raises FrameStoreError if the disk has less."""
     clips, needed = space_needed(cuts)
     if clips:
-        _print(console, check_space(frames_dir, needed, clips))
-
-
-def _print(console: Console, text: str) -> None:
-    """Print text as it is: not wrapped, so that paths can be copied, and without markup."""
-    console.print(text, soft_wrap=True, markup=False, highlight=False)
-
-
-def _progress(console: Console) -> Progress:
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    return Progress(*columns, console=console)
+        print_text(console, check_space(frames_dir, needed, clips))
 
 
 class _Clock:

@@ -19,7 +19,7 @@ def choices():
         groups = [name for name in groups if not name.startswith("override ")]  # Hydra's own
         for group in groups:
             for path in sorted((CONF / group).glob("*.yaml")):
-                if (program, group) != ("preprocess", "experiment"):  # experiments are for training
+                if (program, path.stem) != ("download", "demo"):  # it is made, not downloaded
                     yield program, group, path.stem
 
 

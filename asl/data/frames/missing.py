@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from asl.codecs.decoder import decode_file
 from asl.codecs.frame_collector import FrameCollector, FramesRequest
@@ -26,6 +25,7 @@ from asl.contract.frame_store import (
 from asl.contract.manifest import Clip
 from asl.data.clip_files import unreadable_clip
 from asl.errors import UserError
+from asl.terminal import count_progress, print_text
 from asl.workers import Failed, check_started, run_each
 
 _ROUNDING_S = 1e-3  # times have six decimals in the manifest, three in some containers
@@ -76,11 +76,8 @@ def make_missing(missing: Sequence[MissingFrames], *, folder: Path, timeout_s: f
         return
     console = Console()
     needed_bytes = sum(store_bytes(one.spec, [_measures(one.clip)]) for one in missing)
-    console.print(
-        check_space(folder, needed_bytes, len(missing)), soft_wrap=True, markup=False, highlight=False
-    )
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    with Progress(*columns, console=console) as progress:
+    print_text(console, check_space(folder, needed_bytes, len(missing)))
+    with count_progress(console) as progress:
         bar = progress.add_task("decoding clips", total=len(missing))
         for ended in run_each(
             make_frames, missing, timeout_s=timeout_s, preload=[__name__, "safetensors.numpy"]

@@ -8,7 +8,7 @@ import unicodedata
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from pathlib import PurePosixPath
-from urllib.parse import parse_qs, unquote, urlsplit
+from urllib.parse import SplitResult, parse_qs, unquote, urlsplit
 
 from asl.codecs.video_file import VIDEO_SUFFIXES
 from asl.datasets.instance import Instance
@@ -30,8 +30,10 @@ def youtube_id(url: str) -> str | None:
     '0UzEF7ru0sQ'
     >>> youtube_id("https://youtu.be/0UzEF7ru0sQ")
     '0UzEF7ru0sQ'
+    >>> youtube_id("www.youtube.com/watch?v=0UzEF7ru0sQ")
+    '0UzEF7ru0sQ'
     """
-    parts = urlsplit(url)
+    parts = _split(url if "://" in url else f"//{url}")
     host = (parts.hostname or "").removeprefix("www.").removeprefix("m.")
     if host == "youtu.be":
         found = parts.path.strip("/")
@@ -55,8 +57,16 @@ def normalized_name(name: str) -> str:
 
 def url_name(url: str) -> str | None:
     """The last part of a URL's path, normalized. None if it has no video suffix, as on YouTube."""
-    name = normalized_name(PurePosixPath(urlsplit(url).path).name)
+    name = normalized_name(PurePosixPath(_split(url).path).name)
     return name if PurePosixPath(name).suffix in VIDEO_SUFFIXES else None
+
+
+def _split(url: str) -> SplitResult:
+    """The parts of a URL. They are empty if it is malformed, as ``http://[``."""
+    try:
+        return urlsplit(url)
+    except ValueError:
+        return urlsplit("")
 
 
 def video_key(instance: Instance) -> str:
