@@ -80,8 +80,8 @@ def match(
 
 def _how_to_get(instance: Instance) -> str:
     """What to do about an instance without a file."""
-    get = f"download {instance.url} as" if instance.url else "put it at"
-    return f"{get} {source_path(instance) if instance.path else f'{instance.video_id}.mp4'}"
+    file = f"{source_path(instance)} below dataset.root" if instance.path else f"{instance.video_id}.mp4"
+    return f"download {instance.url} as {file}" if instance.url else f"put it at {file}"
 
 
 def owner_of(file: str, claimants: Sequence[Claim], evidence: Evidence) -> tuple[str | None, bool]:

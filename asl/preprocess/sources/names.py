@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import posixpath
 import re
 import unicodedata
 from collections import defaultdict
@@ -68,7 +69,7 @@ def video_key(instance: Instance) -> str:
 
 def source_path(instance: Instance) -> str:
     """The path that the metadata gives, in the form of :func:`~asl.preprocess.sources.raw_files.scan_raw`."""
-    return PurePosixPath(instance.path).as_posix()
+    return posixpath.normpath(instance.path)
 
 
 def claims(instances: Sequence[Instance], files: Iterable[str]) -> dict[str, list[Claim]]:

@@ -59,8 +59,8 @@ def test_a_file_that_the_metadata_names_is_the_source_whatever_its_name():
     found = match([*by_path, *by_name], ["a/x.mp4", "4.mp4", "3.mp4", "a/video"])
     assert [found[video_id] for video_id in "12"] == [Match("a/x.mp4", "path")] * 2
     assert [(found[video_id].reason, found[video_id].detail) for video_id in "35x6"] == [
-        ("no file", "download http://a.example/4.mp4 as gone.mp4"),
-        *[("no file", f"put it at {file}") for file in ("gone.mp4", "x.mp4", "6.mp4")],
+        ("no file", "download http://a.example/4.mp4 as gone.mp4 below dataset.root"),
+        *[("no file", f"put it at {file}") for file in ("gone.mp4 below dataset.root", "x.mp4", "6.mp4")],
     ]
     assert (found["4"], found["7"]) == (Match("4.mp4", "video_id"), Match("a/video", "path"))
 
