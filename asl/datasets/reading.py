@@ -162,6 +162,12 @@ def make_instances(
     return sound, refused
 
 
+def train_glosses_first(instances: Sequence[Instance]) -> tuple[str, ...]:
+    """The glosses in sorted order; those that are not in train come last."""
+    in_train = {one.gloss for one in instances if one.split == "train"}
+    return tuple(sorted({one.gloss for one in instances}, key=lambda gloss: (gloss not in in_train, gloss)))
+
+
 def instance_problem(instance: Instance) -> str | None:
     """Why an instance cannot be used: a name, path, split or span. None if it can."""
     if problem := name_problem(instance.video_id):

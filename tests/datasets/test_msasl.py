@@ -9,14 +9,12 @@ from typing import Any
 
 import pytest
 from composing import composed
+from dataset_run import preprocess_and_train
 from raw_videos import RATES, frame_numbers, write_raw
 
-from asl.contract.manifest import read_manifest
 from asl.datasets.instance import Box, Metadata, MetadataError
 from asl.datasets.msasl import Msasl
 from asl.datasets.native_frames import span_of_frames
-from asl.preprocess.pipeline import preprocess
-from asl.training.run import train
 
 CLASSES = ["hello", "nice", "teacher", "like", "match"]
 SYNONYMS = [["nice", "clean"], ["match", "pair"]]
@@ -201,9 +199,7 @@ def test_from_files_to_a_trained_batch(tmp_path: Path, monkeypatch: pytest.Monke
             for i in range(4)
         ]
     write(tmp_path / "data/metadata/MS-ASL", **rows)
-    dataset = ["dataset=msasl100", "dataset.num_glosses=2"]
-    preprocess(composed("preprocess", *dataset, "trim=cpu", "trim.workers=1", "probe=0"))
-    clips = read_manifest("data/metadata/msasl100_manifest.csv")
+    clips, metrics = preprocess_and_train("dataset=msasl100", "dataset.num_glosses=2")
     assert [(clip.match, clip.num_frames, clip.fps) for clip in clips] == [
         ("youtube_id", 15, pytest.approx(29.97, abs=0.1))
     ] * 12
@@ -211,11 +207,5 @@ def test_from_files_to_a_trained_batch(tmp_path: Path, monkeypatch: pytest.Monke
         first = round(clip.start_s * 29.97 + 0.5) if clip.start_s else 0
         assert frame_numbers(tmp_path / "data" / clip.path) == list(range(first, first + 15))
     assert clips[0].box == "0.3353 0.0404 0.8869 0.9987"
-
-    config = composed(
-        *("train", *dataset, "model=narrow", "model.weights=null", "trainer=cpu", "trainer.max_epochs=1"),
-        *("logger=[]", "data.clip_len=4", "data.batch_size=4", "data.resize=[40,48]", "data.crop_size=32"),
-    )
-    metrics = train(config)
     assert (metrics["dataset"], metrics["num_classes"]) == ("msasl100", 2)
     assert metrics["clips"] == {"train": 4, "val": 4, "test": 4}
