@@ -2,8 +2,8 @@
 
 A video lies in ``.../{train,test}/.../{SignID}/``, and its signer's folder, 01, 02 or 03, somewhere above.
 KArSL-190 is read as the signs up to 190, as the ranges in the folders' names suggest. Signers are in both
-splits; ``data.split=signer`` in training makes others. Copies with a folder of pictures for each sign cannot
-be read.
+splits; ``data.split=signer data.folds=3`` in training makes others. Copies with a folder of pictures for
+each sign cannot be read.
 """
 
 from __future__ import annotations

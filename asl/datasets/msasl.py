@@ -10,11 +10,12 @@ splits have no signer in common, so the first of the two that keeps this is take
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeGuard
 
 from asl.config.setting import setting
 from asl.contract.manifest import SPLITS
@@ -166,9 +167,9 @@ def _box(row: Row) -> Box | None:
     )
 
 
-def _is_int(value: Any) -> bool:
+def _is_int(value: Any) -> TypeGuard[int]:
     return isinstance(value, int) and not isinstance(value, bool)
 
 
-def _is_number(value: Any) -> bool:
-    return _is_int(value) or isinstance(value, float)
+def _is_number(value: Any) -> TypeGuard[float]:
+    return _is_int(value) or (isinstance(value, float) and math.isfinite(value))

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from fractions import Fraction
 
+#: More frames than any video has: a year at 30 a second.
+_MOST_FRAMES = 10**9
+
 #: Metadata gives rates with two or three decimals, as 29.97 and 23.976.
 _ROUNDING = 0.005
 
@@ -37,7 +40,7 @@ def span_of_frames(start: int, end: int, fps: float) -> tuple[Fraction, Fraction
     >>> span_of_frames(0, 25, 25)
     (Fraction(0, 1), Fraction(49, 50))
     """
-    if not 0 <= start < end:
+    if not 0 <= start < end <= _MOST_FRAMES:
         raise ValueError(f"start={start}, end={end} is no span of frames from 0, without the last")
     rate, half = frame_rate(fps), Fraction(1, 2)
     return max(Fraction(0), (start - half) / rate), (end - half) / rate

@@ -66,8 +66,8 @@ class Slovo(SignDataset):
             )
         if not self.trimmed:
             notes.append(
-                f"Slovo: begin and end are read as frames [begin, end) from 0, {self.fps:g} a second. How they "
-                "count is not documented: borders may be a frame off"
+                f"Slovo: begin and end are read as frames [begin, end) from 0, {self.fps:g} a second. How "
+                "they count is not documented: borders may be a frame off"
             )
         return Metadata(
             tuple(instances),

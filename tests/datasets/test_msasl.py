@@ -128,6 +128,7 @@ def test_a_text_must_be_the_class_or_its_synonym(tmp_path: Path) -> None:
         ({"end": 0}, "start=0, end=0 is no span of frames from 0, without the last"),
         ({"fps": 25.0}, "end_time=1.735 is not end=52 at fps=25"),  # frames at the video's own rate
         ({"start": 1}, "start_time=0.0 is not start=1 at fps=29.97"),  # from 0, not from 1
+        ({"end_time": float("nan")}, "end_time=nan is not end=52 at fps=29.97"),
         ({"box": [0, 0, 1]}, "box=[0, 0, 1] is not four numbers"),
     ],
 )
