@@ -187,7 +187,9 @@ def test_signers_are_named_by_the_key_that_keeps_the_splits_apart(
     assert metadata.notes[0].startswith(f"MS-ASL: {note}")
 
 
-def test_from_files_to_a_trained_batch(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_from_files_to_a_trained_batch(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
     monkeypatch.chdir(tmp_path)
     rows: dict[str, list[dict[str, Any]]] = {}
     for signer, (split, youtube_id) in enumerate(
@@ -210,3 +212,7 @@ def test_from_files_to_a_trained_batch(tmp_path: Path, monkeypatch: pytest.Monke
     assert clips[0].box == "0.3353 0.0404 0.8869 0.9987"
     assert (metrics["dataset"], metrics["num_classes"]) == ("msasl100", 2)
     assert metrics["clips"] == {"train": 4, "val": 4, "test": 4}
+    note = "MS-ASL: signers are named by signer_id"
+    assert note in capsys.readouterr().out
+    summary = json.loads(Path("data/metadata/msasl100_preprocess_summary.json").read_text())
+    assert summary["notes"] == [note]

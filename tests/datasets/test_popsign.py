@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from asl.datasets.instance import Metadata
+import pytest
+
+from asl.datasets.instance import Metadata, MetadataError
 from asl.datasets.popsign import PopSign
 
 
@@ -38,3 +40,8 @@ def test_numbers_that_are_in_two_splits_name_no_signers(tmp_path: Path) -> None:
     assert metadata.notes == (
         "PopSign: signers are unknown: numbers in the names of files are in two splits",
     )
+
+
+def test_a_missing_folder_says_how_to_get_the_videos(tmp_path: Path) -> None:
+    with pytest.raises(MetadataError, match=r"gone \(dataset\.root\): cannot be read: .*\nunpack it"):
+        PopSign(name="popsign", root=str(tmp_path / "gone"), how_to_get="unpack it").load()
