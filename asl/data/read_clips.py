@@ -27,7 +27,7 @@ def read_clips(manifest: Path, data: DataSettings) -> tuple[list[str], list[Clip
         if not any(clip.split == split for clip in clips):
             raise ManifestError(
                 f"the manifest has no {split} clip, so there is nothing to {purpose}. Put raw videos of "
-                f"the {split} split into paths.raw_dir and run: python preprocess.py"
+                f"the {split} split into dataset.root and run: python preprocess.py"
             )
     if len({clip.label for clip in clips}) < 2:
         raise ManifestError(

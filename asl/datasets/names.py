@@ -16,12 +16,16 @@ _LONGEST_NAME = 200  # bytes; file systems allow 255, and endings are added
 _LONGEST_READABLE = 60  # characters of a made name before its digest
 _DIGEST_BYTES = 4
 
+#: Unicode categories: control characters, surrogates, separators of lines and paragraphs. Not those of format
+#: and blanks, which words of some scripts and file names of cameras have.
+_CONTROL = ("Cc", "Cs", "Zl", "Zp")
+
 
 def text_problem(text: Any) -> str | None:
     """Why ``text`` cannot be a gloss or the name of a signer. None if it can; any script will do."""
     if not isinstance(text, str) or not text:
         return "is not a text"
-    if not text.isprintable():
+    if not text.isprintable() and any(unicodedata.category(char) in _CONTROL for char in text):
         return "holds control characters"
     if text != text.strip():
         return "starts or ends with white space"
@@ -33,6 +37,8 @@ def name_problem(name: Any) -> str | None:
     problem = text_problem(name)
     if problem:
         return problem
+    if not name.isprintable():
+        return "holds characters that cannot be seen"
     if name.startswith("."):
         return "starts with a dot"
     if "/" in name or "\\" in name:

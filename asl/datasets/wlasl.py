@@ -21,6 +21,10 @@ from asl.datasets.names import name_problem, text_problem
 from asl.datasets.reading import conflict_error, read_json, without_conflicts
 from asl.datasets.wlasl_lengths import find_lengths, load_lengths
 
+#: Heights of WLASL's original pictures. Their lower edge cuts the signer off: of the 13,168 boxes of the
+#: first 1,000 glosses, 96 % end at one of these, and all but three less than 7 % above one.
+_HEIGHTS = (180, 192, 240, 360, 370, 400, 414, 480, 540, 720, 1080)
+
 
 @dataclass(kw_only=True)
 class Wlasl(SignDataset):
@@ -191,6 +195,12 @@ def _instance(row: dict[str, Any], fps: float) -> Instance:
         site=str(row.get("source", "")),
         start_s=start_s,
         end_s=end_s,
-        box=Box(*row["bbox"]) if row.get("bbox") is not None else None,
+        box=_box(*row["bbox"]) if row.get("bbox") is not None else None,
         signer_id=str(row["signer_id"]) if row.get("signer_id", -1) >= 0 else "",
     )
+
+
+def _box(left: int, top: int, right: int, bottom: int) -> Box:
+    """A box in pixels of the original, of which the metadata does not give the size."""
+    height = next((height for height in _HEIGHTS if 0.93 * height < bottom <= height), None)
+    return Box(left, top, right, bottom, height=height)

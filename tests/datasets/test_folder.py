@@ -153,14 +153,24 @@ def test_the_data_set_is_named_after_its_folder(name: str) -> None:
     assert composed("preprocess", "dataset=folder", "dataset.name=x").dataset.name == "x"
 
 
-def test_a_folder_of_clips_becomes_a_trained_batch(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_folder_of_clips_becomes_a_trained_batch(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
     monkeypatch.chdir(tmp_path)
     for label, gloss in enumerate(("HURDLE", "thank you", "книга")):
         for number in range(4):
             grey = [40 + 60 * label + 5 * number + frame for frame in range(8)]
             write_clip(tmp_path / "signs" / gloss / f"take {number}.mp4", grey=grey)
+    (tmp_path / "signs" / "книга").rename(tmp_path / "elsewhere")
+    (tmp_path / "signs" / "книга").symlink_to(tmp_path / "elsewhere")
+    make_files(tmp_path, "signs/HURDLE/notes.txt")
     dataset = ["dataset=folder", "dataset.root=signs"]
     preprocess(composed("preprocess", *dataset, "trim=cpu", "trim.workers=1", "probe=0"))
+    printed, page = capsys.readouterr().out, Path("data/metadata/signs_report.html").read_text()
+    made = "val is 3 of 12 instances of train, a part of each gloss (seed 0)"
+    assert made in printed
+    assert made in page
+    assert "refused:\n  HURDLE: not a video: notes.txt\n" in printed
     clips = read_manifest("data/metadata/signs_manifest.csv")
     assert Counter(clip.split for clip in clips) == {"train": 6, "val": 3, "test": 3}
     assert {(clip.match, clip.signer_id, clip.dataset) for clip in clips} == {("path", "", "signs")}

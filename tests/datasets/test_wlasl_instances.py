@@ -168,3 +168,11 @@ def test_ranges_of_the_settings(key, refused, allowed):
 )
 def test_names_of_files_and_folders(name, problem):
     assert name_problem(name) == problem
+
+
+@pytest.mark.parametrize(
+    ("bottom", "height"), [(720, 720), (719, 720), (345, 360), (300, None), (1080, 1080), (1081, None)]
+)
+def test_the_height_of_the_original_is_the_usual_one_at_which_the_box_ends(loaded, bottom, height):
+    (instance,) = loaded({**BARE, "bbox": [1, 2, 30, bottom]}).instances
+    assert instance.box == Box(1, 2, 30, bottom, height=height)

@@ -77,6 +77,7 @@ def test_clips_of_unknown_signers_are_drawn_one_by_one() -> None:
     assert units is not None
     assert units[0] == units[2]
     assert len(set(units.tolist())) == 3
+    assert list(signer_units(["10", "9", "P1", "10"])) == [1, 0, 2, 1]  # numbers in numerical order
     assert signer_units(["", ""]) is None
     assert signer_units(["4", "4"]) is None
 

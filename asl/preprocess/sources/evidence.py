@@ -98,31 +98,25 @@ def box_in_shares(box: Box | None, width: int, height: int) -> tuple[float, floa
     """The box as left, top, right and bottom in shares of a file's picture. None if it does not fit the file.
 
     It does not fit if it is empty or lies outside the picture, or if the original is known to have another
-    aspect ratio. Where the original's size is unknown, a box in pixels is taken as it is.
+    aspect ratio or, where only its width or height is known, another one than the file. Where neither is
+    known, a box in pixels is taken as it is.
 
     >>> box_in_shares(Box(320, 36, 960, 720, width=1280, height=720), 640, 360)
     (0.25, 0.05, 0.75, 1.0)
     """
     if box is None or width <= 0 or height <= 0:
         return None
-    if box.width and box.height and not _about(box.width / box.height, width / height):
-        return None
+    across, down = box.width or width, box.height or height
+    if box.width and box.height:
+        fits = _about(box.width / box.height, width / height)
+    else:
+        fits = _about(across, width) and _about(down, height)
     edges = (box.left, box.top, box.right, box.bottom)
     if box.unit == "pixels":
-        across, down = _original_size(box, width, height)
         edges = (box.left / across, box.top / down, box.right / across, box.bottom / down)
+    fits = fits and all(1 - FITTING_SCALE <= edge <= FITTING_SCALE for edge in edges)
     left, top, right, bottom = (round(min(max(edge, 0.0), 1.0), 4) for edge in edges)
-    inside = all(1 - FITTING_SCALE <= edge <= FITTING_SCALE for edge in edges)
-    return (left, top, right, bottom) if inside and left < right and top < bottom else None
-
-
-def _original_size(box: Box, width: int, height: int) -> tuple[float, float]:
-    """The picture of which the box is: if only one side is known, with the file's aspect ratio."""
-    if box.width:
-        return box.width, box.height or box.width * height / width
-    if box.height:
-        return box.height * width / height, box.height
-    return width, height
+    return (left, top, right, bottom) if fits and left < right and top < bottom else None
 
 
 def _about(one: float, other: float) -> bool:

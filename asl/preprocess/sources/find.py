@@ -12,7 +12,7 @@ from asl.contract.paths import Paths
 from asl.datasets.instance import Metadata
 from asl.preprocess.sources.evidence import Evidence
 from asl.preprocess.sources.matching import Match, Unmatched, match
-from asl.preprocess.sources.names import claims, source_path
+from asl.preprocess.sources.names import claims, normalized_path, source_path
 from asl.preprocess.sources.raw_files import RawVideo, RawVideoCache, scan_raw
 from asl.preprocess.sources.settings import MatchingSettings
 from asl.preprocess.sources.url_name_rule import UrlNameErrors, match_by_url_name, url_name_errors
@@ -54,7 +54,8 @@ def find_sources(
         RawFolderError: there is no raw folder.
     """
     files = scan_raw(raw_dir, Path(paths.videos_dir))
-    given = {source_path(one) for one in metadata.instances if one.path}.difference(files)
+    given = {source_path(one) for one in metadata.instances if one.path}
+    given.difference_update(map(normalized_path, files))
     files = sorted([*files, *(path for path in given if (raw_dir / path).is_file())])
     claimed = claims([*metadata.instances, *metadata.others], files)
     bar = progress.add_task("opening raw videos", total=len(claimed))

@@ -68,8 +68,13 @@ def video_key(instance: Instance) -> str:
 
 
 def source_path(instance: Instance) -> str:
-    """The path that the metadata gives, in the form of :func:`~asl.preprocess.sources.raw_files.scan_raw`."""
-    return posixpath.normpath(instance.path)
+    """The path that the metadata gives, normalized, to be compared with :func:`normalized_path` of a file."""
+    return normalized_path(posixpath.normpath(instance.path))
+
+
+def normalized_path(file: str) -> str:
+    """A path for comparison: Unicode-composed (NFC), because some systems store names decomposed."""
+    return unicodedata.normalize("NFC", file)
 
 
 def claims(instances: Sequence[Instance], files: Iterable[str]) -> dict[str, list[Claim]]:
@@ -101,8 +106,9 @@ def claims(instances: Sequence[Instance], files: Iterable[str]) -> dict[str, lis
 
     claimed: dict[str, list[Claim]] = {}
     for file in files:
-        if file in by_path:
-            claimed[file] = [(instance, "path") for instance in sorted(by_path[file], key=_video_id)]
+        named = by_path.get(normalized_path(file))
+        if named:
+            claimed[file] = [(instance, "path") for instance in sorted(named, key=_video_id)]
             continue
         path = PurePosixPath(file)
         bracketed = _YOUTUBE_ID_IN_BRACKETS.search(path.stem)

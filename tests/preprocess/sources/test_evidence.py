@@ -144,8 +144,10 @@ def test_a_box_or_a_picture_that_is_empty_decides_nothing(box, size):
         (Box(160, -20, 320, 360), None),
         (Box(160, 36, 160, 360), None),
         (Box(320, 72, 640, 720, width=1280, height=720), (0.25, 0.1, 0.5, 1.0)),
-        (Box(320, 72, 640, 720, width=1280), (0.25, 0.1, 0.5, 1.0)),
-        (Box(320, 72, 640, 720, height=720), (0.25, 0.1, 0.5, 1.0)),
+        (Box(160, 36, 320, 360, width=640), (0.25, 0.1, 0.5, 1.0)),
+        (Box(160, 36, 320, 360, height=366), (0.25, 0.0984, 0.5, 0.9836)),
+        (Box(160, 36, 320, 360, width=1280), None),
+        (Box(160, 36, 320, 360, height=720), None),
         (Box(320, 72, 640, 720, width=960, height=720), None),  # 4:3, and the file is 16:9
         (Box(0.25, 0.1, 0.5, 1, "shares"), (0.25, 0.1, 0.5, 1.0)),
         (Box(0.25, 0.1, 0.5, 1, "shares", width=960, height=720), None),

@@ -54,14 +54,16 @@ def test_a_file_that_the_metadata_names_is_the_source_whatever_its_name():
         make_instance("3", "http://a.example/4.mp4", path="gone.mp4"),
         make_instance("5", "", path="gone.mp4"),
         make_instance("7", "", path="a/video"),
+        make_instance("8", "", path="\u00e9.mp4"),
     ]
     by_name = [make_instance("x", ""), make_instance("4", "http://a.example/x.mp4"), make_instance("6", "")]
-    found = match([*by_path, *by_name], ["a/x.mp4", "4.mp4", "3.mp4", "a/video"])
+    found = match([*by_path, *by_name], ["a/x.mp4", "4.mp4", "3.mp4", "a/video", "e\u0301.mp4"])
     assert [found[video_id] for video_id in "12"] == [Match("a/x.mp4", "path")] * 2
     assert [(found[video_id].reason, found[video_id].detail) for video_id in "35x6"] == [
         ("no file", "download http://a.example/4.mp4 as gone.mp4 below dataset.root"),
         *[("no file", f"put it at {file}") for file in ("gone.mp4 below dataset.root", "x.mp4", "6.mp4")],
     ]
+    assert found["8"] == Match("e\u0301.mp4", "path")  # as macOS stores it
     assert (found["4"], found["7"]) == (Match("4.mp4", "video_id"), Match("a/video", "path"))
 
 

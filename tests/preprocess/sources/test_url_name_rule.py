@@ -81,3 +81,13 @@ def test_a_url_may_be_a_file_name_alone():
     found = match_by_url_name([make_instance("1", "apple.mp4"), make_instance("2", "")], ["apple.mp4"])
     assert found["1"] == Match("apple.mp4", "url_name")
     assert found["2"].reason == "no file"
+
+
+def test_a_source_that_the_metadata_names_is_not_matched_by_its_url():
+    instances = [
+        make_instance("1", "http://a.example/x.mp4", path="y.mp4"),
+        make_instance("2", "", path="y.mp4"),
+    ]
+    assert match_by_url_name(instances, ["x.mp4", "y.mp4"]) == {}
+    claimed = claims(instances, ["x.mp4", "y.mp4"])
+    assert url_name_errors(instances, ["x.mp4", "y.mp4"], claimed, Evidence()).rows == 0
