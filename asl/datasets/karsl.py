@@ -44,7 +44,7 @@ class Karsl(SignDataset):
         glosses = tuple(gloss for number, gloss in gloss_of.items() if number <= self.num_glosses)
         kept = set(glosses)
         unknown = sum(not one.signer_id for one in found)
-        note = f"KArSL: the signers of {unknown} videos are unknown: no folder 01, 02 or 03 above them"
+        note = f"KArSL: videos of unknown signers, without a folder 01, 02 or 03 above them: {unknown}"
         return Metadata(
             tuple(one for one in found if one.gloss in kept),
             glosses,

@@ -42,12 +42,12 @@ def relabel_instances(metadata: Metadata, path: Path) -> Metadata:
     changed = sum(one.gloss != old.gloss for one, old in zip(corrected, metadata.instances, strict=True))
     left_out = [one for one in metadata.instances if gloss_of.get(one.video_id) == ""]
     note = (
-        f"dataset.relabel: {changed - len(left_out)} of {len(corrected)} instances have another gloss, "
-        f"{len(left_out)} are left out"
+        f"dataset.relabel: {changed - len(left_out)} of {len(corrected)} instances relabelled, "
+        f"{len(left_out)} left out"
     )
     unknown = gloss_of.keys() - {one.video_id for one in (*metadata.instances, *metadata.others)}
     if unknown:
-        note += f"; {len(unknown)} video_ids of {path.name} are no instance's: {first_few(sorted(unknown))}"
+        note += f"; video_ids without an instance ({len(unknown)}): {first_few(sorted(unknown))}"
     glosses = [*metadata.glosses, *(one.gloss for one in kept)]
     others = (*metadata.others, *left_out)  # a raw file may be theirs
     return dataclasses.replace(_with(metadata, kept, glosses, note), others=others)
@@ -81,12 +81,11 @@ def merge_glosses(metadata: Metadata, path: Path) -> Metadata:
     glosses = list(dict.fromkeys(first_of.get(gloss, gloss) for gloss in metadata.glosses))
     note = (
         f"dataset.merge: {len(metadata.glosses)} glosses became {len(glosses)}; {changed} of "
-        f"{len(instances)} instances have another gloss"
+        f"{len(instances)} instances relabelled"
     )
     unknown = first_of.keys() - set(metadata.glosses)
     if unknown:
-        listed = first_few(sorted(unknown))
-        note += f"; {len(unknown)} glosses of {path.name} are not in the data set: {listed}"
+        note += f"; not in the data set ({len(unknown)}): {first_few(sorted(unknown))}"
     return _with(metadata, instances, glosses, note)
 
 

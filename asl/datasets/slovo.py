@@ -62,7 +62,7 @@ class Slovo(SignDataset):
         notes = []
         if others:
             notes.append(
-                f"Slovo: {len(others)} videos of {NO_EVENT} are left out (dataset.no_event=true: kept)"
+                f"Slovo: videos of {NO_EVENT} left out: {len(others)} (dataset.no_event=true keeps them)"
             )
         if not self.trimmed:
             notes.append(

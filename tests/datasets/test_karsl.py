@@ -57,7 +57,8 @@ def test_files_in_other_folders_are_refused_and_unknown_signers_are_told(tmp_pat
         *("01/train/0009/a.mp4", "01/02/train/0001/a.mp4", "a.mp4"),
     )
     assert [one.path for one in metadata.instances] == ["train/0001/a.mp4"]
-    assert metadata.notes[0].startswith("KArSL: the signers of 1 videos are unknown")
+    assert metadata.notes[0].startswith("KArSL: videos of unknown signers")
+    assert metadata.notes[0].endswith(": 1")
     assert [one.error for one in metadata.refused] == [
         "01/0001/a.mp4: it lies neither in a folder train nor in a folder test",
         "01/02/train/0001/a.mp4: it lies in the folders of 2 signers",

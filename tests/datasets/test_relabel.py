@@ -39,8 +39,8 @@ def test_instances_get_other_glosses_or_are_left_out_and_all_is_counted(tmp_path
     assert relabelled.glosses == ("go", "hot dog")  # book and hoddog have no instance left
     assert [one.video_id for one in relabelled.others] == ["w", "v0"]
     assert relabelled.notes == (
-        "dataset.relabel: 2 of 4 instances have another gloss, 1 are left out; 2 video_ids of fix.csv are no "
-        "instance's: nobody, v9",
+        "dataset.relabel: 2 of 4 instances relabelled, 1 left out; video_ids without an instance (2): "
+        "nobody, v9",
     )
 
 
@@ -48,7 +48,7 @@ def test_a_gloss_without_instances_keeps_its_label(tmp_path: Path) -> None:
     metadata = dataclasses.replace(metadata_of("book", "go"), glosses=("never", "book", "go"))
     relabelled = relabel_instances(metadata, written(tmp_path / "fix.csv", "video_id,gloss\nv1,book\n"))
     assert relabelled.glosses == ("never", "book")
-    assert relabelled.notes[0].endswith("1 of 2 instances have another gloss, 0 are left out")
+    assert relabelled.notes[0].endswith("1 of 2 instances relabelled, 0 left out")
 
 
 @pytest.mark.parametrize(
@@ -86,8 +86,8 @@ def test_the_first_gloss_of_a_group_replaces_the_others(tmp_path: Path, name: st
     assert list(glosses_of(merged).values()) == ["car", "go", "car", "hello", "car"]
     assert merged.glosses == ("car", "go", "hello")
     assert merged.notes == (
-        "dataset.merge: 5 glosses became 3; 3 of 5 instances have another gloss; 2 glosses of "
-        f"{name} are not in the data set: hello, nobody",
+        "dataset.merge: 5 glosses became 3; 3 of 5 instances relabelled; not in the data set (2): "
+        "hello, nobody",
     )
 
 

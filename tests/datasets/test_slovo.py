@@ -60,7 +60,7 @@ def test_no_event_is_left_out_unless_it_is_asked_for(tmp_path: Path) -> None:
     rows = (*ROWS, "n | x | 1 | 1 | 9 | no_event | True | 0 | 9")
     metadata = load(tmp_path, *rows)
     assert ("no_event" in metadata.glosses, [one.video_id for one in metadata.others]) == (False, ["n"])
-    assert metadata.notes == ("Slovo: 1 videos of no_event are left out (dataset.no_event=true: kept)",)
+    assert metadata.notes == ("Slovo: videos of no_event left out: 1 (dataset.no_event=true keeps them)",)
     kept = load(tmp_path, *rows, no_event=True)
     assert ("no_event" in kept.glosses, kept.others, kept.notes) == (True, (), ())
 
