@@ -60,13 +60,13 @@ def _held_out_once(rows: list[tuple[str, Row]]) -> tuple[list[tuple[str, Row]], 
     """The rows without those whose video is in a later split, too; and these."""
     split_of: dict[str, str] = {}
     for _, row in rows:
-        earlier = split_of.setdefault(row["video_id"], row["split"])
-        if {earlier, row["split"]} <= set(SPLITS):
-            split_of[row["video_id"]] = max(earlier, row["split"], key=SPLITS.index)
+        video_id, split = row["video_id"], row["split"]
+        if split in SPLITS:
+            split_of[video_id] = max(split_of.get(video_id, split), split, key=SPLITS.index)
     kept: list[tuple[str, Row]] = []
     refused: list[Refused] = []
     for where, row in rows:
-        split = split_of[row["video_id"]]
+        split = split_of.get(row["video_id"], row["split"])
         if row["split"] == split or row["split"] not in SPLITS:
             kept.append((where, row))
         else:

@@ -13,13 +13,12 @@ A further class, ``no_event``, is said to have recordings in which nobody signs.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 from asl.config.setting import setting
 from asl.datasets.base import SignDataset
-from asl.datasets.instance import Instance, Metadata
+from asl.datasets.instance import Instance, Metadata, MetadataError
 from asl.datasets.native_frames import span_of_frames
 from asl.datasets.reading import make_instances, read_table, train_glosses_first
 
@@ -37,18 +36,16 @@ class Slovo(SignDataset):
     fps: float | None = setting(None, "frame rate of the recordings, for trimmed=false", gt=0)
     no_event: bool = setting(False, "keep the class no_event, in which nobody signs")
 
-    def problems(self) -> Iterator[str]:
-        """Yield a message if segments cannot be placed in time."""
-        yield from super().problems()
-        if not self.trimmed and self.fps is None:
-            yield "dataset.trimmed=false: dataset.fps must be the rate in which begin and end count frames"
-
     def load(self) -> Metadata:
         """Read the table. Glosses are sorted.
 
         Raises:
-            MetadataError: the file or a column is missing, or it cannot be read.
+            MetadataError: the file or a column is missing, it cannot be read, or ``fps`` is needed.
         """
+        if not self.trimmed and self.fps is None:
+            raise MetadataError(
+                "dataset.trimmed=false: set dataset.fps, the frame rate in which begin and end are counted"
+            )
         rows = read_table(
             Path(self.metadata),
             columns=COLUMNS,

@@ -13,9 +13,7 @@ DOCS = CONF.parent / "docs" / "datasets.md"
 
 @pytest.mark.parametrize("choice", [name for name in CHOICES if name != "folder"])
 def test_a_data_set_says_how_to_get_its_files(choice: str) -> None:
-    dataset = composed(
-        "preprocess", f"dataset={choice}", *["dataset.fps=30"] * (choice == "slovo_full")
-    ).dataset
+    dataset = composed("preprocess", f"dataset={choice}").dataset
     assert dataset.how_to_get
     assert choice == "csv" or dataset.name == choice  # the manifests of two choices have different names
 

@@ -35,16 +35,27 @@ def test_labels_that_differ_by_a_blank_at_the_end_are_one_gloss(tmp_path: Path) 
 
 def test_a_video_is_used_once_and_in_the_split_that_is_held_out(tmp_path: Path) -> None:
     row = "{},7,1,{},asllex,book,,"
-    splits = [("a", "train"), ("a", "train"), ("b", "test"), ("b", "train"), ("c", "val"), ("c", "test")]
+    splits = [
+        ("a", "train"),
+        ("a", "train"),
+        ("b", "test"),
+        ("b", "train"),
+        ("c", "val"),
+        ("c", "test"),
+        ("d", "?"),
+        ("d", "val"),
+    ]
     metadata = load(tmp_path, *(row.format(*one) for one in splits))
     assert [(one.video_id, one.split) for one in metadata.instances] == [
         ("a", "train"),
         ("b", "test"),
         ("c", "test"),
+        ("d", "val"),
     ]
     assert [one.error for one in metadata.refused] == [
         "semlex_metadata.csv, line 5: video_id='b' is in test, too, and used there",
         "semlex_metadata.csv, line 6: video_id='c' is in test, too, and used there",
+        "semlex_metadata.csv, line 8: split='?' is not one of train, val, test",
     ]
 
 

@@ -8,8 +8,7 @@ from typing import Any
 import pytest
 from composing import composed
 
-from asl.config.setting import ConfigError
-from asl.datasets.instance import Metadata
+from asl.datasets.instance import Metadata, MetadataError
 from asl.datasets.native_frames import span_of_frames
 from asl.datasets.slovo import Slovo
 
