@@ -48,11 +48,9 @@ def test_recordings_are_segments_in_frames_and_a_note_says_how_they_are_read(tmp
         "Slovo: begin and end are read as frames [begin, end) from 0, 30 a second. How they count is not "
         "documented: borders may be a frame off",
     )
-    with pytest.raises(
-        ConfigError, match=r"dataset\.fps must be the rate in which begin and end count frames"
-    ):
-        composed("preprocess", "dataset=slovo_full")
-    assert composed("preprocess", "dataset=slovo_full", "dataset.fps=30").dataset.trimmed is False
+    with pytest.raises(MetadataError, match=r"set dataset\.fps, the frame rate in which begin and end"):
+        load(tmp_path, *ROWS, trimmed=False)
+    assert composed("preprocess", "dataset=slovo_full").dataset.trimmed is False
 
 
 def test_no_event_is_left_out_unless_it_is_asked_for(tmp_path: Path) -> None:
