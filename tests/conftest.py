@@ -53,6 +53,7 @@ SLOW_MODULES = {
 #: Single tests of that kind in modules that are quick otherwise.
 SLOW_TESTS = {
     "test_a_folder_of_clips_becomes_a_trained_batch",
+    "test_from_files_to_a_trained_batch",
     "test_the_error_names_a_clip_that_hangs_its_reader",
     "test_all_of_wlasl_is_a_page_below_a_megabyte_without_films",
     "test_all_of_wlasl_is_a_page_of_a_few_megabytes",

@@ -156,7 +156,7 @@ def test_training_uses_the_example_network_loss_and_reader(
 @pytest.mark.parametrize(
     ("program", "expected"),
     [
-        ("preprocess.py", ["signs, wlasl100", "dataset.table=${paths.metadata_dir}/signs.csv"]),
+        ("preprocess.py", [" signs,", "dataset.table=${paths.metadata_dir}/signs.csv"]),
         (
             "train.py",
             ["model=cnn_gru", "poly1", "pyav", "model.hidden=256", "loss.epsilon=2.0", "GRU's state"],

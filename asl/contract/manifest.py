@@ -68,7 +68,7 @@ def flags_are_clean(flags: str) -> bool:
 
 #: The flags that the audit gives to clips, and their meaning.
 FLAGS = {
-    "suspect": "its source's length or picture size speaks against the match",
+    "suspect": "its source's length, picture size or frame rate speaks against the match",
     "bitstream": "the GPU's parser of H.264 refuses what the host's strict decoder takes",
     "leakage": "the same video is in another split",
     "conflict": "the same video stands for another gloss",

@@ -32,7 +32,8 @@ class Folder(SignDataset):
         root = Path(self.root)
         listing = _list(root)
         if listing.error:
-            raise MetadataError(f"{root} (dataset.root): {listing.error}. {_FORM}")
+            hint = f"\n{self.how_to_get}" if self.how_to_get else ""
+            raise MetadataError(f"{root} (dataset.root): {listing.error}. {_FORM}{hint}")
         rows: list[tuple[str, tuple[str, str, str]]] = []
         problems: list[str] = []
         for split, folder in _split_folders(root, listing):

@@ -45,6 +45,7 @@ class Instance:
     site: str = ""  # the web site that it comes from
     start_s: Fraction = Fraction(0)  # [start_s, end_s) of the source, from its first frame
     end_s: Fraction | None = None  # None: to the end of the source
+    source_fps: float | None = None  # in which the span was counted: a source of another rate is suspect
     box: Box | None = None
     signer_id: str = ""  # the data set's own name of the signer; "": unknown
 
@@ -78,6 +79,7 @@ class Metadata:
     published_frames: Mapping[str, float] = dataclasses.field(default_factory=dict)
     fps: float = 25.0  # rate at which the metadata counts frames
     made_splits: str = ""  # how splits were made that the data set does not have; "": it has them all
+    notes: tuple[str, ...] = ()  # what was decided while reading, for the terminal and the summary
 
     @cached_property
     def folders(self) -> dict[str, str]:

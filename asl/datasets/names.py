@@ -5,9 +5,12 @@ from __future__ import annotations
 import hashlib
 import re
 import unicodedata
-from collections.abc import Iterable
+from collections import Counter
+from collections.abc import Hashable, Iterable, Mapping
 from pathlib import PurePosixPath
-from typing import Any
+from typing import Any, TypeVar
+
+Key = TypeVar("Key", bound=Hashable)
 
 _LONGEST_NAME = 200  # bytes; file systems allow 255, and endings are added
 _LONGEST_READABLE = 60  # characters of a made name before its digest
@@ -66,6 +69,16 @@ def make_video_id(text: str) -> str:
     if re.fullmatch(r"[A-Za-z0-9_][A-Za-z0-9_.-]*", text) and name_problem(text) is None:
         return text
     return _with_digest(text)
+
+
+def distinct_glosses(names: Mapping[Key, str]) -> dict[Key, str]:
+    """The gloss of each class: its name, with the class's key if several classes have the name.
+
+    >>> distinct_glosses({1: "hand", 2: "face", 3: "face"})
+    {1: 'hand', 2: 'face (2)', 3: 'face (3)'}
+    """
+    count = Counter(names.values())
+    return {key: name if count[name] == 1 else f"{name} ({key})" for key, name in names.items()}
 
 
 def folder_names(glosses: Iterable[str]) -> dict[str, str]:

@@ -86,6 +86,51 @@ def read_table(
     ]
 
 
+def read_groups(path: Path, *, key: str, how_to_get: str = "") -> list[list[str]]:
+    """Groups of texts: the lines of a CSV file in UTF-8, or a JSON list of lists.
+
+    Args:
+        path: the file; ``.json`` is JSON.
+        key: of the configuration, which names it.
+        how_to_get: appended to the message if the file is missing.
+
+    Raises:
+        MetadataError: the file is missing or of another form.
+    """
+    if path.suffix.lower() == ".json":
+        groups = read_json(path, key=key, how_to_get=how_to_get)
+        if not isinstance(groups, list) or not all(map(_is_text_list, groups)):
+            raise MetadataError(f"{path} ({key}) is not a list of lists of texts")
+    else:
+        try:
+            groups = list(csv.reader(path.read_text(encoding="utf-8-sig").splitlines(), strict=True))
+        except FileNotFoundError:
+            raise _missing(path, key, how_to_get) from None
+        except (OSError, ValueError, csv.Error) as error:
+            raise MetadataError(f"{path} ({key}) is not a CSV file in UTF-8: {error}") from None
+    stripped = ([text.strip() for text in group if text.strip()] for group in groups)
+    return [group for group in stripped if group]
+
+
+def list_videos(root: Path, *, how_to_get: str = "") -> list[str]:
+    """The video files below a folder, as sorted POSIX paths relative to it. Hidden files are skipped.
+
+    Raises:
+        MetadataError: the folder is missing or holds no video.
+    """
+    from asl.codecs.video_file import VIDEO_SUFFIXES  # imports av: when it is read, not when it is chosen
+
+    videos = sorted(
+        path.relative_to(root).as_posix()
+        for path in root.rglob("*")
+        if path.suffix.lower() in VIDEO_SUFFIXES and not path.name.startswith(".")
+    )
+    if not videos:
+        hint = f"\n{how_to_get}" if how_to_get else ""
+        raise MetadataError(f"{root}: no videos there (dataset.root).{hint}")
+    return videos
+
+
 def make_instances(
     rows: Iterable[tuple[str, Row]], make: Callable[[Row], Instance]
 ) -> tuple[list[Instance], list[Refused]]:
@@ -115,6 +160,12 @@ def make_instances(
     sound, conflicting = without_conflicts(instances)
     refused += [Refused(video_id, conflict_error(where_of[video_id], video_id)) for video_id in conflicting]
     return sound, refused
+
+
+def train_glosses_first(instances: Sequence[Instance]) -> tuple[str, ...]:
+    """The glosses in sorted order; those that are not in train come last."""
+    in_train = {one.gloss for one in instances if one.split == "train"}
+    return tuple(sorted({one.gloss for one in instances}, key=lambda gloss: (gloss not in in_train, gloss)))
 
 
 def instance_problem(instance: Instance) -> str | None:
@@ -168,3 +219,7 @@ def parse_seconds(value: str | float, name: str) -> Fraction:
 def _missing(path: Path, key: str, how_to_get: str) -> MetadataError:
     hint = f"\n{how_to_get}" if how_to_get else ""
     return MetadataError(f"{path}: no such metadata file ({key}).{hint}")
+
+
+def _is_text_list(value: Any) -> bool:
+    return isinstance(value, list) and all(isinstance(item, str) for item in value)

@@ -72,8 +72,8 @@ def _run(
     started, clock = datetime.now().astimezone().isoformat(timespec="seconds"), _Clock()
     metadata, raw_dir = config.dataset.load_with_splits(), Path(config.dataset.root)
     label_of = read_or_write_label_map(paths.label_map(config.dataset.name), metadata.glosses)
-    if metadata.made_splits:
-        print_text(console, metadata.made_splits)
+    for note in filter(None, [*metadata.notes, metadata.made_splits]):
+        print_text(console, note)
     if not metadata.published_frames and not all(one.path for one in metadata.instances):
         print_text(
             console,

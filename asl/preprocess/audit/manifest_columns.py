@@ -18,7 +18,7 @@ def with_flags_and_copies(
     Args:
         clips: the rows of the manifest.
         pairs: of instances; only those of which both are among ``clips`` count.
-        suspects: video_ids whose source's length or picture size speaks against the match.
+        suspects: video_ids whose source's length, picture size or frame rate speaks against the match.
         bitstream: video_ids of clips that the host's decoder takes and the GPU's parser refuses.
     """
     clips = list(clips)

@@ -35,6 +35,7 @@ def summarize(result: RunResult) -> dict[str, Any]:
             for split, row in numbers.by_split.items()
         },
         "made_splits": result.metadata.made_splits,
+        "notes": list(result.metadata.notes),
         "matched_by": dict(numbers.matched_by),
         "suspects": dict(numbers.suspects),
         "bitstream": [dataclasses.asdict(finding) for finding in numbers.bitstream],

@@ -82,8 +82,8 @@ def _print_matching(numbers: Statistics, by_url_name: UrlNameErrors, console: Co
     console.print(table)
     if numbers.suspects:
         console.print(
-            f"[yellow]{len(numbers.suspects)} of these are suspect: the file's length or picture size "
-            "differs from the published one"
+            f"[yellow]{len(numbers.suspects)} of these are suspect: the file's length, picture size or "
+            "frame rate differs from the published one"
         )
     if not by_url_name.rows:
         return

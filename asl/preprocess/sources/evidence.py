@@ -154,6 +154,9 @@ class Evidence:
         raw = self.raw_videos.get(file)
         if raw is None:
             return None
+        counted, fps = instance.source_fps, raw.fps
+        if counted and fps and not _about(counted, fps):
+            return f"has {fps:g} frames a second, but the frames of its span were counted at {counted:g}"
         published = self.published_frames.get(instance.video_id)
         if instance.end_s is None and published is not None and raw.duration_s > 0:
             excess = excess_frames(published, raw.duration_s, self.fps)

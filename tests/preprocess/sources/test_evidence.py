@@ -1,5 +1,6 @@
 """What lengths and picture sizes say about the source of an instance."""
 
+import dataclasses
 import re
 
 import pytest
@@ -161,3 +162,11 @@ def test_a_box_in_shares_is_empty_where_it_does_not_fit_the_file(box, shares):
 
 def test_a_box_in_shares_rules_no_file_out():
     assert box_verdict(Box(0.1, 0.1, 0.9, 0.9, "shares"), 640, 360) is Verdict.UNKNOWN
+
+
+def test_a_file_of_another_rate_than_its_span_was_counted_in_is_suspect():
+    instance = dataclasses.replace(make_instance("1", "", 5, 60), source_fps=30.0)
+    for fps, objects in ((30.0, False), (29.97, False), (0.0, False), (25.0, True), (60.0, True)):
+        objection = Evidence({"1.mp4": RawVideo(9, 640, 480, fps)}).objection(instance, "1.mp4")
+        assert (objection is not None) is objects
+    assert objection == "has 60 frames a second, but the frames of its span were counted at 30"
