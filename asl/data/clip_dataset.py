@@ -16,6 +16,7 @@ from asl.data.class_sampler import Draw
 from asl.data.clip_files import ClipError, clip_paths
 from asl.data.frames.on_device import FramesOnDevice
 from asl.data.frames.on_host import FramesOnHost
+from asl.data.framing import Framing
 from asl.data.readers.base import ClipReader
 from asl.data.sampling import Sampling, draw_frames
 from asl.data.transforms import NUM_UNIFORMS
@@ -32,7 +33,7 @@ class ClipDataset(Dataset[Batch]):
         data_dir: folder to which the paths in the manifest are relative.
         reader: reads the frames.
         sampling: which frames are drawn.
-        size: height and width of the frames in pixels.
+        framing: part of the pictures, and size.
         speed: least and most speed of training clips.
         num_workers: number of reader processes.
 
@@ -47,7 +48,7 @@ class ClipDataset(Dataset[Batch]):
         data_dir: Path,
         reader: ClipReader,
         sampling: Sampling,
-        size: tuple[int, int],
+        framing: Framing,
         speed: Sequence[float] = (1.0, 1.0),
         num_workers: int = 0,
     ) -> None:
@@ -55,7 +56,7 @@ class ClipDataset(Dataset[Batch]):
         self.files = clip_paths(clips, data_dir)
         self._reader = reader
         self._sources = [reader.source(clip, file) for clip, file in zip(self.clips, self.files, strict=True)]
-        self._sampling, self._size, self._speed = sampling, size, speed
+        self._sampling, self._framing, self._speed = sampling, framing, speed
         # Index of the clip that each worker is reading, -1 if none. Shared memory: the main process names
         # the clip if a worker hangs or crashes.
         self._reading = torch.full((max(1, num_workers),), -1).share_memory_()
@@ -82,7 +83,7 @@ class ClipDataset(Dataset[Batch]):
             clip,
             self._sources[draw.clip_index],
             sampling=self._sampling,
-            size=self._size,
+            framing=self._framing,
             speed=self._speed,
             rng=rng,
         )

@@ -103,7 +103,7 @@ class ClipDataModule(pl.LightningDataModule):
                 data_dir=data_dir,
                 reader=self.reader,
                 sampling=self.data,
-                size=self.data.size,
+                framing=self.data,
                 speed=self._augmentation.speed,
                 num_workers=self.num_workers,
             )
@@ -192,9 +192,9 @@ class ClipDataModule(pl.LightningDataModule):
         counts = [store.spec.count(clip.duration_s, clip.num_frames) for clip in clips]
         frames: FramesOnDevice | FramesOnHost
         if placement.where == DEVICE:
-            frames = FramesOnDevice(clips, files, counts, size=self.data.size, device=device)
+            frames = FramesOnDevice(clips, files, counts, framing=self.data, device=device)
         else:
-            frames = FramesOnHost(clips, files, counts, size=self.data.size, pin=device.type == "cuda")
+            frames = FramesOnHost(clips, files, counts, framing=self.data, pin=device.type == "cuda")
         first, speed = 0, self._augmentation.speed
         for split, dataset in self.datasets.items():
             self._index_datasets[split] = FrameIndexDataset(

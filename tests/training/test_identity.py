@@ -167,6 +167,8 @@ def test_other_clips_are_refused_with_the_settings_that_give_those_of_the_checkp
     [
         ({"sampling": {"clip_len": 3}, "crop_size": 8}, "data.clip_len=4 there, 3 now, data.crop_size=16"),
         ({"resize": [20, 20]}, "data.resize="),
+        ({"fit": "pad"}, "data.fit=squeeze there, pad now"),
+        ({"crop": "signer"}, "data.crop=none there, signer now"),
         ({"settings": {**INFO["settings"], "frames": {"fps": 12.5, "short_side": 128}}}, "frames.fps=25.0"),
         ({"settings": {**INFO["settings"], "frames": {"fps": 25.0, "short_side": 96}}}, "frames.short_side="),
         (
@@ -174,7 +176,7 @@ def test_other_clips_are_refused_with_the_settings_that_give_those_of_the_checkp
             "reader=frames there, decord now.",
         ),
     ],
-    ids=["sampling and crop", "resize", "frames.fps", "frames.short_side", "reader"],
+    ids=["sampling and crop", "resize", "fit", "crop", "frames.fps", "frames.short_side", "reader"],
 )
 def test_another_input_of_evaluation_is_refused(changes: dict[str, Any], named: str) -> None:
     now = {**INFO, **changes}

@@ -13,6 +13,7 @@ from PIL import Image
 from asl.contract.frame_store import Frames
 from asl.contract.manifest import Clip
 from asl.data.clip_files import clip_paths
+from asl.data.framing import Framing
 from asl.data.readers.base import ClipReader
 from asl.data.sampling import Sampling
 from asl.data.transforms import crop_pictures
@@ -65,8 +66,7 @@ def read_films(
     data_dir: Path,
     reader: ClipReader,
     sampling: Sampling,
-    size: tuple[int, int],
-    crop_size: int,
+    framing: Framing,
 ) -> dict[str, Film]:
     """Read what the network saw of each clip.
 
@@ -75,8 +75,7 @@ def read_films(
         data_dir: folder to which the paths in the manifest are relative.
         reader: reads the frames.
         sampling: which frames are drawn.
-        size: height and width of the frames that the reader gives.
-        crop_size: height and width of the network's input.
+        framing: part of the pictures, and size.
 
     Returns:
         The films by ``video_id``.
@@ -86,10 +85,10 @@ def read_films(
     """
     films = {}
     for clip, file in zip(clips, clip_paths(clips, data_dir), strict=True):
-        frames = reader.read(clip, reader.source(clip, file), sampling=sampling, size=size)
-        cropped = crop_pictures(frames, crop_size)
+        frames = reader.read(clip, reader.source(clip, file), sampling=sampling, framing=framing)
+        cropped = crop_pictures(frames, framing.crop_size)
         shown = cropped[_spread(len(cropped))]
-        side = min(SIDE, crop_size)
+        side = min(SIDE, framing.crop_size)
         films[clip.video_id] = Film(
             file=file,
             jpeg=_strip(shown, side),
