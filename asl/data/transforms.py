@@ -95,9 +95,22 @@ def crop_pictures(frames: npt.NDArray[np.uint8], crop_size: int) -> npt.NDArray[
     Returns:
         ``(T, crop_size, crop_size, 3)``.
     """
-    video = centre_crop(torch.from_numpy(frames)[None], crop_size=crop_size, mean=(0, 0, 0), std=(1, 1, 1))
-    pictures: npt.NDArray[np.uint8] = (255 * video[0]).round().byte().permute(1, 2, 3, 0).numpy()
+    unchanged = {"mean": (0, 0, 0), "std": (1, 1, 1)}
+    video = centre_crop(torch.from_numpy(frames)[None], crop_size=crop_size, **unchanged)
+    pictures: npt.NDArray[np.uint8] = to_pictures(video, **unchanged)[0]
     return pictures
+
+
+def to_pictures(
+    clips: Tensor, mean: Sequence[float] = KINETICS_MEAN, std: Sequence[float] = KINETICS_STD
+) -> npt.NDArray[np.uint8]:
+    """Undo :func:`normalise`: ``(B, 3, T, H, W)`` float -> ``(B, T, H, W, 3)`` uint8 on the host."""
+    shape = (1, 3, 1, 1, 1)
+    shares = clips * clips.new_tensor(std).view(shape) + clips.new_tensor(mean).view(shape)
+    video: npt.NDArray[np.uint8] = (
+        (255 * shares).round().clamp(0, 255).byte().permute(0, 2, 3, 4, 1).cpu().numpy()
+    )
+    return video
 
 
 def normalise(
