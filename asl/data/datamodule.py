@@ -105,7 +105,7 @@ class ClipDataModule(pl.LightningDataModule):
                 reader=self.reader,
                 sampling=self.data,
                 framing=self.data,
-                speed=self._augmentation.speed,
+                augmentation=self._augmentation,
                 num_workers=self.num_workers,
             )
             for split in SPLITS
@@ -196,10 +196,10 @@ class ClipDataModule(pl.LightningDataModule):
             frames = FramesOnDevice(clips, files, counts, framing=self.data, device=device)
         else:
             frames = FramesOnHost(clips, files, counts, framing=self.data, pin=device.type == "cuda")
-        first, speed = 0, self._augmentation.speed
+        first = 0
         for split, dataset in self.datasets.items():
             self._index_datasets[split] = FrameIndexDataset(
-                dataset.clips, frames, first=first, sampling=self.data, speed=speed
+                dataset.clips, frames, first=first, sampling=self.data, augmentation=self._augmentation
             )
             first += len(dataset)
         self.stored_frames = frames

@@ -17,6 +17,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from asl.data.augmentation import Augmentation
+from asl.data.degradation import degrade
 
 # torchvision's preset for all its Kinetics-400 video ResNets:
 # torchvision/transforms/_presets.py, class VideoClassification.
@@ -33,13 +34,13 @@ _QUANTILES = 1025  # points at which the Beta distribution of mixup is tabulated
 
 
 def augment(video: Tensor, uniforms: Tensor, *, crop_size: int, augmentation: Augmentation) -> Tensor:
-    """Apply random resized crop, rotation, flip and colour jitter, and normalise.
+    """Apply random resized crop, rotation, flip, colour jitter and degradations, and normalise.
 
     All frames of a clip are changed in the same way. For mixup see :func:`mix_clips`.
 
     Args:
         video: ``(B, T, H, W, C)`` uint8.
-        uniforms: ``(B, NUM_UNIFORMS)`` float in [0, 1).
+        uniforms: ``(B, NUM_UNIFORMS)`` float in [0, 1), and with degradations theirs.
         crop_size: height and width of the result in pixels.
         augmentation: strength of each augmentation.
 
@@ -61,8 +62,10 @@ def augment(video: Tensor, uniforms: Tensor, *, crop_size: int, augmentation: Au
         align_corners=False,
     )
     clips = planes.view(size, num_frames, channels, crop_size, crop_size).transpose(1, 2) / 255
-    clips = normalise(_jitter_colour(clips, uniforms[:, 5:8], augmentation))
-    return clips.contiguous(memory_format=torch.channels_last_3d)
+    clips = _jitter_colour(clips, uniforms[:, 5:8], augmentation)
+    if augmentation.degrades:
+        clips = degrade(clips, uniforms[:, NUM_UNIFORMS:], augmentation)
+    return normalise(clips).contiguous(memory_format=torch.channels_last_3d)
 
 
 def centre_crop(

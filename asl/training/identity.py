@@ -28,6 +28,7 @@ ClipKeys = dict[str, dict[str, str]]  # by split and video_id; in the order of t
 _CHOICES = ("model", "loss")  # groups with the name of their choice beside its fields
 #: Settings that checkpoints of earlier versions lack, with the value that has no effect.
 _LATER_SETTINGS: dict[str, dict[str, Any]] = {
+    "augment": dict.fromkeys(("shift", "drop", "blur", "noise", "blocks", "erase"), 0.0) | {"downscale": 1.0},
     "optim": {"freeze_epochs": 0, "ema_decay": None},
     "trainer": {"early_stopping": None, "patience": None},
 }

@@ -23,7 +23,7 @@ from asl.data.frames.store import FrameStore, resize_frames
 from asl.data.framing import Framing
 from asl.data.readers.decord import DecordReader
 from asl.data.readers.frames import FramesReader, FramesReaderSettings
-from asl.data.sampling import Sampling
+from asl.data.sampling import Sampling, Tempo
 
 GREY = [int(level) for level in np.linspace(16, 236, 45)]  # neighbouring frames differ by 5 levels
 
@@ -66,7 +66,7 @@ def test_both_readers_draw_the_same_frames(tmp_path: Path, rate: str, fps: float
                         how: dict[str, Any] = {
                             "sampling": sampling,
                             "framing": Framing(resize=[24, 30]),
-                            "speed": speed,
+                            "tempo": Tempo(speed=list(speed)),
                         }
                         first, second = (
                             read(clip, path, **how, rng=None if seed is None else np.random.default_rng(seed))

@@ -15,7 +15,7 @@ from asl.contract.frame_store import Frames, FrameSettings
 from asl.contract.manifest import Clip
 from asl.data.frames.store import FrameStore
 from asl.data.framing import Framing
-from asl.data.sampling import Sampling
+from asl.data.sampling import Sampling, Tempo
 from asl.data.settings import DataSettings
 
 
@@ -78,7 +78,7 @@ class ClipReader(ABC):
         *,
         sampling: Sampling,
         framing: Framing,
-        speed: Sequence[float] = (1.0, 1.0),
+        tempo: Tempo | None = None,
         rng: np.random.Generator | None = None,
     ) -> Frames:
         """Draw frames of one clip and bring the part that ``framing`` chooses to its size.
@@ -91,7 +91,7 @@ class ClipReader(ABC):
             file: the result of :meth:`source`.
             sampling: which frames are drawn.
             framing: part of the pictures, and size.
-            speed: least and most; with ``rng``, one speed between them is drawn.
+            tempo: how ``rng`` changes the time; None: not at all.
             rng: jitters the choice of frames (training). None: no jitter (evaluation).
 
         Returns:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,7 +16,7 @@ from asl.data.clip_files import unreadable_clip
 from asl.data.frames.store import frame_pictures
 from asl.data.framing import SQUEEZE, Framing
 from asl.data.readers.base import ClipReader, ReaderSettings
-from asl.data.sampling import Sampling, draw_frames
+from asl.data.sampling import Sampling, Tempo, draw_frames
 from asl.data.settings import DataSettings
 
 
@@ -50,7 +50,7 @@ class DecordReader(ClipReader):
         *,
         sampling: Sampling,
         framing: Framing,
-        speed: Sequence[float] = (1.0, 1.0),
+        tempo: Tempo | None = None,
         rng: np.random.Generator | None = None,
     ) -> Frames:
         import decord  # loads its own FFmpeg libraries; only the worker processes need them
@@ -69,7 +69,7 @@ class DecordReader(ClipReader):
                 reason = f"it has {len(video)} frames, the manifest says {clip.num_frames}"
                 raise unreadable_clip(clip, file, reason)
             starts_s = video.get_frame_timestamp(range(clip.num_frames))[:, 0]
-            indices = draw_frames(starts_s, clip.duration_s, sampling, rng, speed=speed)
+            indices = draw_frames(starts_s, clip.duration_s, sampling, rng, tempo=tempo)
             frames: Frames = video.get_batch(indices).asnumpy()
         return frame_pictures(torch.from_numpy(frames), framing, clip.signer_box).numpy()
 

@@ -14,7 +14,7 @@ from asl.contract.manifest import Clip
 from asl.data.frames.store import FrameStore, open_stored_frames, read_stored_frames
 from asl.data.framing import Framing
 from asl.data.readers.base import ClipReader, ReaderSettings
-from asl.data.sampling import Sampling, draw_frames
+from asl.data.sampling import Sampling, Tempo, draw_frames
 from asl.data.settings import DataSettings
 
 
@@ -88,10 +88,10 @@ class FramesReader(ClipReader):
         *,
         sampling: Sampling,
         framing: Framing,
-        speed: Sequence[float] = (1.0, 1.0),
+        tempo: Tempo | None = None,
         rng: np.random.Generator | None = None,
     ) -> Frames:
         """Read one clip. Training reads whole batches instead, see FramesOnHost and FramesOnDevice."""
         _, times_s = open_stored_frames(clip, file)
-        drawn = draw_frames(times_s, clip.duration_s, sampling, rng, speed=speed)
+        drawn = draw_frames(times_s, clip.duration_s, sampling, rng, tempo=tempo)
         return read_stored_frames(clip, file, drawn, framing)
