@@ -330,3 +330,18 @@ def test_keys_that_differ_are_written_as_on_the_command_line() -> None:
     ]
     same_choice = {"loss": {"name": "cross_entropy", "smoothing": 0.2}}
     assert difference({"loss": theirs["loss"]}, same_choice) == ["loss.smoothing=0.1 there, 0.2 now"]
+
+
+def test_a_checkpoint_without_later_augmentation_counts_as_having_none() -> None:
+    config = composed("train", "model.weights=null")
+    info = checkpoint_info(config, glosses=("book", "drink"), clips=CLIPS, devices=1, precision="32-true")
+    early = {**info["settings"]["augment"]}
+    for name in ("shift", "drop", "blur", "downscale", "noise", "blocks", "erase"):
+        del early[name]
+    theirs = {"asl": {**info, "settings": {**info["settings"], "augment": early}}}
+    for name in ("fit", "crop", "enlarge"):
+        del theirs["asl"][name]
+    check_same_run(theirs, PATH, info)
+    assert changed_settings(theirs, info) == []
+    changed = {**info["settings"], "augment": {**info["settings"]["augment"], "noise": 0.1}}
+    assert changed_settings(theirs, {**info, "settings": changed}) == ["augment.noise=0.0 there, 0.1 now"]
