@@ -71,7 +71,7 @@ def main() -> None:
     results = {}
     for name, checkpoint in NETWORKS.items():
         recogniser = Recogniser(checkpoint, device=torch.device("cpu"))
-        frames = noise((Sampling().clip_len, *recogniser.size, 3), recogniser.batch_size)
+        frames = noise((Sampling().clip_len, *recogniser.framing.size, 3), recogniser.batch_size)
         files = export_files(
             checkpoint, formats=[ONNX, TORCH], quantize=[FP16, INT8], calibration=frames[:, None]
         )

@@ -41,6 +41,7 @@ from asl.contract.manifest import Clip, read_manifest, write_manifest
 from asl.data.augmentation import Augmentation
 from asl.data.class_sampler import Draw
 from asl.data.clip_dataset import ClipDataset
+from asl.data.framing import Framing
 from asl.data.readers.decord import DecordReader
 from asl.data.sampling import Sampling
 from asl.data.transforms import augment, centre_crop
@@ -291,7 +292,7 @@ def plain_with_decoding(device: torch.device, data: Path, scale: Scale, *, amp: 
         data_dir=data,
         sampling=Sampling(),
         reader=DecordReader(),
-        size=(128, 171),
+        framing=Framing(),
         num_workers=scale.workers,
     )
     ahead = 2 * scale.workers  # batches that are decoded before the first one is asked for

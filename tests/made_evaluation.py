@@ -13,6 +13,7 @@ from made_predictions import random_predictions
 
 from asl.contract.frame_store import Frames
 from asl.contract.manifest import Clip
+from asl.data.framing import Framing
 from asl.data.readers.base import ClipReader
 from asl.data.sampling import Sampling
 from asl.evaluation.coverage import Coverage
@@ -38,10 +39,8 @@ HISTORY = History(
 class GreyReader(ClipReader):
     """Frame ``i`` is grey level ``5 * i`` with a white left edge."""
 
-    def read(
-        self, clip: Clip, file: Path, *, sampling: Sampling, size: tuple[int, int], **more: Any
-    ) -> Frames:
-        frames = np.empty((sampling.clip_len, *size, 3), np.uint8)
+    def read(self, clip: Clip, file: Path, *, sampling: Sampling, framing: Framing, **more: Any) -> Frames:
+        frames = np.empty((sampling.clip_len, *framing.size, 3), np.uint8)
         frames[:] = 5 * np.arange(sampling.clip_len, dtype=np.uint8)[:, None, None, None]
         frames[:, :, :2] = 255
         return frames
@@ -128,8 +127,7 @@ def make_page(
             data_dir=folder,
             reader=GreyReader(),
             sampling=Sampling(clip_len=8),
-            size=(20, 30),
-            crop_size=16,
+            framing=Framing(resize=[20, 30], crop_size=16),
         ),
         folder=folder / "evaluation",
     )

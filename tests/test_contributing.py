@@ -24,6 +24,7 @@ from clips import make_clip, write_clip
 
 from asl.contract.manifest import read_manifest
 from asl.data.clip_files import ClipError
+from asl.data.framing import Framing
 from asl.data.sampling import Sampling
 from asl.datasets.instance import MetadataError
 from asl.training.checkpoints import read_checkpoint, restore_network
@@ -212,7 +213,7 @@ def test_the_example_reader_reads_the_right_frames(example: Any, tmp_path: Path)
     clip = dataclasses.replace(make_clip("train", 0, 0, num_frames=6), duration_s=0.44)
     reader = example("pyav_reader").PyavReader()
     sampling = Sampling(clip_len=11, frame_stride=1)
-    frames = reader.read(clip, tmp_path / "a.mp4", sampling=sampling, size=(20, 30))
+    frames = reader.read(clip, tmp_path / "a.mp4", sampling=sampling, framing=Framing(resize=[20, 30]))
     assert (frames.shape, frames.dtype) == ((11, 20, 30, 3), np.uint8)
     expected = [20, 60, 100, 100, 100, 100, 100, 100, 140, 180, 220]
     assert frames.mean(axis=(1, 2, 3)) == pytest.approx(expected, abs=3)
@@ -227,7 +228,9 @@ def test_the_example_reader_names_a_clip_that_cannot_be_read(example: Any, tmp_p
         file.write_bytes(file.read_bytes()[:500])
     reader = example("pyav_reader").PyavReader()
     with pytest.raises(ClipError, match=rf"clip train000 (?s:.)*file: {file}\n"):
-        reader.read(make_clip("train", 0, 0), file, sampling=Sampling(clip_len=4), size=(20, 30))
+        reader.read(
+            make_clip("train", 0, 0), file, sampling=Sampling(clip_len=4), framing=Framing(resize=[20, 30])
+        )
 
 
 def test_the_example_data_set_refuses_impossible_rows(example: Any, tmp_path: Path) -> None:

@@ -23,6 +23,10 @@ SPLITS = ("train", "val", "test")
 MANIFEST = "_manifest.csv"
 
 
+#: Left, top, right, bottom of a part of a picture, in shares of its width and height.
+Box = tuple[float, float, float, float]
+
+
 class ManifestError(UserError):
     """A manifest that is missing, malformed or inconsistent."""
 
@@ -55,6 +59,14 @@ class Clip:
     def is_clean(self) -> bool:
         """Whether no flag speaks against the clip, see :func:`flags_are_clean`."""
         return flags_are_clean(self.flags)
+
+    @property
+    def signer_box(self) -> Box | None:
+        """The column ``box`` as numbers. None if the box is unknown."""
+        if not self.box:
+            return None
+        left, top, right, bottom = map(float, self.box.split())
+        return left, top, right, bottom
 
 
 def flags_are_clean(flags: str) -> bool:
@@ -155,7 +167,21 @@ def _parse(row: Mapping[str, str], where: str) -> Clip:
     for name in ("num_frames", "fps", "duration_s"):
         if not 0 < values[name] < math.inf:
             raise ManifestError(f"{where}: {name}={values[name]} is not above 0")
-    return Clip(**values)
+    clip = Clip(**values)
+    if not _is_box(clip):
+        raise ManifestError(
+            f"{where}: box={clip.box!r} is not left, top, right, bottom in shares of the picture"
+        )
+    return clip
+
+
+def _is_box(clip: Clip) -> bool:
+    """Whether the column ``box`` is empty or four numbers that are a part of the picture."""
+    try:
+        box = clip.signer_box
+    except ValueError:
+        return False
+    return box is None or (0 <= box[0] < box[2] <= 1 and 0 <= box[1] < box[3] <= 1)
 
 
 def _check(clips: list[Clip], path: Path) -> None:

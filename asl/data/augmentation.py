@@ -1,6 +1,6 @@
 """Settings of training-time augmentation.
 
-``transforms.py`` applies them to frames; ``sampling.py`` applies ``speed``.
+``sampling.py`` applies those of :class:`Tempo`, ``transforms.py`` and ``degradation.py`` the others.
 """
 
 from __future__ import annotations
@@ -9,10 +9,11 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from asl.config.setting import setting
+from asl.data.sampling import Tempo
 
 
 @dataclass(kw_only=True)
-class Augmentation:
+class Augmentation(Tempo):
     """Strength of each augmentation. ``hflip`` is off by default because a flip swaps the signer's hands."""
 
     hflip: bool = setting(False, "mirror half of the clips")
@@ -22,8 +23,24 @@ class Augmentation:
     contrast: float = setting(0.2, "strength of the colour jitter", ge=0, le=1)
     saturation: float = setting(0.2, "strength of the colour jitter", ge=0, le=1)
     rotation: float = setting(0.0, "largest rotation in degrees, in either direction", ge=0, le=45)
-    speed: list[float] = setting([0.9, 1.1], "range of the factor by which signs are sped up", ge=0.5, le=2)
     mixup: float = setting(0.0, "alpha of mixup, which blends two clips and their labels; 0: off", ge=0)
+    blur: float = setting(0.0, "largest standard deviation of a Gaussian blur, in pixels of the input", ge=0)
+    downscale: float = setting(
+        1.0, "largest factor by which pictures are made smaller, and as large again; 1: off", ge=1
+    )
+    noise: float = setting(0.0, "largest amplitude of noise, as a share of white", ge=0, le=1)
+    blocks: float = setting(
+        0.0,
+        "coarsest step of blocks like those of JPEG; 0.03: like its quality 50; 0.15: 10",
+        ge=0,
+        le=1,
+    )
+    erase: float = setting(0.0, "largest part of the picture that a grey rectangle hides", ge=0, lt=1)
+
+    @property
+    def degrades(self) -> bool:
+        """Whether any of the settings that ``degradation.py`` applies is on."""
+        return self.downscale > 1 or any((self.blur, self.noise, self.blocks, self.erase))
 
     def problems(self) -> Iterator[str]:
         """Yield a message for each range whose ends are swapped."""

@@ -12,13 +12,15 @@ from torch import Tensor
 from torch.utils.data import Dataset, get_worker_info
 
 from asl.contract.manifest import Clip
+from asl.data import degradation, transforms
+from asl.data.augmentation import Augmentation
 from asl.data.class_sampler import Draw
 from asl.data.clip_files import ClipError, clip_paths
 from asl.data.frames.on_device import FramesOnDevice
 from asl.data.frames.on_host import FramesOnHost
+from asl.data.framing import Framing
 from asl.data.readers.base import ClipReader
 from asl.data.sampling import Sampling, draw_frames
-from asl.data.transforms import NUM_UNIFORMS
 from asl.messages import listed_lines
 
 Batch = dict[str, Tensor]
@@ -32,8 +34,8 @@ class ClipDataset(Dataset[Batch]):
         data_dir: folder to which the paths in the manifest are relative.
         reader: reads the frames.
         sampling: which frames are drawn.
-        size: height and width of the frames in pixels.
-        speed: least and most speed of training clips.
+        framing: part of the pictures, and size.
+        augmentation: of training clips.
         num_workers: number of reader processes.
 
     Raises:
@@ -47,15 +49,15 @@ class ClipDataset(Dataset[Batch]):
         data_dir: Path,
         reader: ClipReader,
         sampling: Sampling,
-        size: tuple[int, int],
-        speed: Sequence[float] = (1.0, 1.0),
+        framing: Framing,
+        augmentation: Augmentation | None = None,
         num_workers: int = 0,
     ) -> None:
         self.clips = list(clips)
         self.files = clip_paths(clips, data_dir)
         self._reader = reader
         self._sources = [reader.source(clip, file) for clip, file in zip(self.clips, self.files, strict=True)]
-        self._sampling, self._size, self._speed = sampling, size, speed
+        self._sampling, self._framing, self._augmentation = sampling, framing, augmentation
         # Index of the clip that each worker is reading, -1 if none. Shared memory: the main process names
         # the clip if a worker hangs or crashes.
         self._reading = torch.full((max(1, num_workers),), -1).share_memory_()
@@ -67,14 +69,14 @@ class ClipDataset(Dataset[Batch]):
         """Read one clip.
 
         Returns:
-            ``video`` (T, H, W, C) uint8, ``label`` () int64, ``uniforms`` (NUM_UNIFORMS,) float32 in [0, 1),
+            ``video`` (T, H, W, C) uint8, ``label`` () int64, ``uniforms`` (U,) float32 in [0, 1),
             ``valid`` () bool, ``clean`` () bool.
 
         Raises:
             ClipError: the file cannot be read.
         """
         clip = self.clips[draw.clip_index]
-        uniforms, rng = _random_numbers(draw)
+        uniforms, rng = _random_numbers(draw, self._augmentation)
         worker = get_worker_info()
         slot = worker.id if worker else 0
         self._reading[slot] = draw.clip_index
@@ -82,8 +84,8 @@ class ClipDataset(Dataset[Batch]):
             clip,
             self._sources[draw.clip_index],
             sampling=self._sampling,
-            size=self._size,
-            speed=self._speed,
+            framing=self._framing,
+            tempo=self._augmentation,
             rng=rng,
         )
         self._reading[slot] = -1
@@ -109,7 +111,7 @@ class FrameIndexDataset(Dataset[Batch]):
         frames: the frames of these clips, which are consecutive in it, and of other ones.
         first: position of the first of ``clips`` in ``frames``.
         sampling: which frames are drawn.
-        speed: least and most speed of training clips.
+        augmentation: of training clips.
     """
 
     def __init__(
@@ -119,9 +121,9 @@ class FrameIndexDataset(Dataset[Batch]):
         *,
         first: int,
         sampling: Sampling,
-        speed: Sequence[float],
+        augmentation: Augmentation,
     ) -> None:
-        self._sampling, self._speed = sampling, speed
+        self._sampling, self._augmentation = sampling, augmentation
         self._durations_s = [clip.duration_s for clip in clips]
         self._labels = np.array([clip.label for clip in clips], np.int64)
         self._clean = np.array([clip.is_clean for clip in clips], np.bool_)
@@ -136,14 +138,14 @@ class FrameIndexDataset(Dataset[Batch]):
 
         Returns:
             ``frames`` (B, T) int64, indices into ``frames``; ``label`` (B,) int64, ``uniforms``
-            (B, NUM_UNIFORMS) float32 in [0, 1), ``valid`` (B,) bool, ``clean`` (B,) bool.
+            (B, U) float32 in [0, 1), ``valid`` (B,) bool, ``clean`` (B,) bool.
         """
         frames = np.empty((len(draws), self._sampling.clip_len), np.int64)
-        uniforms = np.empty((len(draws), NUM_UNIFORMS), np.float32)
+        uniforms = np.empty((len(draws), _num_uniforms(self._augmentation)), np.float32)
         for row, draw in enumerate(draws):
-            uniforms[row], rng = _random_numbers(draw)
+            uniforms[row], rng = _random_numbers(draw, self._augmentation)
             times_s, duration_s = self._times_s[draw.clip_index], self._durations_s[draw.clip_index]
-            frames[row] = draw_frames(times_s, duration_s, self._sampling, rng, speed=self._speed)
+            frames[row] = draw_frames(times_s, duration_s, self._sampling, rng, tempo=self._augmentation)
             frames[row] += self._offsets[draw.clip_index]
         indices = [draw.clip_index for draw in draws]
         return {
@@ -185,9 +187,23 @@ def keep_batch(batch: Batch) -> Batch:
     return batch
 
 
-def _random_numbers(draw: Draw) -> tuple[npt.NDArray[np.float64], np.random.Generator | None]:
+def _num_uniforms(augmentation: Augmentation | None) -> int:
+    """Uniform numbers of a clip: those of :func:`augment`, and those of :func:`degrade` if it has work."""
+    degrades = augmentation is not None and augmentation.degrades
+    return transforms.NUM_UNIFORMS + (degradation.NUM_UNIFORMS if degrades else 0)
+
+
+def _random_numbers(
+    draw: Draw, augmentation: Augmentation | None
+) -> tuple[npt.NDArray[np.float64], np.random.Generator | None]:
     """Uniform numbers for augmentation, and a generator for jitter. In evaluation zeros and None."""
+    count = _num_uniforms(augmentation)
     if draw.entropy is None:
-        return np.zeros(NUM_UNIFORMS), None
+        return np.zeros(count), None
     rng = np.random.default_rng(draw.entropy)
-    return rng.random(NUM_UNIFORMS), rng
+    uniforms = rng.random(transforms.NUM_UNIFORMS)
+    # A generator of its own: degradations change nothing else that is drawn.
+    more = count - len(uniforms)
+    if more:
+        uniforms = np.concatenate([uniforms, np.random.default_rng((*draw.entropy, 1)).random(more)])
+    return uniforms, rng

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
 import pytorch_lightning as pl
 import torch
 from torch import Tensor
-from torch.utils.data import DataLoader, Dataset, Sampler
+from torch.utils.data import DataLoader, Dataset, Sampler, default_collate
 
 from asl.config.setting import ConfigError, find_problems
 from asl.contract.frame_store import FrameSettings
@@ -103,8 +104,8 @@ class ClipDataModule(pl.LightningDataModule):
                 data_dir=data_dir,
                 reader=self.reader,
                 sampling=self.data,
-                size=self.data.size,
-                speed=self._augmentation.speed,
+                framing=self.data,
+                augmentation=self._augmentation,
                 num_workers=self.num_workers,
             )
             for split in SPLITS
@@ -192,13 +193,13 @@ class ClipDataModule(pl.LightningDataModule):
         counts = [store.spec.count(clip.duration_s, clip.num_frames) for clip in clips]
         frames: FramesOnDevice | FramesOnHost
         if placement.where == DEVICE:
-            frames = FramesOnDevice(clips, files, counts, size=self.data.size, device=device)
+            frames = FramesOnDevice(clips, files, counts, framing=self.data, device=device)
         else:
-            frames = FramesOnHost(clips, files, counts, size=self.data.size, pin=device.type == "cuda")
-        first, speed = 0, self._augmentation.speed
+            frames = FramesOnHost(clips, files, counts, framing=self.data, pin=device.type == "cuda")
+        first = 0
         for split, dataset in self.datasets.items():
             self._index_datasets[split] = FrameIndexDataset(
-                dataset.clips, frames, first=first, sampling=self.data, speed=speed
+                dataset.clips, frames, first=first, sampling=self.data, augmentation=self._augmentation
             )
             first += len(dataset)
         self.stored_frames = frames
@@ -218,8 +219,7 @@ class ClipDataModule(pl.LightningDataModule):
 
     def train_dataloader(self) -> DataLoader[Batch] | ReadAhead:
         """Batches of this rank's share of the training clips. An incomplete last batch is dropped."""
-        labels = [clip.label for clip in self.datasets["train"].clips]
-        sampler = TrainSampler(labels, balance=self.data.balance, seed=self._seed, **self._ranks())
+        sampler = self._train_sampler()
         # Batch statistics of one or two clips would be poor. A single incomplete batch is kept.
         return self._loader("train", sampler, drop_last=len(sampler) >= self.data.batch_size)
 
@@ -239,10 +239,13 @@ class ClipDataModule(pl.LightningDataModule):
 
     def on_after_batch_transfer(self, batch: Batch, dataloader_idx: int) -> Batch:
         """Augment (training) or crop (evaluation) on the device. Frames arrive there as uint8, not floats."""
-        video = self.uint8_video(batch)
+        training = self.trainer is not None and self.trainer.training
+        return self._finish(self.uint8_video(batch), batch, training=training)
+
+    def _finish(self, video: Tensor, batch: Batch, *, training: bool) -> Batch:
         uniforms, label = batch["uniforms"], batch["label"]
         ready = {"label": label, "valid": batch["valid"], "clean": batch["clean"]}
-        if self.trainer is None or not self.trainer.training:
+        if not training:
             return {**ready, "video": centre_crop(video, crop_size=self.data.crop_size)}
         augmentation = self._augmentation
         video = self._augment(video, uniforms, crop_size=self.data.crop_size, augmentation=augmentation)
@@ -250,6 +253,31 @@ class ClipDataModule(pl.LightningDataModule):
             video, mix = mix_clips(video, uniforms, alpha=augmentation.mixup)
             ready |= {"mixed_label": label.flip(0), "mix": mix}
         return {**ready, "video": video}
+
+    def sample(self, split: str, count: int) -> tuple[list[Clip], Tensor]:
+        """Some clips of a split, and what the network gets of them. Stores the frames that are missing.
+
+        Args:
+            split: of train, the clips that the first epoch draws first, augmented as it does; of another
+                split, clips spread evenly over it.
+            count: how many; fewer if there are fewer.
+
+        Returns:
+            The rows of the manifest, and ``(B, C, T, H, W)`` float32, normalised.
+
+        Raises:
+            ClipError: a clip cannot be read.
+        """
+        dataset = self.datasets[split]
+        shown = min(count, len(dataset))
+        draws = [Draw(index * len(dataset) // shown) for index in range(shown)]
+        if split == "train":
+            draws = list(islice(self._train_sampler(), shown))
+        clips = [dataset.clips[draw.clip_index] for draw in draws]
+        files = {dataset.clips[draw.clip_index]: dataset.files[draw.clip_index] for draw in draws}
+        self.reader.prepare(list(files), list(files.values()))
+        batch: Batch = default_collate([dataset[draw] for draw in draws])
+        return clips, self._finish(batch["video"], batch, training=split == "train")["video"]
 
     def explain_worker_error(self, error: RuntimeError) -> ClipError | None:
         """See :func:`~asl.data.clip_dataset.explain_worker_error`."""
@@ -259,6 +287,10 @@ class ClipDataModule(pl.LightningDataModule):
             timeout_s=self._reader_settings.timeout_s,
             num_workers=self.num_workers,
         )
+
+    def _train_sampler(self) -> TrainSampler:
+        labels = [clip.label for clip in self.datasets["train"].clips]
+        return TrainSampler(labels, balance=self.data.balance, seed=self._seed, **self._ranks())
 
     def _evaluation_loader(self, split: str) -> DataLoader[Batch] | ReadAhead:
         sampler = EvaluationSampler(len(self.datasets[split]), **self._ranks())

@@ -47,6 +47,17 @@ class Sampling:
 
 
 @dataclass(kw_only=True)
+class Tempo:
+    """How training changes the time of clips."""
+
+    speed: list[float] = setting([0.9, 1.1], "range of the factor by which signs are sped up", ge=0.5, le=2)
+    shift: float = setting(
+        0.0, "largest move of a clip's beginning, and of its end, as a share of its length", ge=0, le=0.4
+    )
+    drop: float = setting(0.0, "share of the frames that are dropped or repeated, half each", ge=0, le=1)
+
+
+@dataclass(kw_only=True)
 class SampledView(Sampling):
     """The sampling of one of several temporal views, whose predictions evaluation averages.
 
@@ -130,14 +141,39 @@ def _padded(positions: Indices, length: int, sampling: Sampling) -> Indices:
     return positions % length if sampling.pad == "loop" else np.minimum(positions, length - 1)
 
 
-def draw_speed(speed: Sequence[float], rng: np.random.Generator | None) -> float:
-    """Draw a speed from ``[least, most]``, uniform in its logarithm. Without ``rng`` it is 1.
+def shift_ends(positions: Indices, length: int, shift: float, rng: np.random.Generator) -> Indices:
+    """Move beginning and end of a clip by up to ``shift`` of its length, as an annotator might have set them.
+
+    Beyond the clip, its first or last position stands still::
+
+        # length 10, positions 0 3 6 9, beginning + 0.2, end + 0.2 -> 2 5 8 9
+        # length 10, positions 0 3 6 9, beginning - 0.2, end + 0   -> 0 1 5 8
+    """
+    begin, end = rng.uniform(-shift, shift, 2)
+    moved = np.floor(begin * length + positions * (1 + end - begin)).astype(np.int64)
+    return np.clip(moved, 0, length - 1)
+
+
+def drop_and_repeat(positions: Indices, share: float, rng: np.random.Generator) -> Indices:
+    """Drop and repeat positions, each with the probability ``share / 2``.
+
+    Later ones move up. At the end some are lost, or the last one is repeated::
+
+        # 0 2 4 6 8 -> 0 2 2 4 6  (2 repeated)
+        # 0 2 4 6 8 -> 0 2 6 8 8  (4 dropped)
+    """
+    chance = rng.random(len(positions) - 1)
+    steps = np.where(chance < share / 2, 0, np.where(chance >= 1 - share / 2, 2, 1))
+    taken = np.concatenate([[0], np.cumsum(steps)])
+    return positions[np.minimum(taken, len(positions) - 1)]
+
+
+def draw_speed(speed: Sequence[float], rng: np.random.Generator) -> float:
+    """Draw a speed from ``[least, most]``, uniform in its logarithm.
 
     If ``least == most``, no random number is drawn.
     """
     least, most = speed
-    if rng is None:
-        return 1.0
     return least if least == most else float(least * (most / least) ** rng.random())
 
 
@@ -147,7 +183,7 @@ def draw_frames(
     sampling: Sampling,
     rng: np.random.Generator | None = None,
     *,
-    speed: Sequence[float] = (1.0, 1.0),
+    tempo: Tempo | None = None,
 ) -> Indices:
     """Draw frames of one clip.
 
@@ -156,13 +192,17 @@ def draw_frames(
         duration_s: seconds from the first frame's start to the last frame's end.
         sampling: which frames are drawn.
         rng: jitters the choice (training). None: no jitter and speed 1 (evaluation).
-        speed: least and most; with ``rng``, one speed between them is drawn.
+        tempo: how ``rng`` changes the time; None: not at all.
 
     Returns:
         ``(clip_len,)`` int64 frame indices in ``[0, F)``.
     """
-    chosen = draw_speed(speed, rng)
-    if sampling.fps is None:
-        return grid_positions(len(np.atleast_1d(starts_s)), sampling, rng, speed=chosen)
-    positions = grid_positions(grid_length(duration_s, sampling.fps), sampling, rng, speed=chosen)
-    return frames_on_display(positions / sampling.fps, starts_s)
+    fps = sampling.fps
+    length = len(np.atleast_1d(starts_s)) if fps is None else grid_length(duration_s, fps)
+    if rng is None or tempo is None:
+        positions = grid_positions(length, sampling, rng)
+    else:
+        positions = grid_positions(length, sampling, rng, speed=draw_speed(tempo.speed, rng))
+        positions = shift_ends(positions, length, tempo.shift, rng) if tempo.shift else positions
+        positions = drop_and_repeat(positions, tempo.drop, rng) if tempo.drop else positions
+    return positions if fps is None else frames_on_display(positions / fps, starts_s)

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from asl.config.setting import setting
+from asl.data.framing import Framing
 from asl.data.sampling import Sampling
 from asl.data.split import SplitSettings
 from asl.machine import available_cores
@@ -39,15 +40,9 @@ class ManifestSettings:
 
 
 @dataclass(kw_only=True)
-class DataSettings(Sampling, SplitSettings, ManifestSettings):
+class DataSettings(Sampling, SplitSettings, Framing, ManifestSettings):
     """Which clips are used, which of their frames are drawn, and how batches are made of them."""
 
-    resize: list[int] = setting(
-        [128, 171],
-        "height, width to which frames are scaled; stored frames (frames.short_side) are not enlarged",
-        ge=8,
-    )
-    crop_size: int = setting(112, "height and width of the network's input", ge=8)
     flags: str = setting(
         KEEP,
         "training clips with a flag in the manifest, other than duplicate; keep: train on them; drop_train: "
@@ -56,13 +51,7 @@ class DataSettings(Sampling, SplitSettings, ManifestSettings):
     )
     balance: bool = setting(True, "draw training clips with weight 1 / class frequency")
 
-    @property
-    def size(self) -> tuple[int, int]:
-        """Height and width to which the reader scales frames."""
-        return self.resize[0], self.resize[1]
-
     def problems(self) -> Iterator[str]:
         """Yield a message for each setting that contradicts another one."""
-        yield from super().problems()
-        if self.crop_size > min(self.resize):
-            yield f"data.crop_size={self.crop_size}: does not fit into data.resize={self.resize}"
+        yield from SplitSettings.problems(self)
+        yield from Framing.problems(self)

@@ -17,6 +17,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from asl.data.augmentation import Augmentation
+from asl.data.degradation import degrade
 
 # torchvision's preset for all its Kinetics-400 video ResNets:
 # torchvision/transforms/_presets.py, class VideoClassification.
@@ -33,13 +34,13 @@ _QUANTILES = 1025  # points at which the Beta distribution of mixup is tabulated
 
 
 def augment(video: Tensor, uniforms: Tensor, *, crop_size: int, augmentation: Augmentation) -> Tensor:
-    """Apply random resized crop, rotation, flip and colour jitter, and normalise.
+    """Apply random resized crop, rotation, flip, colour jitter and degradations, and normalise.
 
     All frames of a clip are changed in the same way. For mixup see :func:`mix_clips`.
 
     Args:
         video: ``(B, T, H, W, C)`` uint8.
-        uniforms: ``(B, NUM_UNIFORMS)`` float in [0, 1).
+        uniforms: ``(B, NUM_UNIFORMS)`` float in [0, 1), and with degradations theirs.
         crop_size: height and width of the result in pixels.
         augmentation: strength of each augmentation.
 
@@ -61,8 +62,10 @@ def augment(video: Tensor, uniforms: Tensor, *, crop_size: int, augmentation: Au
         align_corners=False,
     )
     clips = planes.view(size, num_frames, channels, crop_size, crop_size).transpose(1, 2) / 255
-    clips = normalise(_jitter_colour(clips, uniforms[:, 5:8], augmentation))
-    return clips.contiguous(memory_format=torch.channels_last_3d)
+    clips = _jitter_colour(clips, uniforms[:, 5:8], augmentation)
+    if augmentation.degrades:
+        clips = degrade(clips, uniforms[:, NUM_UNIFORMS:], augmentation)
+    return normalise(clips).contiguous(memory_format=torch.channels_last_3d)
 
 
 def centre_crop(
@@ -95,9 +98,22 @@ def crop_pictures(frames: npt.NDArray[np.uint8], crop_size: int) -> npt.NDArray[
     Returns:
         ``(T, crop_size, crop_size, 3)``.
     """
-    video = centre_crop(torch.from_numpy(frames)[None], crop_size=crop_size, mean=(0, 0, 0), std=(1, 1, 1))
-    pictures: npt.NDArray[np.uint8] = (255 * video[0]).round().byte().permute(1, 2, 3, 0).numpy()
+    unchanged = {"mean": (0, 0, 0), "std": (1, 1, 1)}
+    video = centre_crop(torch.from_numpy(frames)[None], crop_size=crop_size, **unchanged)
+    pictures: npt.NDArray[np.uint8] = to_pictures(video, **unchanged)[0]
     return pictures
+
+
+def to_pictures(
+    clips: Tensor, mean: Sequence[float] = KINETICS_MEAN, std: Sequence[float] = KINETICS_STD
+) -> npt.NDArray[np.uint8]:
+    """Undo :func:`normalise`: ``(B, 3, T, H, W)`` float -> ``(B, T, H, W, 3)`` uint8 on the host."""
+    shape = (1, 3, 1, 1, 1)
+    shares = clips * clips.new_tensor(std).view(shape) + clips.new_tensor(mean).view(shape)
+    video: npt.NDArray[np.uint8] = (
+        (255 * shares).round().clamp(0, 255).byte().permute(0, 2, 3, 4, 1).cpu().numpy()
+    )
+    return video
 
 
 def normalise(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -9,6 +10,7 @@ from typing import Any
 from asl.config.setting import ConfigError, shell_override
 from asl.contract.frame_store import FrameSettings
 from asl.contract.manifest import Clip, ManifestError
+from asl.data.framing import Framing
 from asl.data.read_clips import read_labelled_clips
 from asl.data.readers.base import ReaderSettings
 from asl.data.settings import DataSettings, ManifestSettings
@@ -27,7 +29,7 @@ def check_reader(reader: ReaderSettings, frames: FrameSettings, info: Mapping[st
         info: the checkpoint's key ``asl``.
         path: the checkpoint, for the message.
     """
-    data = DataSettings(**info["sampling"], resize=list(info["resize"]), crop_size=info["crop_size"])
+    data = DataSettings(**info["sampling"], **dataclasses.asdict(Framing.of(info)))
     problems = list(reader.problems_with(data, frames))
     if problems:
         raise ConfigError("\n".join(problems) + f"\n(data.* are those of {path})")

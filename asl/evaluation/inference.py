@@ -74,7 +74,7 @@ def predict_clips(
             data_dir=data_dir,
             reader=reader,
             sampling=recogniser.sampling(view, views),
-            size=recogniser.size,
+            framing=recogniser.framing,
             num_workers=num_workers,
         )
         loader: DataLoader[Batch] = DataLoader(

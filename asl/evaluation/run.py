@@ -125,8 +125,7 @@ def _measure(config: EvaluateConfig) -> dict[str, Any]:
         data_dir=data_dir,
         reader=reader,
         sampling=recogniser.sampling(config.views // 2, config.views),
-        size=recogniser.size,
-        crop_size=info["crop_size"],
+        framing=recogniser.framing,
     )
     history = read_history(path.with_name(HISTORY))
     page = build_page(metrics, predictions[UNCHANGED], history=history, films=films, folder=folder)

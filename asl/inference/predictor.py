@@ -14,7 +14,7 @@ import torch
 
 from asl.codecs.video_file import VideoError
 from asl.contract.frame_store import Frames
-from asl.data.frames.store import resize_frames
+from asl.data.frames.store import frame_pictures
 from asl.errors import UserError
 from asl.inference.clip_frames import DecodedSpan, Span, decode_span, draw_span, video_duration
 from asl.inference.prediction import Failure, Prediction, VideoFileError, rank_glosses
@@ -272,7 +272,7 @@ class Predictor:
         ]
 
     def _resized(self, frames: Frames) -> Frames:
-        return resize_frames(torch.from_numpy(frames), self.recogniser.size).numpy()
+        return frame_pictures(torch.from_numpy(frames), self.recogniser.framing).numpy()
 
 
 def _in_order(ended: Iterable[Done[Any, Any] | Failed[Any]]) -> Iterator[Done[Any, Any] | Failed[Any]]:

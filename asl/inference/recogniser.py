@@ -9,6 +9,7 @@ from torch import Tensor
 
 from asl.config.setting import ConfigError
 from asl.contract.frame_store import FrameSpec
+from asl.data.framing import Framing
 from asl.data.sampling import SampledView
 from asl.data.transforms import centre_crop
 from asl.training.checkpoints import restore_network
@@ -80,7 +81,7 @@ class Recogniser:
         fps = self.info["sampling"]["fps"]
         if fps is None or (spec.fps is not None and fps > spec.fps):
             spec.fps = fps
-        spec.short_side = max(spec.short_side, min(self.size))
+        spec.short_side = max(spec.short_side, min(self.framing.size))
         return spec
 
     @property
@@ -96,10 +97,9 @@ class Recogniser:
         )
 
     @property
-    def size(self) -> tuple[int, int]:
-        """Height and width of the frames that :meth:`probabilities` takes."""
-        height, width = self.info["resize"]
-        return height, width
+    def framing(self) -> Framing:
+        """The part of pictures that :meth:`probabilities` takes, and its size."""
+        return Framing.of(self.info)
 
     def sampling(self, view: int = 0, num_views: int = 1) -> SampledView:
         """Which frames of a clip :meth:`probabilities` takes, for one of ``num_views`` views."""
@@ -110,7 +110,7 @@ class Recogniser:
         """The probability of each gloss. That of a clip does not depend on the others.
 
         Args:
-            video: ``(B, T, H, W, C)`` uint8 frames of :attr:`size`, on any device.
+            video: ``(B, T, H, W, C)`` uint8 frames of the size of :attr:`framing`, on any device.
 
         Returns:
             ``(B, num_classes)`` float64 on the CPU.
@@ -124,7 +124,7 @@ class Recogniser:
         full = torch.cat([video, video.new_zeros(missing, *video.shape[1:])]) if missing else video
         clips = centre_crop(
             full.to(self.device, non_blocking=True),
-            crop_size=self.info["crop_size"],
+            crop_size=self.framing.crop_size,
             mean=self.info["mean"],
             std=self.info["std"],
         )

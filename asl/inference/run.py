@@ -13,6 +13,7 @@ from rich.progress import track
 from asl.codecs.camera import open_camera
 from asl.codecs.video_file import VideoError
 from asl.config.setting import ConfigError
+from asl.data.framing import SIGNER
 from asl.errors import Terminated, UserError
 from asl.inference.camera import changes, watch
 from asl.inference.config import PredictConfig
@@ -51,8 +52,18 @@ def predict(config: PredictConfig) -> int:
     if camera is not None:
         return _predict_camera(config, camera)
     files = find_videos(config.inputs)
-    predictor = load(config.checkpoint, accelerator=config.accelerator)
+    predictor = _load(config)
     return (_predict_timelines if config.windows else _predict_videos)(config, predictor, files)
+
+
+def _load(config: PredictConfig) -> Predictor:
+    predictor = load(config.checkpoint, accelerator=config.accelerator)
+    if predictor.recogniser.framing.crop == SIGNER:
+        say(
+            f"{config.checkpoint} was trained on the square around each signer (data.crop=signer). Videos "
+            "have no box of their signer, so the whole picture is used; let the signer fill it"
+        )
+    return predictor
 
 
 def _predict_videos(config: PredictConfig, predictor: Predictor, files: list[Path]) -> int:
@@ -115,7 +126,7 @@ def _predict_timelines(config: PredictConfig, predictor: Predictor, files: list[
 def _predict_camera(config: PredictConfig, camera: int) -> int:
     if config.output is not None:
         raise ConfigError(f"output={config.output}: signs of a camera go to stdout; redirect it to a file")
-    predictor = load(config.checkpoint, accelerator=config.accelerator)
+    predictor = _load(config)
     window_s, stride_s = _window(config, predictor)
     threshold = _threshold(config, predictor)
     name = f"camera:{camera}"

@@ -1,7 +1,7 @@
 """A page: one HTML file that needs no other files, made of a template, tables, charts and their script.
 
-A program's page is a folder with ``page.html``, which extends ``base.html`` of this package, ``page.css`` and
-``page.js``. The latter two follow ``base.css`` and ``base.js``.
+A program's page is a folder with ``page.html``, which extends ``base.html`` of this package. ``page.css`` and
+``page.js``, where they are needed, follow ``base.css`` and ``base.js``.
 """
 
 from __future__ import annotations
@@ -49,8 +49,11 @@ def render_page(
     environment.filters["thousands"] = lambda number: f"{number:,}"
     environment.filters["percent"] = lambda share: f"{100 * share:.1f}\u00a0%"
     style, script = (
-        (_BASE / f"base.{kind}").read_text(encoding="utf-8")
-        + (folder / f"page.{kind}").read_text(encoding="utf-8")
+        "".join(
+            file.read_text(encoding="utf-8")
+            for file in (_BASE / f"base.{kind}", folder / f"page.{kind}")
+            if file.is_file()
+        )
         for kind in ("css", "js")
     )
     return environment.get_template("page.html").render(

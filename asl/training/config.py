@@ -37,6 +37,9 @@ class TrainConfig:
     find_lr: bool = setting(
         False, "try rising learning rates for 100 steps, print a suggestion for optim.lr, and end"
     )
+    show: bool = setting(
+        False, "write input.html into paths.checkpoint_dir: clips as the network gets them; and end"
+    )
     seed: int = setting(0, "seed of initial weights, order of clips, jitter, augmentation and dropout", ge=0)
 
     @property
@@ -49,4 +52,6 @@ class TrainConfig:
         """Yield a message for each setting of one group that contradicts another group."""
         if self.find_lr and self.resume is not None:
             yield "find_lr=true: starts from model.weights, so resume must be null"
+        if self.find_lr and self.show:
+            yield "find_lr=true show=true: choose one of them"
         yield from self.reader.problems_with(self.data, self.frames)

@@ -17,6 +17,7 @@ from rich.table import Table
 
 from asl.contract.manifest import SPLITS
 from asl.data.datamodule import ClipDataModule
+from asl.data.framing import SIGNER
 from asl.data.settings import DROP_TRAIN
 from asl.data.split import CHOSEN_ON_TEST, WLASL_AUTHORS
 from asl.messages import first_few, format_bytes
@@ -163,6 +164,12 @@ def print_start(
     if absent:
         named = first_few(gloss or "(no name)" for gloss in absent)
         attention.append(f"{len(absent)} glosses have no training clip and cannot be learnt: {named}")
+    without_box = sum(not clip.box for clip in datamodule.clips)
+    if config.data.crop == SIGNER and without_box:
+        attention.append(
+            f"data.crop=signer: {without_box:,} of {len(datamodule.clips):,} clips have no box of the signer "
+            "and show the whole picture"
+        )
     if not counts["test"]:
         attention.append("no test clips, so test accuracy will not be measured")
     if resumed and resumed.changed:

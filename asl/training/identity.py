@@ -14,6 +14,7 @@ from typing import Any
 from asl.config.setting import as_override, shell_override
 from asl.contract.frame_store import FrameSettings
 from asl.contract.manifest import SPLITS, Clip
+from asl.data.framing import Framing
 from asl.data.readers.base import ReaderSettings
 from asl.data.sampling import Sampling
 from asl.data.split import OFFICIAL
@@ -27,6 +28,7 @@ ClipKeys = dict[str, dict[str, str]]  # by split and video_id; in the order of t
 _CHOICES = ("model", "loss")  # groups with the name of their choice beside its fields
 #: Settings that checkpoints of earlier versions lack, with the value that has no effect.
 _LATER_SETTINGS: dict[str, dict[str, Any]] = {
+    "augment": dict.fromkeys(("shift", "drop", "blur", "noise", "blocks", "erase"), 0.0) | {"downscale": 1.0},
     "optim": {"freeze_epochs": 0, "ema_decay": None},
     "trainer": {"early_stopping": None, "patience": None},
 }
@@ -62,8 +64,7 @@ def checkpoint_info(
         "network": f"{type(config.model).__module__}.{type(config.model).__qualname__}",
         "model": {"name": config.model.name, **config.model.architecture()},
         "sampling": {field.name: getattr(data, field.name) for field in dataclasses.fields(Sampling)},
-        "resize": list(data.resize),
-        "crop_size": data.crop_size,
+        **dataclasses.asdict(Framing.of(vars(data))),
         "median_duration_s": median(clip.duration_s for clip in clips if clip.split == "train"),
         "seed": config.seed,
         "settings": {
@@ -192,7 +193,7 @@ def _evaluation_input(info: dict[str, Any]) -> dict[str, Any]:
         if module.startswith("asl.data.readers."):  # named like the choice
             settings["reader"] = module.rpartition(".")[2]
     return {
-        "data": {**info["sampling"], "resize": info["resize"], "crop_size": info["crop_size"]},
+        "data": {**info["sampling"], **dataclasses.asdict(Framing.of(info))},
         **settings,
     }
 

@@ -48,6 +48,7 @@ from asl.training.identity import (
     checkpoint_info,
     not_compared,
 )
+from asl.training.input_page.page import write_input_page
 from asl.training.interruption import Interruption
 from asl.training.job_folder import checkpoint_folder, in_sweep, locked_folder
 from asl.training.lr_finder import STEPS, find_learning_rate
@@ -68,19 +69,22 @@ METRICS = "metrics.json"
 def train(config: TrainConfig, *, callbacks: Sequence[pl.Callback] = ()) -> dict[str, Any]:
     """Train, keep the epoch that is best on val, and measure it once on test.
 
-    With ``config.find_lr``, suggest a learning rate instead, and write no file.
+    With ``config.find_lr``, suggest a learning rate instead, and write no file. With ``config.show``,
+    write a page that shows what the network gets.
 
     Args:
         config: the checked configuration.
         callbacks: Lightning callbacks in addition to those of asl.
 
     Returns:
-        The content of ``metrics.json``, or ``suggested_lr``.
+        The content of ``metrics.json``; or ``suggested_lr``, or ``page``.
 
     Raises:
         UserError: an error that the user can fix; before training if it can be known then.
         KeyboardInterrupt: after Ctrl-C; after SIGTERM it is :class:`~asl.errors.Terminated`.
     """
+    if config.show:
+        return _show(config)
     check_devices(config.trainer)
     if config.find_lr:
         return _find_learning_rate(config)
@@ -148,6 +152,13 @@ def train(config: TrainConfig, *, callbacks: Sequence[pl.Callback] = ()) -> dict
         atomic_write_text(folder / METRICS, json.dumps(metrics, indent=2) + "\n")
         print_result(metrics, folder)
     return metrics
+
+
+def _show(config: TrainConfig) -> dict[str, Any]:
+    folder = checkpoint_folder(config.paths.checkpoint_dir)
+    page = write_input_page(_build_datamodule(config), config.augment, folder)
+    print(f"what the network sees: {page}")
+    return {"page": str(page)}
 
 
 def _find_learning_rate(config: TrainConfig) -> dict[str, Any]:

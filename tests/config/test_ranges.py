@@ -10,6 +10,7 @@ import pytest
 from asl.config.setting import find_problems
 from asl.contract.frame_store import FrameSettings, FrameSpec
 from asl.data.augmentation import Augmentation
+from asl.data.framing import Framing
 from asl.data.sampling import Sampling
 from asl.data.split import SplitSettings
 from asl.model.losses.cross_entropy import CrossEntropy
@@ -22,6 +23,10 @@ from asl.training.trainer import TrainerSettings
     ("settings", "defaults"),
     [
         (Sampling, {"fps": 25.0, "clip_len": 32, "frame_stride": 2, "pad": "edge", "long": "uniform"}),
+        (
+            Framing,
+            {"resize": [128, 171], "crop_size": 112, "fit": "squeeze", "crop": "none", "enlarge": 1.2},
+        ),
         (SplitSettings, {"split": None, "folds": 5, "fold": None, "fold_seed": 0}),
         (FrameSettings, {"fps": 25.0, "short_side": 128, "enabled": True}),
         (
@@ -29,6 +34,8 @@ from asl.training.trainer import TrainerSettings
             {
                 **{"hflip": False, "scale": [0.6, 1.0], "ratio": [0.75, 1.3333], "brightness": 0.2},
                 **{"contrast": 0.2, "saturation": 0.2, "rotation": 0.0, "speed": [0.9, 1.1], "mixup": 0.0},
+                **{"shift": 0.0, "drop": 0.0, "blur": 0.0, "downscale": 1.0, "noise": 0.0, "blocks": 0.0},
+                **{"erase": 0.0},
             },
         ),
         (CrossEntropy, {"label_smoothing": 0.1}),
@@ -75,6 +82,20 @@ def test_defaults(settings: type[Any], defaults: dict[str, Any]) -> None:
         (Augmentation, "speed", [1.0, 2.01], [1.0, 2.0]),
         (Augmentation, "speed", [1.1, 1.0], [1.1, 1.1]),
         (Augmentation, "mixup", -0.01, 0.0),
+        (Augmentation, "shift", -0.01, 0.0),
+        (Augmentation, "shift", 0.41, 0.4),
+        (Augmentation, "drop", -0.01, 0.0),
+        (Augmentation, "drop", 1.01, 1.0),
+        (Augmentation, "blur", -0.01, 0.0),
+        (Augmentation, "downscale", 0.99, 1.0),
+        (Augmentation, "noise", -0.01, 0.0),
+        (Augmentation, "noise", 1.01, 1.0),
+        (Augmentation, "blocks", -0.01, 0.0),
+        (Augmentation, "blocks", 1.01, 1.0),
+        (Augmentation, "erase", -0.01, 0.0),
+        (Augmentation, "erase", 1.0, 0.99),
+        (Framing, "crop_size", 7, 8),
+        (Framing, "enlarge", 0.0, 0.01),
         (CrossEntropy, "label_smoothing", -0.01, 0.0),
         (CrossEntropy, "label_smoothing", 1.0, 0.99),
         (Focal, "gamma", -0.01, 0.0),

@@ -8,7 +8,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from asl.contract.time_grid import grid_length
-from asl.data.sampling import SampledView, Sampling, draw_frames, draw_speed, grid_positions
+from asl.data.sampling import (
+    SampledView,
+    Sampling,
+    Tempo,
+    draw_frames,
+    draw_speed,
+    drop_and_repeat,
+    grid_positions,
+    shift_ends,
+)
 
 samplings = st.builds(
     Sampling,
@@ -201,14 +210,15 @@ def test_the_covered_length_is_proportional_to_the_speed(
 def test_speed_one_draws_no_random_number(length: int, sampling: Sampling, seed: int | None) -> None:
     starts = np.arange(length) / 25
     usual = draw_frames(starts, length / 25, sampling, rng_of(seed))
-    assert np.array_equal(draw_frames(starts, length / 25, sampling, rng_of(seed), speed=(1.0, 1.0)), usual)
+    assert np.array_equal(
+        draw_frames(starts, length / 25, sampling, rng_of(seed), tempo=Tempo(speed=[1.0, 1.0])), usual
+    )
 
 
 @given(low=st.floats(0.5, 1.0), high=st.floats(1.0, 2.0), seed=st.integers(0, 2**32))
-def test_speeds_are_within_their_range_and_1_in_evaluation(low: float, high: float, seed: int) -> None:
+def test_speeds_are_within_their_range(low: float, high: float, seed: int) -> None:
     speed = draw_speed((low, high), np.random.default_rng(seed))
     assert low - 1e-9 <= speed <= high + 1e-9
-    assert draw_speed((low, high), None) == 1.0
 
 
 @pytest.mark.parametrize("seed", [0, 1, 2])
@@ -256,3 +266,53 @@ def test_one_view_of_an_odd_number_is_that_of_validation(length: int, sampling: 
         **vars(sampling), num_views=2 * half + 1, view=0 if length < sampling.window else half
     )
     assert np.array_equal(grid_positions(length, several), grid_positions(length, sampling))
+
+
+class Drawing:
+    """A random number generator that draws given numbers."""
+
+    def __init__(self, *numbers: float) -> None:
+        self.numbers = np.array(numbers)
+
+    def uniform(self, low: float, high: float, size: int) -> np.ndarray:
+        return self.numbers
+
+    def random(self, size: int) -> np.ndarray:
+        return self.numbers
+
+
+def test_ends_are_shifted_as_documented() -> None:
+    positions = np.array([0, 3, 6, 9])
+    assert shift_ends(positions, 10, 0.2, Drawing(0.2, 0.2)).tolist() == [2, 5, 8, 9]
+    assert shift_ends(positions, 10, 0.2, Drawing(-0.2, 0.0)).tolist() == [0, 1, 5, 8]
+    assert shift_ends(positions, 10, 0.2, Drawing(0.0, 0.0)).tolist() == [0, 3, 6, 9]
+
+
+def test_frames_are_dropped_and_repeated_as_documented() -> None:
+    positions = np.array([0, 2, 4, 6, 8])
+    middle, low, high = 0.5, 0.05, 0.95
+    assert drop_and_repeat(positions, 0.2, Drawing(middle, low, middle, middle)).tolist() == [0, 2, 2, 4, 6]
+    assert drop_and_repeat(positions, 0.2, Drawing(middle, high, middle, middle)).tolist() == [0, 2, 6, 8, 8]
+    assert drop_and_repeat(positions, 0.2, Drawing(*[middle] * 4)).tolist() == [0, 2, 4, 6, 8]
+
+
+def test_the_share_of_dropped_and_of_repeated_frames_is_half_of_what_is_asked_for() -> None:
+    steps = np.diff(drop_and_repeat(np.arange(100_000), 0.3, np.random.default_rng(0))[:80_000])
+    assert (steps == 0).mean() == pytest.approx(0.15, abs=0.01)
+    assert (steps == 2).mean() == pytest.approx(0.15, abs=0.01)
+    assert set(steps) == {0, 1, 2}
+
+
+@given(length=lengths, sampling=samplings, seed=seeds, shift=st.floats(0, 0.4), drop=st.floats(0, 1))
+def test_shifted_dropped_and_repeated_frames_are_of_the_clip(
+    length: int, sampling: Sampling, seed: int | None, shift: float, drop: float
+) -> None:
+    starts, tempo = np.arange(length) / 25, Tempo(shift=shift, drop=drop)
+    drawn = draw_frames(starts, length / 25, sampling, rng_of(seed), tempo=tempo)
+    assert drawn.shape == (sampling.clip_len,)
+    assert drawn.min() >= 0
+    assert drawn.max() < length
+    if seed is None:  # evaluation
+        assert np.array_equal(drawn, draw_frames(starts, length / 25, sampling))
+    if sampling.pad == "edge":
+        assert (np.diff(drawn) >= 0).all()

@@ -12,6 +12,7 @@ from clips import make_clip
 from asl.contract.frame_store import FrameSpec, Origin, write_frames
 from asl.data.clip_files import ClipError
 from asl.data.frames.store import FrameStore, open_stored_frames, read_stored_frames, resize_frames
+from asl.data.framing import Framing
 
 CLIP = make_clip("train", 0, 1)
 ORIGIN = Origin(key="", source="", start_s=0.0, end_s=-1.0, fps=25.0, short_side=16)
@@ -29,11 +30,13 @@ def path(tmp_path: Path) -> Path:
 
 def test_frames_are_read_in_the_order_of_the_indices(path: Path) -> None:
     for indices in ([0, 4, 4, 2], [3]):
-        assert np.array_equal(read_stored_frames(CLIP, path, np.array(indices), (6, 8)), FRAMES[indices])
+        assert np.array_equal(
+            read_stored_frames(CLIP, path, np.array(indices), Framing(resize=[6, 8])), FRAMES[indices]
+        )
 
 
 def test_frames_are_resized_with_antialiasing(path: Path) -> None:
-    small = read_stored_frames(CLIP, path, np.array([1, 2]), (3, 2))
+    small = read_stored_frames(CLIP, path, np.array([1, 2]), Framing(resize=[3, 2]))
     pictures = torch.from_numpy(FRAMES[1:3]).permute(0, 3, 1, 2).float()
     expected = torch.nn.functional.interpolate(pictures, size=(3, 2), mode="bilinear", antialias=True)
     assert small.shape == (2, 3, 2, 3)
@@ -46,7 +49,7 @@ def test_frames_are_resized_with_antialiasing(path: Path) -> None:
 def test_an_index_after_the_last_frame_is_an_error_that_names_clip_and_number(path: Path) -> None:
     for index in (5, 6):
         with pytest.raises(ClipError, match=rf"train001.*it has 5 frames; frame {index} was drawn"):
-            read_stored_frames(CLIP, path, np.array([0, index, 1]), (6, 8))
+            read_stored_frames(CLIP, path, np.array([0, index, 1]), Framing(resize=[6, 8]))
 
 
 def test_the_number_of_frames_is_checked_if_it_is_known(path: Path) -> None:

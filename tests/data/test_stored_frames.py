@@ -20,9 +20,10 @@ from asl.data.datamodule import ClipDataModule
 from asl.data.frames.missing import find_missing, make_missing
 from asl.data.frames.on_device import FramesOnDevice
 from asl.data.frames.store import FrameStore, resize_frames
+from asl.data.framing import Framing
 from asl.data.readers.decord import DecordReader
 from asl.data.readers.frames import FramesReader, FramesReaderSettings
-from asl.data.sampling import Sampling
+from asl.data.sampling import Sampling, Tempo
 
 GREY = [int(level) for level in np.linspace(16, 236, 45)]  # neighbouring frames differ by 5 levels
 
@@ -62,7 +63,11 @@ def test_both_readers_draw_the_same_frames(tmp_path: Path, rate: str, fps: float
                 sampling = Sampling(fps=fps, clip_len=clip_len, frame_stride=stride, pad=pad, long=long)
                 for seed in (None, 0, 1):
                     for speed in ((1.0, 1.0), (0.7, 1.4)):
-                        how: dict[str, Any] = {"sampling": sampling, "size": (24, 30), "speed": speed}
+                        how: dict[str, Any] = {
+                            "sampling": sampling,
+                            "framing": Framing(resize=[24, 30]),
+                            "tempo": Tempo(speed=list(speed)),
+                        }
                         first, second = (
                             read(clip, path, **how, rng=None if seed is None else np.random.default_rng(seed))
                             for read, path in (
@@ -79,7 +84,7 @@ def test_both_readers_draw_the_same_frames(tmp_path: Path, rate: str, fps: float
 def test_a_coarser_grid_can_be_drawn_from_stored_frames(tmp_path: Path) -> None:
     clip = written(tmp_path, "29.97", GREY)
     store = stored(tmp_path, clip, FrameSpec(fps=25.0))
-    how: dict[str, Any] = {"sampling": Sampling(fps=12.5, clip_len=6), "size": (24, 30)}
+    how: dict[str, Any] = {"sampling": Sampling(fps=12.5, clip_len=6), "framing": Framing(resize=[24, 30])}
     first = DecordReader().read(clip, tmp_path / clip.path, **how)
     second = FramesReader(store, timeout_s=60).read(clip, store.path(clip), **how)
     assert np.abs(first.mean(axis=(1, 2, 3)) - second.mean(axis=(1, 2, 3))).max() < 2.5
@@ -189,7 +194,9 @@ def test_stored_frames_that_were_changed_are_an_error_that_names_the_clip(tmp_pa
         module.setup()
     write_frames(store.path(clip), frames[:1].copy(), times_s[:1], made_from)
     with pytest.raises(ClipError, match=f"{clip.video_id}.*it has 1 frames instead of 12"):
-        FramesOnDevice([clip], [store.path(clip)], [12], size=(20, 30), device=torch.device("cpu"))
+        FramesOnDevice(
+            [clip], [store.path(clip)], [12], framing=Framing(resize=[20, 30]), device=torch.device("cpu")
+        )
 
 
 @pytest.mark.gpu
@@ -208,7 +215,7 @@ def test_frames_in_gpu_memory_equal_those_in_ram(tiny_data: Path, tmp_path: Path
             module.clips,
             [store.path(clip) for clip in module.clips],
             [clip.num_frames for clip in module.clips],
-            size=size,
+            framing=Framing(resize=list(size)),
             device=torch.device("cuda"),
         )
         assert torch.equal(on_gpu.frames.cpu(), module.stored_frames.frames)

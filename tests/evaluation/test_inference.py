@@ -98,7 +98,7 @@ def test_views_are_averaged(tiny_data: Path, checkpoint: Path, clips: list[Clip]
         source = reader.source(clip, tiny_data / clip.path)
         views = [
             torch.from_numpy(
-                reader.read(clip, source, sampling=recogniser.sampling(view, 3), size=recogniser.size)
+                reader.read(clip, source, sampling=recogniser.sampling(view, 3), framing=recogniser.framing)
             )
             for view in range(3)
         ]

@@ -17,6 +17,7 @@ from made_predictions import predictions_for, random_predictions
 from parsed_page import Page
 from PIL import Image
 
+from asl.data.framing import Framing
 from asl.data.sampling import Sampling
 from asl.evaluation.confusion import class_results, confusions
 from asl.evaluation.page.charts import page_charts
@@ -43,8 +44,7 @@ def film(folder: Path, *, num_frames: int = 12, crop_size: int = 16, **sampling)
         data_dir=folder,
         reader=GreyReader(),
         sampling=Sampling(**sampling),
-        size=(crop_size + 4, crop_size + 14),
-        crop_size=crop_size,
+        framing=Framing(resize=[crop_size + 4, crop_size + 14], crop_size=crop_size),
     )
     return films[clip.video_id]
 
@@ -292,8 +292,8 @@ def test_a_film_of_noise_has_at_most_200_kilobytes(tmp_path: Path, monkeypatch: 
     monkeypatch.setattr(
         GreyReader,
         "read",
-        lambda self, clip, file, *, sampling, size: rng.integers(
-            0, 256, (sampling.clip_len, *size, 3), np.uint8
+        lambda self, clip, file, *, sampling, framing: rng.integers(
+            0, 256, (sampling.clip_len, *framing.size, 3), np.uint8
         ),
     )
     assert len(film(tmp_path, clip_len=64, crop_size=SIDE).jpeg) < 200_000

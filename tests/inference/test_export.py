@@ -17,12 +17,15 @@ import numpy as np
 import pytest
 import torch
 import yaml
+from av.video.frame import VideoFrame
 from clips import write_clip
 from composing import composed
 from made_checkpoint import write_checkpoint
 from torch import nn
 
 from asl.config.setting import ConfigError
+from asl.data.frames.store import frame_pictures
+from asl.data.framing import Framing
 from asl.data.sampling import Sampling, draw_frames
 from asl.data.split import WLASL_AUTHORS, protocol
 from asl.errors import UserError
@@ -351,6 +354,26 @@ def test_the_example_draws_the_frames_that_asl_draws(
             }
             exec(drawing, names)
             assert names["shown"].tolist() == draw_frames(times, num_frames / fps, sampling).tolist()
+
+
+@pytest.mark.parametrize(("height", "width"), [(90, 160), (160, 90)], ids=["16:9", "portrait"])
+@pytest.mark.parametrize("fit", ["pad", "crop"])
+def test_the_example_takes_the_part_of_a_picture_that_asl_takes(
+    checkpoint: Path, fit: str, height: int, width: int
+) -> None:
+    framing = Framing(fit=fit, resize=[64, 64], crop_size=56)
+    info = {**read_checkpoint(checkpoint)["asl"], **dataclasses.asdict(framing)}
+    evaluation = Evaluation(None, "not measured")
+    row = Measured(name="model.onnx", num_bytes=1, clips_per_s=1.0, difference=0.0, top1=None, same=None)
+    card = model_card(info, [row, row], "", evaluation, license=None)
+    code = card[card.index("side = ") : card.index("(probabilities,)")]
+    y, x = np.mgrid[:height, :width]
+    ramp = np.stack([y, x, y], axis=2).astype(np.uint8)
+    names: dict[str, Any] = {"np": np, "height": 64, "width": 64, "about": {"crop_size": 56}, "shown": [0]}
+    exec(code, {**names, "decoded": [VideoFrame.from_ndarray(ramp, format="rgb24")]}, names)
+    ours = frame_pictures(torch.from_numpy(ramp)[None], framing)[0].numpy().astype(int)
+    differing = np.abs(names["pictures"][0] - ours) > 4  # at the edges, where FFmpeg's scaler differs
+    assert differing.mean() < 0.03
 
 
 def test_the_content_of_a_torch_file_loads_from_memory(exported: tuple[Path, list[Measured]]) -> None:

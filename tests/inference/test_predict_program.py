@@ -15,6 +15,7 @@ import pytest
 from av.video.frame import VideoFrame
 from clips import write_clip
 from composing import composed
+from made_checkpoint import write_checkpoint
 
 import asl
 from asl.codecs.segments import decode_segment
@@ -153,3 +154,20 @@ def test_a_missing_camera_and_impossible_settings_are_errors(checkpoint: Path, t
         run(checkpoint, "input=a.mp4", "start_s=3", "end_s=2")
     with pytest.raises(UserError, match="no such checkpoint"):
         run(tiny_data / "none.pt", "input=a.mp4")
+
+
+def test_that_a_video_has_no_box_of_its_signer_is_said(
+    tiny_data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file = next((tiny_data / "videos" / "test" / "book").glob("*.mp4"))
+    square = ["data.resize=[20,20]", "data.fit=pad"]
+    whole = write_checkpoint(tmp_path / "whole.pt", tiny_data, *square)
+    assert run(whole, f"input={file}") == 0
+    printed = capsys.readouterr()
+    assert printed.err == ""
+    cropped = write_checkpoint(tmp_path / "cropped.pt", tiny_data, *square, "data.crop=signer")
+    assert run(cropped, f"input={file}") == 0
+    again = capsys.readouterr()
+    assert again.out == printed.out
+    assert again.err.startswith(f"{cropped} was trained on the square around each signer (data.crop=signer)")
+    assert again.err.count("\n") == 1

@@ -167,6 +167,8 @@ def test_other_clips_are_refused_with_the_settings_that_give_those_of_the_checkp
     [
         ({"sampling": {"clip_len": 3}, "crop_size": 8}, "data.clip_len=4 there, 3 now, data.crop_size=16"),
         ({"resize": [20, 20]}, "data.resize="),
+        ({"fit": "pad"}, "data.fit=squeeze there, pad now"),
+        ({"crop": "signer"}, "data.crop=none there, signer now"),
         ({"settings": {**INFO["settings"], "frames": {"fps": 12.5, "short_side": 128}}}, "frames.fps=25.0"),
         ({"settings": {**INFO["settings"], "frames": {"fps": 25.0, "short_side": 96}}}, "frames.short_side="),
         (
@@ -174,7 +176,7 @@ def test_other_clips_are_refused_with_the_settings_that_give_those_of_the_checkp
             "reader=frames there, decord now.",
         ),
     ],
-    ids=["sampling and crop", "resize", "frames.fps", "frames.short_side", "reader"],
+    ids=["sampling and crop", "resize", "fit", "crop", "frames.fps", "frames.short_side", "reader"],
 )
 def test_another_input_of_evaluation_is_refused(changes: dict[str, Any], named: str) -> None:
     now = {**INFO, **changes}
@@ -328,3 +330,18 @@ def test_keys_that_differ_are_written_as_on_the_command_line() -> None:
     ]
     same_choice = {"loss": {"name": "cross_entropy", "smoothing": 0.2}}
     assert difference({"loss": theirs["loss"]}, same_choice) == ["loss.smoothing=0.1 there, 0.2 now"]
+
+
+def test_a_checkpoint_without_later_augmentation_counts_as_having_none() -> None:
+    config = composed("train", "model.weights=null")
+    info = checkpoint_info(config, glosses=("book", "drink"), clips=CLIPS, devices=1, precision="32-true")
+    early = {**info["settings"]["augment"]}
+    for name in ("shift", "drop", "blur", "downscale", "noise", "blocks", "erase"):
+        del early[name]
+    theirs = {"asl": {**info, "settings": {**info["settings"], "augment": early}}}
+    for name in ("fit", "crop", "enlarge"):
+        del theirs["asl"][name]
+    check_same_run(theirs, PATH, info)
+    assert changed_settings(theirs, info) == []
+    changed = {**info["settings"], "augment": {**info["settings"]["augment"], "noise": 0.1}}
+    assert changed_settings(theirs, {**info, "settings": changed}) == ["augment.noise=0.0 there, 0.1 now"]

@@ -13,7 +13,8 @@ import torch
 from torch import Tensor
 
 from asl.contract.manifest import Clip
-from asl.data.frames.store import open_stored_frames, resize_frames
+from asl.data.frames.store import frame_pictures, open_stored_frames
+from asl.data.framing import Framing
 from asl.machine import available_cores
 
 _MAX_THREADS = 16  # more threads do not load faster
@@ -29,7 +30,7 @@ class FramesOnDevice:
         clips: rows of the manifest.
         files: the file with the stored frames of each clip.
         counts: number of frames of each clip.
-        size: height and width in pixels; frames of another size are resized.
+        framing: part of the pictures, and size.
         device: device to load onto.
 
     Raises:
@@ -42,13 +43,13 @@ class FramesOnDevice:
         files: Sequence[Path],
         counts: Sequence[int],
         *,
-        size: tuple[int, int],
+        framing: Framing,
         device: torch.device,
     ) -> None:
         self.offsets: npt.NDArray[np.int64] = np.concatenate([[0], np.cumsum(counts, dtype=np.int64)])
-        self.frames = torch.empty((int(self.offsets[-1]), *size, 3), dtype=torch.uint8, device=device)
+        self.frames = torch.empty((int(self.offsets[-1]), *framing.size, 3), dtype=torch.uint8, device=device)
         self.times_s: list[npt.NDArray[np.float64]] = [np.empty(0)] * len(clips)
-        self._clips, self._files, self._size = clips, files, size
+        self._clips, self._files, self._framing = clips, files, framing
         self._thread = threading.local()
         with ThreadPoolExecutor(
             min(_MAX_THREADS, available_cores()), initializer=self._initialize_thread
@@ -76,15 +77,15 @@ class FramesOnDevice:
 
     def _load(self, index: int) -> None:
         """Read, resize and copy the frames of one clip."""
+        clip = self._clips[index]
         target = self.frames[int(self.offsets[index]) : int(self.offsets[index + 1])]
-        frames, self.times_s[index] = open_stored_frames(
-            self._clips[index], self._files[index], count=len(target)
-        )
+        frames, self.times_s[index] = open_stored_frames(clip, self._files[index], count=len(target))
         staged = self._staging(target.numel()).view(target.shape) if target.is_cuda else target
-        if frames.shape[1:3] == self._size:
+        height, width = frames.shape[1:3]
+        if (height, width) == self._framing.size and not self._framing.square(height, width, clip.signer_box):
             np.copyto(staged.numpy(), frames)
         else:
-            staged.copy_(resize_frames(torch.from_numpy(np.array(frames)), self._size))
+            staged.copy_(frame_pictures(torch.from_numpy(np.array(frames)), self._framing, clip.signer_box))
         if staged is target:
             return
         with torch.cuda.stream(self._thread.stream):

@@ -15,6 +15,7 @@ from torch.utils.data import DataLoader
 from asl.contract.frame_store import Frames
 from asl.contract.manifest import Clip
 from asl.data.frames.store import open_stored_frames, read_stored_frames
+from asl.data.framing import Framing
 from asl.machine import available_cores
 
 _MAX_THREADS = 16
@@ -31,7 +32,7 @@ class FramesOnHost:
         clips: rows of the manifest.
         files: the file with the stored frames of each clip.
         counts: number of frames of each clip.
-        size: height and width in pixels; frames of another size are resized.
+        framing: part of the pictures, and size.
         pin: read into page-locked memory, from which a GPU copies asynchronously.
 
     Raises:
@@ -44,11 +45,11 @@ class FramesOnHost:
         files: Sequence[Path],
         counts: Sequence[int],
         *,
-        size: tuple[int, int],
+        framing: Framing,
         pin: bool,
     ) -> None:
         self.offsets: npt.NDArray[np.int64] = np.concatenate([[0], np.cumsum(counts, dtype=np.int64)])
-        self._clips, self._files, self._size, self._pin = clips, files, size, pin
+        self._clips, self._files, self._framing, self._pin = clips, files, framing, pin
         self._threads = ThreadPoolExecutor(min(_MAX_THREADS, available_cores()))
         self.times_s = list(self._threads.map(self._read_times, range(len(clips))))
 
@@ -63,7 +64,7 @@ class FramesOnHost:
     def start_reading(self, frames: Tensor) -> Callable[[], Tensor]:
         """Begin to read a batch as :meth:`__getitem__` does; the result waits for it and returns it."""
         indices = frames.numpy()
-        video = torch.empty((*indices.shape, *self._size, 3), dtype=torch.uint8, pin_memory=self._pin)
+        video = torch.empty((*indices.shape, *self._framing.size, 3), dtype=torch.uint8, pin_memory=self._pin)
         # numpy arrays: inference mode, in which evaluation makes its tensors, holds for this thread only.
         rows = self._threads.map(self._read_row, indices, video.numpy())
 
@@ -78,7 +79,7 @@ class FramesOnHost:
         """Read frames of one clip into ``target`` (T, H, W, C)."""
         clip = int(np.searchsorted(self.offsets, indices[0], side="right")) - 1
         drawn = indices - self.offsets[clip]
-        target[:] = read_stored_frames(self._clips[clip], self._files[clip], drawn, self._size)
+        target[:] = read_stored_frames(self._clips[clip], self._files[clip], drawn, self._framing)
 
     def _read_times(self, clip: int) -> npt.NDArray[np.float64]:
         count = int(self.offsets[clip + 1] - self.offsets[clip])

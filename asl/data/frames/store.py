@@ -10,8 +10,9 @@ import numpy as np
 import numpy.typing as npt
 
 from asl.contract.frame_store import Frames, FrameSpec, frames_path, open_frames
-from asl.contract.manifest import Clip
+from asl.contract.manifest import Box, Clip
 from asl.data.clip_files import unreadable_clip
+from asl.data.framing import Framing
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -54,19 +55,17 @@ def open_stored_frames(
     return frames, times_s
 
 
-def read_stored_frames(
-    clip: Clip, path: Path, indices: npt.NDArray[np.int64], size: tuple[int, int]
-) -> Frames:
+def read_stored_frames(clip: Clip, path: Path, indices: npt.NDArray[np.int64], framing: Framing) -> Frames:
     """Read some of the stored frames of a clip.
 
     Args:
         clip: row of the manifest.
         path: file with its frames.
         indices: ``(T,)`` indices of its stored frames.
-        size: height and width in pixels; frames of another size are resized.
+        framing: part of the pictures, and size.
 
     Returns:
-        ``(T, *size, C)`` uint8.
+        ``(T, *framing.size, C)`` uint8.
 
     Raises:
         ClipError: the file is missing, damaged, or has fewer frames.
@@ -79,7 +78,47 @@ def read_stored_frames(
     # With mode="clip", numpy copies without Python's lock, so that threads read side by side.
     drawn = np.empty((len(indices), *stored.shape[1:]), np.uint8)
     np.take(stored, indices, axis=0, out=drawn, mode="clip")
-    return resize_frames(torch.from_numpy(drawn), size).numpy()
+    return frame_pictures(torch.from_numpy(drawn), framing, clip.signer_box).numpy()
+
+
+def frame_pictures(frames: Tensor, framing: Framing, box: Box | None = None) -> Tensor:
+    """Bring the part of the pictures that ``framing`` chooses to its size.
+
+    Args:
+        frames: ``(T, H, W, C)`` uint8 on the host: whole pictures.
+        framing: part of the pictures, and size.
+        box: of the signer. None if unknown.
+
+    Returns:
+        ``(T, *framing.size, C)`` uint8; black outside the picture.
+    """
+    height, width = frames.shape[1:3]
+    square = framing.square(height, width, box)
+    if square is None:
+        return resize_frames(frames, framing.size)
+    rows, to_rows = _overlap(square.top, square.side, height, framing.size[0])
+    columns, to_columns = _overlap(square.left, square.side, width, framing.size[1])
+    target = to_rows.stop - to_rows.start, to_columns.stop - to_columns.start
+    part = resize_frames(frames[:, rows, columns], target)
+    if target == framing.size:
+        return part.contiguous()
+    framed = frames.new_zeros(len(frames), *framing.size, frames.shape[3])
+    framed[:, to_rows, to_columns] = part
+    return framed
+
+
+def _overlap(start: float, side: float, length: int, size: int) -> tuple[slice, slice]:
+    """The pixels of one axis of a picture that lie in a square, and where they go in ``size`` pixels.
+
+    >>> _overlap(-2.0, 10.0, 6, 20)
+    (slice(0, 6, None), slice(4, 16, None))
+    """
+    first = min(max(round(start), 0), length - 1)
+    last = max(min(round(start + side), length), first + 1)
+    scale = size / side
+    to_first = min(max(round(-start * scale), 0), size - 1)
+    to_last = max(min(round((length - start) * scale), size), to_first + 1)
+    return slice(first, last), slice(to_first, to_last)
 
 
 def resize_frames(frames: Tensor, size: tuple[int, int]) -> Tensor:

@@ -14,7 +14,8 @@ from asl.config.setting import setting
 from asl.contract.frame_store import Frames, FrameSettings
 from asl.contract.manifest import Clip
 from asl.data.frames.store import FrameStore
-from asl.data.sampling import Sampling
+from asl.data.framing import Framing
+from asl.data.sampling import Sampling, Tempo
 from asl.data.settings import DataSettings
 
 
@@ -76,20 +77,21 @@ class ClipReader(ABC):
         file: Path,
         *,
         sampling: Sampling,
-        size: tuple[int, int],
-        speed: Sequence[float] = (1.0, 1.0),
+        framing: Framing,
+        tempo: Tempo | None = None,
         rng: np.random.Generator | None = None,
     ) -> Frames:
-        """Draw frames of one clip and resize them to ``size`` without keeping the aspect ratio.
+        """Draw frames of one clip and bring the part that ``framing`` chooses to its size.
 
-        torchvision trained its Kinetics weights on frames that were resized in this way.
+        By default that is the whole picture without its aspect ratio, as torchvision resized the frames on
+        which it trained its Kinetics weights. :func:`~asl.data.frames.store.frame_pictures` does it.
 
         Args:
             clip: the clip's row of the manifest.
             file: the result of :meth:`source`.
             sampling: which frames are drawn.
-            size: height and width in pixels.
-            speed: least and most; with ``rng``, one speed between them is drawn.
+            framing: part of the pictures, and size.
+            tempo: how ``rng`` changes the time; None: not at all.
             rng: jitters the choice of frames (training). None: no jitter (evaluation).
 
         Returns:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,8 +13,10 @@ import numpy as np
 from asl.contract.frame_store import Frames, FrameSettings
 from asl.contract.manifest import Clip
 from asl.data.clip_files import unreadable_clip
+from asl.data.frames.store import frame_pictures
+from asl.data.framing import SQUEEZE, Framing
 from asl.data.readers.base import ClipReader, ReaderSettings
-from asl.data.sampling import Sampling, draw_frames
+from asl.data.sampling import Sampling, Tempo, draw_frames
 from asl.data.settings import DataSettings
 
 
@@ -26,7 +28,7 @@ class DecordReaderSettings(ReaderSettings):
         """decord is not installed, or cannot scale to the width."""
         if importlib.util.find_spec("decord") is None:
             yield ("reader=decord: decord is not installed (it is for Linux on x86-64); set reader=frames")
-        if not scalable(data.resize[1]):
+        if data.fit == SQUEEZE and not scalable(data.resize[1]):
             width = next(width for width in range(data.resize[1], 999) if scalable(width))
             yield (
                 f"data.resize={data.resize}: decord cannot scale to a width of {data.resize[1]} on every "
@@ -47,13 +49,16 @@ class DecordReader(ClipReader):
         file: Path,
         *,
         sampling: Sampling,
-        size: tuple[int, int],
-        speed: Sequence[float] = (1.0, 1.0),
+        framing: Framing,
+        tempo: Tempo | None = None,
         rng: np.random.Generator | None = None,
     ) -> Frames:
         import decord  # loads its own FFmpeg libraries; only the worker processes need them
+        import torch
 
-        height, width = size
+        height, width = framing.size
+        if framing.square(clip.height, clip.width, clip.signer_box) is not None:
+            height = width = -1  # as in the file
         with _readable_errors(clip, file):
             # One thread, because clips are read in parallel by worker processes. fault_tol=1: a frame that
             # the decoder would conceal is an error.
@@ -64,9 +69,9 @@ class DecordReader(ClipReader):
                 reason = f"it has {len(video)} frames, the manifest says {clip.num_frames}"
                 raise unreadable_clip(clip, file, reason)
             starts_s = video.get_frame_timestamp(range(clip.num_frames))[:, 0]
-            indices = draw_frames(starts_s, clip.duration_s, sampling, rng, speed=speed)
+            indices = draw_frames(starts_s, clip.duration_s, sampling, rng, tempo=tempo)
             frames: Frames = video.get_batch(indices).asnumpy()
-        return frames
+        return frame_pictures(torch.from_numpy(frames), framing, clip.signer_box).numpy()
 
 
 @contextmanager

@@ -12,8 +12,9 @@ from asl.config.setting import setting
 from asl.contract.frame_store import Frames, FrameSettings
 from asl.contract.manifest import Clip
 from asl.data.frames.store import FrameStore, open_stored_frames, read_stored_frames
+from asl.data.framing import Framing
 from asl.data.readers.base import ClipReader, ReaderSettings
-from asl.data.sampling import Sampling, draw_frames
+from asl.data.sampling import Sampling, Tempo, draw_frames
 from asl.data.settings import DataSettings
 
 
@@ -86,11 +87,11 @@ class FramesReader(ClipReader):
         file: Path,
         *,
         sampling: Sampling,
-        size: tuple[int, int],
-        speed: Sequence[float] = (1.0, 1.0),
+        framing: Framing,
+        tempo: Tempo | None = None,
         rng: np.random.Generator | None = None,
     ) -> Frames:
         """Read one clip. Training reads whole batches instead, see FramesOnHost and FramesOnDevice."""
         _, times_s = open_stored_frames(clip, file)
-        drawn = draw_frames(times_s, clip.duration_s, sampling, rng, speed=speed)
-        return read_stored_frames(clip, file, drawn, size)
+        drawn = draw_frames(times_s, clip.duration_s, sampling, rng, tempo=tempo)
+        return read_stored_frames(clip, file, drawn, framing)

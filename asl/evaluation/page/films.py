@@ -2,22 +2,19 @@
 
 from __future__ import annotations
 
-import io
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-import numpy as np
-from PIL import Image
-
-from asl.contract.frame_store import Frames
 from asl.contract.manifest import Clip
 from asl.data.clip_files import clip_paths
+from asl.data.framing import Framing
 from asl.data.readers.base import ClipReader
 from asl.data.sampling import Sampling
 from asl.data.transforms import crop_pictures
 from asl.evaluation.predictions import Prediction
 from asl.page.addresses import jpeg_uri
+from asl.page.strip import spread, strip_jpeg
 
 #: Clips that are shown with their frames; the further ones are only listed.
 MAX_FILMS = 24
@@ -27,8 +24,6 @@ MAX_FRAMES = 32
 
 #: Larger frames are made as small, in pixels.
 SIDE = 112
-
-_JPEG_QUALITY = 62  # as the thumbnails of preprocessing
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -65,8 +60,7 @@ def read_films(
     data_dir: Path,
     reader: ClipReader,
     sampling: Sampling,
-    size: tuple[int, int],
-    crop_size: int,
+    framing: Framing,
 ) -> dict[str, Film]:
     """Read what the network saw of each clip.
 
@@ -75,8 +69,7 @@ def read_films(
         data_dir: folder to which the paths in the manifest are relative.
         reader: reads the frames.
         sampling: which frames are drawn.
-        size: height and width of the frames that the reader gives.
-        crop_size: height and width of the network's input.
+        framing: part of the pictures, and size.
 
     Returns:
         The films by ``video_id``.
@@ -86,31 +79,18 @@ def read_films(
     """
     films = {}
     for clip, file in zip(clips, clip_paths(clips, data_dir), strict=True):
-        frames = reader.read(clip, reader.source(clip, file), sampling=sampling, size=size)
-        cropped = crop_pictures(frames, crop_size)
-        shown = cropped[_spread(len(cropped))]
-        side = min(SIDE, crop_size)
+        frames = reader.read(clip, reader.source(clip, file), sampling=sampling, framing=framing)
+        cropped = crop_pictures(frames, framing.crop_size)
+        shown = cropped[spread(len(cropped), MAX_FRAMES)]
+        side = min(SIDE, framing.crop_size)
         films[clip.video_id] = Film(
             file=file,
-            jpeg=_strip(shown, side),
+            jpeg=strip_jpeg(shown, side),
             num_frames=len(shown),
             side=side,
             frame_s=_frame_s(clip, sampling) * len(cropped) / len(shown),
         )
     return films
-
-
-def _spread(count: int) -> list[int]:
-    """Indices of at most :data:`MAX_FRAMES` of ``count`` frames, evenly spaced."""
-    shown = min(count, MAX_FRAMES)
-    return [i * count // shown for i in range(shown)]
-
-
-def _strip(frames: Frames, side: int) -> bytes:
-    pictures = [np.asarray(Image.fromarray(frame).resize((side, side))) for frame in frames]
-    jpeg = io.BytesIO()
-    Image.fromarray(np.concatenate(pictures, axis=1)).save(jpeg, "JPEG", quality=_JPEG_QUALITY)
-    return jpeg.getvalue()
 
 
 def _frame_s(clip: Clip, sampling: Sampling) -> float:

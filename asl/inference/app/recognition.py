@@ -13,7 +13,7 @@ import torch
 
 from asl.codecs.video_file import VideoError
 from asl.contract.frame_store import Frames
-from asl.data.frames.store import resize_frames
+from asl.data.frames.store import frame_pictures
 from asl.data.transforms import crop_pictures
 from asl.inference.app.occlusion import falls
 from asl.inference.app.settings import ServerSettings
@@ -80,7 +80,7 @@ class Recognition:
             raise VideoFileError(
                 f"{file.name} lasts {drawn.duration_s:.1f} s, and {self._settings.max_s:g} s are allowed"
             )
-        frames = resize_frames(torch.from_numpy(drawn.frames), recogniser.size).numpy()
+        frames = frame_pictures(torch.from_numpy(drawn.frames), recogniser.framing).numpy()
         (probabilities,) = self.predictor.probabilities(frames[np.newaxis])
         return Recognised(
             top=rank_glosses(probabilities, self.predictor.glosses, _TOP),
@@ -96,4 +96,4 @@ class Recognition:
 
     def cropped(self, found: Recognised) -> Frames:
         """The part of the frames that the network sees: ``(T, crop_size, crop_size, 3)`` uint8."""
-        return crop_pictures(found.frames, self.predictor.recogniser.info["crop_size"])
+        return crop_pictures(found.frames, self.predictor.recogniser.framing.crop_size)

@@ -13,6 +13,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from asl import __version__
 from asl.config.setting import ConfigError
+from asl.data.framing import CROP, PAD, SIGNER, SQUEEZE, Framing
 from asl.data.split import OFFICIAL, WLASL_AUTHORS, SplitSettings
 from asl.evaluation.run import METRICS, evaluation_folder
 from asl.inference.export.measure import TOLERANCE, Measured
@@ -99,6 +100,7 @@ def model_card(
     files = [row.name for row in rows[1:]]
     titles, *lines = table_cells(rows)
     metrics = evaluation.metrics
+    framing = Framing.of(info)
     return environment.get_template("model_card.md").render(
         front_matter=_front_matter(info, files, metrics, license).rstrip(),
         info=info,
@@ -108,6 +110,8 @@ def model_card(
         more_glosses=max(0, len(info["glosses"]) - _FEW_GLOSSES),
         counts={split: len(clips) for split, clips in info.get("clips", {}).items()},
         sampling=_sampling_in_words(info["sampling"]),
+        framing=framing,
+        framing_in_words=_framing_in_words(framing),
         files=files,
         titles=titles,
         lines=lines,
@@ -167,6 +171,23 @@ def compared_on(clips: str) -> str:
         "Clips/s: on the CPU of the machine that exported. Largest difference: of a "
         f"probability from the checkpoint's, on {where if clips else 'made-up clips'}. Files of fp32 that "
         f"differ by more than {TOLERANCE:g} are not written."
+    )
+
+
+def _framing_in_words(framing: Framing) -> str:
+    """Which part of a picture fills the input."""
+    margin = framing.resize[0] / framing.crop_size
+    whole = {
+        SQUEEZE: "The whole upright picture is scaled to this size without keeping its aspect ratio.",
+        PAD: "The whole upright picture lies in the middle of a black square, "
+        f"{margin:.3g} times as large as its longer side.",
+        CROP: "The square in the middle of the upright picture, as large as its shorter side.",
+    }[framing.fit]
+    if framing.crop != SIGNER:
+        return whole
+    return (
+        f"The square around the signer, {framing.enlarge * margin:.3g} times as large as the longer side of "
+        f"the signer's box. Where there is no box: {whole[0].lower()}{whole[1:]}"
     )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 from collections.abc import Mapping
 from typing import Any
@@ -9,6 +10,7 @@ from typing import Any
 from torch import Tensor, nn
 
 from asl import __version__
+from asl.data.framing import Framing
 from asl.data.split import OFFICIAL
 from asl.data.transforms import centre_crop
 from asl.training.checkpoints import restore_network
@@ -45,8 +47,8 @@ def describe(info: Mapping[str, Any]) -> str:
         info: the checkpoint's key ``asl``.
     """
     values = {
-        **{name: info[name] for name in ("glosses", "sampling", "resize", "crop_size", "mean", "std")},
-        **{name: info[name] for name in ("model", "dataset", "epoch")},
+        **{name: info[name] for name in ("glosses", "sampling", "mean", "std", "model", "dataset", "epoch")},
+        **dataclasses.asdict(Framing.of(info)),
         "split": info.get("split", OFFICIAL),  # not in checkpoints of the first version
         "version": __version__,
     }

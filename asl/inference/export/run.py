@@ -76,7 +76,7 @@ def export(config: ExportConfig) -> list[Measured]:
             timeout_s=config.reader.timeout_s,
         )[UNCHANGED]
 
-    frames = noise((info["sampling"]["clip_len"], *recogniser.size, 3), recogniser.batch_size)
+    frames = noise((info["sampling"]["clip_len"], *recogniser.framing.size, 3), recogniser.batch_size)
     rows = measure(models, frames, measured, predict if measured else None)
     clips_in_words = f"{len(measured):,} {config.split} clips" if measured else ""
     folder = path.parent / "export" if config.output is None else Path(config.output)
@@ -110,7 +110,8 @@ def _frames(
     reader.prepare(clips, files)
     for clip, file in zip(clips, files, strict=True):
         source = reader.source(clip, file)
-        yield reader.read(clip, source, sampling=recogniser.sampling(), size=recogniser.size)[np.newaxis]
+        frames = reader.read(clip, source, sampling=recogniser.sampling(), framing=recogniser.framing)
+        yield frames[np.newaxis]
 
 
 def _write(folder: Path, files: dict[str, bytes], card: str) -> None:
