@@ -44,6 +44,7 @@ SLOW_MODULES = {
     "test_run",
     "test_run_choices",
     "test_train_cli",
+    "test_torchvision_networks",
     "test_training_aids",
 }
 

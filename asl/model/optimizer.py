@@ -21,9 +21,7 @@ class OptimizerSettings:
     lr: float = setting(3e-4, "peak learning rate", gt=0)
     weight_decay: float = setting(0.01, "AdamW weight decay; not applied to biases and norms", ge=0)
     warmup_epochs: float = setting(2.0, "epochs of linear warm-up", ge=0)
-    freeze_epochs: int = setting(
-        0, "epochs at the start in which only the classifier (the network's fc) is trained", ge=0
-    )
+    freeze_epochs: int = setting(0, "epochs at the start in which only the classifier is trained", ge=0)
     ema_decay: float | None = setting(
         None,
         "decay per step of an average of the weights (EMA), which is then what is measured and kept; "

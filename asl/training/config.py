@@ -50,3 +50,6 @@ class TrainConfig:
         if self.find_lr and self.resume is not None:
             yield "find_lr=true: starts from model.weights, so resume must be null"
         yield from self.reader.problems_with(self.data, self.frames)
+        for key, least in (("clip_len", self.model.min_clip_len), ("crop_size", self.model.min_crop_size)):
+            if getattr(self.data, key) < least:
+                yield f"data.{key}={getattr(self.data, key)}: model={self.model.name} needs at least {least}"

@@ -17,7 +17,6 @@ from asl.contract.manifest import SPLITS, Clip
 from asl.data.readers.base import ReaderSettings
 from asl.data.sampling import Sampling
 from asl.data.split import OFFICIAL
-from asl.data.transforms import KINETICS_MEAN, KINETICS_STD
 from asl.messages import first_few
 from asl.training.checkpoints import CheckpointError
 from asl.training.config import TrainConfig
@@ -89,8 +88,8 @@ def checkpoint_info(
                 "patience": trainer.patience if trainer.early_stopping else None,
             },
         },
-        "mean": list(KINETICS_MEAN),
-        "std": list(KINETICS_STD),
+        "mean": list(config.model.mean),
+        "std": list(config.model.std),
     }
 
 

@@ -186,6 +186,8 @@ def _build_datamodule(config: TrainConfig) -> ClipDataModule:
             full_precision=precision == "32-true",
         ),
         seed=config.seed,
+        mean=config.model.mean,
+        std=config.model.std,
     )
 
 
