@@ -46,6 +46,7 @@ SLOW_MODULES = {
     "test_train_cli",
     "test_torchvision_networks",
     "test_training_aids",
+    "test_transfer",
 }
 
 #: Single tests of that kind in modules that are quick otherwise.

@@ -21,6 +21,7 @@ from asl.data.settings import DROP_TRAIN
 from asl.data.split import CHOSEN_ON_TEST, WLASL_AUTHORS
 from asl.messages import first_few, format_bytes
 from asl.model.classifier import SignClassifier
+from asl.model.weights import Loaded
 from asl.training.checkpoints import BEST, LastAndBest
 from asl.training.config import TrainConfig
 from asl.training.lr_finder import LearningRates
@@ -120,6 +121,8 @@ def print_start(
     resumed: Resumed | None,
     not_compiled: str | None,
     tuned: str | None,
+    loaded: Loaded,
+    unchecked: str | None,
 ) -> None:
     """Print a table before training: data, model, device, output folder, and warnings.
 
@@ -132,12 +135,16 @@ def print_start(
         resumed: None for a new run.
         not_compiled: why training steps are not compiled. None if they are.
         tuned: how the network was changed for a GPU. None if it was not.
+        loaded: what of the network was not loaded from ``model.weights``.
+        unchecked: why the clips of ``model.weights`` were not compared. None if they were.
     """
     counts = {split: len(datamodule.datasets[split]) for split in SPLITS}
     per_class = Counter(clip.label for clip in datamodule.datasets["train"].clips)
     absent = [gloss for label, gloss in enumerate(datamodule.glosses) if not per_class[label]]
     architecture = ", ".join(f"{name} {_plain(value)}" for name, value in config.model.architecture().items())
     start = f"resumed from {resumed.checkpoint}" if resumed else f"weights {config.model.weights or 'random'}"
+    if loaded.new:
+        start += ", new classifier" + (f" but for {loaded.kept} glosses in common" if loaded.kept else "")
     is_finished = resumed is not None and resumed.finished
     device = trainer.strategy.root_device
     name = (
@@ -179,6 +186,8 @@ def print_start(
         attention.append(
             f"the checkpoint is of an earlier version, which does not say {missing}: not compared"
         )
+    if unchecked is not None:
+        attention.append(f"{unchecked}: val and test clips may be among them")
     if attention:
         rows["attention"] = "; ".join(attention)
     _print_table("Training", rows)
@@ -193,6 +202,8 @@ def _epochs(config: TrainConfig, resumed: Resumed | None) -> str:
     parts = [f"{trainer.max_epochs}", config.loss.name, "AdamW", f"peak learning rate {optim.lr:g}"]
     if optim.freeze_epochs:
         parts.append(f"the first {optim.freeze_epochs} train only the classifier")
+    if optim.layer_decay < 1:
+        parts.append(f"times {optim.layer_decay:g} for each layer before the classifier")
     if optim.ema_decay is not None:
         parts.append(f"averaged weights (decay {optim.ema_decay:g})")
     if config.monitor is not None:

@@ -26,7 +26,7 @@ ClipKeys = dict[str, dict[str, str]]  # by split and video_id; in the order of t
 _CHOICES = ("model", "loss")  # groups with the name of their choice beside its fields
 #: Settings that checkpoints of earlier versions lack, with the value that has no effect.
 _LATER_SETTINGS: dict[str, dict[str, Any]] = {
-    "optim": {"freeze_epochs": 0, "ema_decay": None},
+    "optim": {"freeze_epochs": 0, "ema_decay": None, "layer_decay": 1.0},
     "trainer": {"early_stopping": None, "patience": None},
 }
 _INPUT_SETTINGS = ("reader", "frames")  # of ``settings``: they decide the frames of a clip, in evaluation too
@@ -77,6 +77,7 @@ def checkpoint_info(
                 "warmup_epochs": config.optim.warmup_epochs,
                 "freeze_epochs": config.optim.freeze_epochs,
                 "ema_decay": config.optim.ema_decay,
+                "layer_decay": config.optim.layer_decay,
             },
             "trainer": {
                 "max_epochs": trainer.max_epochs,
@@ -110,9 +111,14 @@ def clip_keys(clips: Sequence[Clip]) -> ClipKeys:
     """
     keys: ClipKeys = {split: {} for split in SPLITS}
     for clip in clips:
-        segment = (Path(clip.source).name, f"{clip.start_s:.3f}", f"{clip.end_s:.3f}", clip.label)
-        keys[clip.split][clip.video_id] = _digest(segment, num_bytes=6)
+        keys[clip.split][clip.video_id] = clip_key(clip, clip.label)
     return keys
+
+
+def clip_key(clip: Clip, label: int) -> str:
+    """The key of a clip in a data set in which its label is ``label``."""
+    segment = (Path(clip.source).name, f"{clip.start_s:.3f}", f"{clip.end_s:.3f}", label)
+    return _digest(segment, num_bytes=6)
 
 
 def clips_digest(keys: ClipKeys) -> str:
@@ -161,6 +167,14 @@ def check_same_run(checkpoint: dict[str, Any], path: Path, info: dict[str, Any])
         )
     if "clips" in theirs:
         _check_same_clips(theirs, ours, path)
+    by_layer = [_layer_decay(info) for info in (theirs, ours)]
+    if (by_layer[0] < 1) != (by_layer[1] < 1):
+        raise CheckpointError(
+            f"{path} was trained with optim.layer_decay={by_layer[0]:g}, and it is {by_layer[1]:g} now: only "
+            "below 1, the optimiser's state is by layer. Resume with the value there, or start a new run in "
+            "another paths.checkpoint_dir (to start from its weights: "
+            f"{shell_override('model.weights', path)})"
+        )
     decays = [_ema_decay(info) for info in (theirs, ours)]
     if decays[0] is not None and decays[1] is None:
         raise CheckpointError(
@@ -176,6 +190,11 @@ def check_same_run(checkpoint: dict[str, Any], path: Path, info: dict[str, Any])
             "values there, or start a new run in another paths.checkpoint_dir (to start from its weights: "
             f"{shell_override('model.weights', path)})"
         )
+
+
+def _layer_decay(info: dict[str, Any]) -> float:
+    decay: float = info.get("settings", {}).get("optim", {}).get("layer_decay", 1.0)
+    return decay
 
 
 def _ema_decay(info: dict[str, Any]) -> float | None:

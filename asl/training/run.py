@@ -17,7 +17,7 @@ from asl.data.datamodule import ClipDataModule
 from asl.data.split import protocol
 from asl.files import atomic_write_text
 from asl.model.classifier import SignClassifier
-from asl.model.weights import load_weights
+from asl.model.weights import Loaded, load_weights
 from asl.training.averaged_weights import AveragedWeights
 from asl.training.checkpoints import (
     BEST,
@@ -61,6 +61,7 @@ from asl.training.trainer import (
     shows_bar,
     why_not_compiled,
 )
+from asl.training.transfer import check_unseen
 
 METRICS = "metrics.json"
 
@@ -113,7 +114,9 @@ def train(config: TrainConfig, *, callbacks: Sequence[pl.Callback] = ()) -> dict
             changed=changed_settings(checkpoint, info),
             not_compared=not_compared(checkpoint),
         )
-    module, tuned = _build_classifier(config, info, load_initial_weights=resumed is None)
+    weights = config.model.weights
+    unchecked = check_unseen(weights, datamodule.clips) if weights and resumed is None else None
+    module, loaded, tuned = _build_classifier(config, info, load_initial_weights=resumed is None)
     device = trainer.strategy.root_device
 
     with (
@@ -138,6 +141,8 @@ def train(config: TrainConfig, *, callbacks: Sequence[pl.Callback] = ()) -> dict
                 resumed=resumed,
                 not_compiled=not_compiled,
                 tuned=tuned,
+                loaded=loaded,
+                unchecked=unchecked,
             )
         # Before Lightning starts the other processes: they would exceed its time limit while they wait.
         if trainer.local_rank == 0:
@@ -159,7 +164,7 @@ def _find_learning_rate(config: TrainConfig) -> dict[str, Any]:
     filter_lightning_messages()
     pl.seed_everything(config.seed, workers=True, verbose=False)
     datamodule, interruption = _build_datamodule(config), Interruption()
-    module, _ = _build_classifier(config, {"glosses": datamodule.glosses}, load_initial_weights=True)
+    module, _, _ = _build_classifier(config, {"glosses": datamodule.glosses}, load_initial_weights=True)
     with tempfile.TemporaryDirectory() as folder:
         trainer = build_trainer(config.trainer, folder=Path(folder), callbacks=[interruption], logger=[])
         with interruption.handled(trainer), explained_errors(config.data, config.trainer, datamodule):
@@ -193,15 +198,16 @@ def _build_datamodule(config: TrainConfig) -> ClipDataModule:
 
 def _build_classifier(
     config: TrainConfig, info: dict[str, Any], *, load_initial_weights: bool
-) -> tuple[SignClassifier, str | None]:
-    """The classifier, and how its network was changed for a GPU (None if it was not).
+) -> tuple[SignClassifier, Loaded, str | None]:
+    """The classifier, what of it was not loaded, and how its network was changed for a GPU (None: not).
 
     Without ``load_initial_weights``, ``model.weights`` is not loaded: a checkpoint will be.
     """
-    num_classes = len(info["glosses"])
+    glosses, loaded = info["glosses"], Loaded()
+    num_classes = len(glosses)
     network = config.model.build(num_classes)
     if config.model.weights is not None and load_initial_weights:
-        load_weights(network, config.model.weights, config.model)
+        loaded = load_weights(network, config.model.weights, config.model, glosses=glosses)
     tuned = config.model.tune_for_gpu(network) if on_gpu(config.trainer.accelerator) else None
     classifier = SignClassifier(
         network,
@@ -213,7 +219,7 @@ def _build_classifier(
         selection=config.data.selection,
         info=info,
     )
-    return classifier, tuned
+    return classifier, loaded, tuned
 
 
 def _build_trainer(config: TrainConfig, folder: Path, callbacks: Sequence[pl.Callback]) -> pl.Trainer:
