@@ -27,7 +27,7 @@ from rich.table import Table
 from scipy import stats
 
 from asl.config.compose import checked, register
-from asl.contract.label_map import label_map_path, read_or_write_label_map
+from asl.contract.label_map import label_map_path, read_label_map, read_or_write_label_map
 from asl.contract.manifest import read_manifest, write_manifest
 from asl.training.config import TrainConfig
 from asl.training.run import train
@@ -86,8 +86,7 @@ def main() -> None:
 
     register(train_schema=TrainConfig)
     data = args.data.resolve()
-    label_map = json.loads((data / "metadata" / "demo_label_map.json").read_text())
-    glosses = sorted(label_map, key=label_map.__getitem__)
+    glosses = read_label_map(data / "metadata" / "demo_label_map.json")
     results: dict[str, list[list[float]]] = {"from scratch": [], "pretrained": []}
     with tempfile.TemporaryDirectory() as temporary:
         folder = Path(temporary).resolve()

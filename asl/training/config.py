@@ -49,6 +49,8 @@ class TrainConfig:
         """Yield a message for each setting of one group that contradicts another group."""
         if self.find_lr and self.resume is not None:
             yield "find_lr=true: starts from model.weights, so resume must be null"
+        if self.find_lr and self.trainer.batch == "auto":
+            yield "find_lr=true: is for one batch size, so set data.batch_size and trainer.batch=fixed"
         yield from self.reader.problems_with(self.data, self.frames)
         for key, least in (("clip_len", self.model.min_clip_len), ("crop_size", self.model.min_crop_size)):
             if getattr(self.data, key) < least:

@@ -22,6 +22,7 @@ from asl.data.split import CHOSEN_ON_TEST, WLASL_AUTHORS
 from asl.messages import first_few, format_bytes
 from asl.model.classifier import SignClassifier
 from asl.model.weights import Loaded
+from asl.training.batch_size import Trial
 from asl.training.checkpoints import BEST, LastAndBest
 from asl.training.config import TrainConfig
 from asl.training.lr_finder import LearningRates
@@ -122,6 +123,7 @@ def print_start(
     not_compiled: str | None,
     tuned: str | None,
     loaded: Loaded,
+    trial: Trial | None,
     unchecked: str | None,
 ) -> None:
     """Print a table before training: data, model, device, output folder, and warnings.
@@ -136,6 +138,7 @@ def print_start(
         not_compiled: why training steps are not compiled. None if they are.
         tuned: how the network was changed for a GPU. None if it was not.
         loaded: what of the network was not loaded from ``model.weights``.
+        trial: of ``trainer.batch=auto``. None if there was none.
         unchecked: why the clips of ``model.weights`` were not compared. None if they were.
     """
     counts = {split: len(datamodule.datasets[split]) for split in SPLITS}
@@ -158,6 +161,7 @@ def print_start(
         **_flags(datamodule),
         "batches": f"{config.data.batch_size} clips of {config.data.clip_len} frames, "
         f"{config.data.crop_size}×{config.data.crop_size}{_readers(datamodule)}",
+        **_trial(trial, counts["train"]),
         "frames": _frames(datamodule),
         "model": f"{config.model.name}, {architecture}, "
         f"{sum(p.numel() for p in module.model.parameters()):,} parameters, {start}",
@@ -191,6 +195,17 @@ def print_start(
     if attention:
         rows["attention"] = "; ".join(attention)
     _print_table("Training", rows)
+
+
+def _trial(trial: Trial | None, train_clips: int) -> dict[str, str]:
+    """The row of the table with what a trial step tells about the run. Empty if there was none."""
+    if trial is None:
+        return {}
+    minutes = trial.seconds * (train_clips // trial.batch_size) / 60
+    return {
+        "trial": f"a step took {format_bytes(trial.num_bytes)} and {trial.seconds:.2f} s, not compiled: at "
+        f"most about {minutes:.1f} min of steps an epoch"
+    }
 
 
 def _epochs(config: TrainConfig, resumed: Resumed | None) -> str:

@@ -192,6 +192,12 @@ def check_same_run(checkpoint: dict[str, Any], path: Path, info: dict[str, Any])
         )
 
 
+def batch_size_of(checkpoint: dict[str, Any]) -> int | None:
+    """``data.batch_size`` of a checkpoint. None in checkpoints of earlier versions."""
+    batch_size: int | None = checkpoint["asl"].get("settings", {}).get("data", {}).get("batch_size")
+    return batch_size
+
+
 def _layer_decay(info: dict[str, Any]) -> float:
     decay: float = info.get("settings", {}).get("optim", {}).get("layer_decay", 1.0)
     return decay

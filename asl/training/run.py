@@ -19,6 +19,7 @@ from asl.files import atomic_write_text
 from asl.model.classifier import SignClassifier
 from asl.model.weights import Loaded, load_weights
 from asl.training.averaged_weights import AveragedWeights
+from asl.training.batch_size import Trial, find_batch_size
 from asl.training.checkpoints import (
     BEST,
     LAST,
@@ -42,6 +43,7 @@ from asl.training.device_errors import explained_errors
 from asl.training.early_stop import EarlyStop
 from asl.training.history import History
 from asl.training.identity import (
+    batch_size_of,
     changed_settings,
     check_epochs,
     check_same_run,
@@ -93,6 +95,21 @@ def train(config: TrainConfig, *, callbacks: Sequence[pl.Callback] = ()) -> dict
     datamodule = _build_datamodule(config)
     interruption = Interruption()
     trainer = _build_trainer(config, folder, [interruption, *callbacks])
+    device = trainer.strategy.root_device
+    checkpoint = None if resume_from is None else read_checkpoint(resume_from)
+    trial: Trial | None = None
+    if config.trainer.batch == "auto":
+        if trainer.world_size > 1:
+            raise ConfigError(
+                f"trainer.batch=auto is for one device, not {trainer.world_size}: set data.batch_size, or "
+                "trainer.devices=1"
+            )
+        batch_size = None if checkpoint is None else batch_size_of(checkpoint)
+        if batch_size is None and (trial := find_batch_size(config, datamodule, device)) is not None:
+            batch_size = trial.batch_size
+        if batch_size is not None:
+            config = dataclasses.replace(config, data=dataclasses.replace(config.data, batch_size=batch_size))
+            datamodule = _build_datamodule(config, at_least=trial.num_bytes if trial is not None else 0)
     info = checkpoint_info(
         config,
         glosses=datamodule.glosses,
@@ -101,8 +118,7 @@ def train(config: TrainConfig, *, callbacks: Sequence[pl.Callback] = ()) -> dict
         precision=resolve_precision(config.trainer.precision, config.trainer.accelerator),
     )
     resumed: Resumed | None = None
-    if resume_from is not None:
-        checkpoint = read_checkpoint(resume_from)
+    if resume_from is not None and checkpoint is not None:
         stop = trainer.early_stopping_callback
         stopped = isinstance(stop, EarlyStop) and stop.has_stopped(checkpoint)
         check_epochs(checkpoint, resume_from, folder, config.trainer.max_epochs, stopped=stopped)
@@ -117,7 +133,6 @@ def train(config: TrainConfig, *, callbacks: Sequence[pl.Callback] = ()) -> dict
     weights = config.model.weights
     unchecked = check_unseen(weights, datamodule.clips) if weights and resumed is None else None
     module, loaded, tuned = _build_classifier(config, info, load_initial_weights=resumed is None)
-    device = trainer.strategy.root_device
 
     with (
         locked_folder(folder) if trainer.is_global_zero else nullcontext(),
@@ -142,6 +157,7 @@ def train(config: TrainConfig, *, callbacks: Sequence[pl.Callback] = ()) -> dict
                 not_compiled=not_compiled,
                 tuned=tuned,
                 loaded=loaded,
+                trial=trial,
                 unchecked=unchecked,
             )
         # Before Lightning starts the other processes: they would exceed its time limit while they wait.
@@ -174,8 +190,15 @@ def _find_learning_rate(config: TrainConfig) -> dict[str, Any]:
     return {"suggested_lr": found.suggestion}
 
 
-def _build_datamodule(config: TrainConfig) -> ClipDataModule:
+def _build_datamodule(config: TrainConfig, *, at_least: int = 0) -> ClipDataModule:
+    """The clips; on a GPU they leave the predicted memory of training and ``at_least`` bytes free."""
     precision = resolve_precision(config.trainer.precision, config.trainer.accelerator)
+    predicted = config.model.training_bytes(
+        batch_size=config.data.batch_size,
+        clip_len=config.data.clip_len,
+        crop_size=config.data.crop_size,
+        full_precision=precision == "32-true",
+    )
     return ClipDataModule(
         config.data.manifest,
         data=config.data,
@@ -184,12 +207,7 @@ def _build_datamodule(config: TrainConfig) -> ClipDataModule:
         augmentation=config.augment,
         data_dir=config.paths.data_dir,
         frames_dir=config.paths.frames_dir,
-        reserve=config.model.training_bytes(
-            batch_size=config.data.batch_size,
-            clip_len=config.data.clip_len,
-            crop_size=config.data.crop_size,
-            full_precision=precision == "32-true",
-        ),
+        reserve=max(predicted, at_least) if predicted is not None else at_least or None,
         seed=config.seed,
         mean=config.model.mean,
         std=config.model.std,
