@@ -19,8 +19,8 @@ import torch
 from rich.console import Console
 from rich.table import Table
 
+from asl.data.normalisation import KINETICS_MEAN, KINETICS_STD
 from asl.data.sampling import Sampling
-from asl.data.transforms import KINETICS_MEAN, KINETICS_STD
 from asl.inference.export.config import FP16, INT8, ONNX, TORCH
 from asl.inference.export.files import export_files, exported_models
 from asl.inference.export.measure import Model, in_torch, measure, noise

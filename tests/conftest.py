@@ -46,7 +46,9 @@ SLOW_MODULES = {
     "test_run",
     "test_run_choices",
     "test_train_cli",
+    "test_torchvision_networks",
     "test_training_aids",
+    "test_transfer",
     "test_youtube",
 }
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -30,6 +30,7 @@ from asl.data.frames.on_device import FramesOnDevice
 from asl.data.frames.on_host import FramesOnHost, ReadAhead
 from asl.data.frames.placement import AUTO, DEVICE, Placement, choose_placement, frames_bytes, free_memory
 from asl.data.frames.store import FrameStore
+from asl.data.normalisation import KINETICS_MEAN, KINETICS_STD
 from asl.data.read_clips import count_flags, drop_flagged, read_clips
 from asl.data.readers.base import ReaderSettings
 from asl.data.readers.frames import FramesReaderSettings
@@ -61,6 +62,8 @@ class ClipDataModule(pl.LightningDataModule):
         frames_dir: folder of stored frames. None: ``frames`` in ``data_dir``.
         reserve: bytes of a GPU's memory that training needs beside the frames. None: half of the free memory.
         seed: seed of order, jitter and augmentation.
+        mean: of each channel, for pixels in [0, 1]; see ``NetworkSettings.mean``.
+        std: standard deviation of each channel.
 
     Raises:
         ConfigError: a setting is out of range, or settings contradict each other.
@@ -81,8 +84,11 @@ class ClipDataModule(pl.LightningDataModule):
         frames_dir: Path | str | None = None,
         reserve: int | None = None,
         seed: int = 0,
+        mean: Sequence[float] = KINETICS_MEAN,
+        std: Sequence[float] = KINETICS_STD,
     ) -> None:
         super().__init__()
+        self._normalisation = {"mean": mean, "std": std}
         self.data = data or DataSettings()
         self._reader_settings = reader or FramesReaderSettings()
         self._augmentation = augmentation or Augmentation()
@@ -246,9 +252,18 @@ class ClipDataModule(pl.LightningDataModule):
         uniforms, label = batch["uniforms"], batch["label"]
         ready = {"label": label, "valid": batch["valid"], "clean": batch["clean"]}
         if not training:
-            return {**ready, "video": centre_crop(video, crop_size=self.data.crop_size)}
+            return {
+                **ready,
+                "video": centre_crop(video, crop_size=self.data.crop_size, **self._normalisation),
+            }
         augmentation = self._augmentation
-        video = self._augment(video, uniforms, crop_size=self.data.crop_size, augmentation=augmentation)
+        video = self._augment(
+            video,
+            uniforms,
+            crop_size=self.data.crop_size,
+            augmentation=augmentation,
+            **self._normalisation,
+        )
         if augmentation.mixup:
             video, mix = mix_clips(video, uniforms, alpha=augmentation.mixup)
             ready |= {"mixed_label": label.flip(0), "mix": mix}

@@ -18,11 +18,7 @@ from torch import Tensor
 
 from asl.data.augmentation import Augmentation
 from asl.data.degradation import degrade
-
-# torchvision's preset for all its Kinetics-400 video ResNets:
-# torchvision/transforms/_presets.py, class VideoClassification.
-KINETICS_MEAN = (0.43216, 0.394666, 0.37645)
-KINETICS_STD = (0.22803, 0.22145, 0.216989)
+from asl.data.normalisation import KINETICS_MEAN, KINETICS_STD
 
 _LUMA = (0.299, 0.587, 0.114)  # ITU-R BT.601, as in torchvision's rgb_to_grayscale
 
@@ -33,7 +29,15 @@ NUM_UNIFORMS = 10
 _QUANTILES = 1025  # points at which the Beta distribution of mixup is tabulated
 
 
-def augment(video: Tensor, uniforms: Tensor, *, crop_size: int, augmentation: Augmentation) -> Tensor:
+def augment(
+    video: Tensor,
+    uniforms: Tensor,
+    *,
+    crop_size: int,
+    augmentation: Augmentation,
+    mean: Sequence[float] = KINETICS_MEAN,
+    std: Sequence[float] = KINETICS_STD,
+) -> Tensor:
     """Apply random resized crop, rotation, flip, colour jitter and degradations, and normalise.
 
     All frames of a clip are changed in the same way. For mixup see :func:`mix_clips`.
@@ -43,6 +47,8 @@ def augment(video: Tensor, uniforms: Tensor, *, crop_size: int, augmentation: Au
         uniforms: ``(B, NUM_UNIFORMS)`` float in [0, 1), and with degradations theirs.
         crop_size: height and width of the result in pixels.
         augmentation: strength of each augmentation.
+        mean: of each channel, for pixels in [0, 1].
+        std: standard deviation of each channel.
 
     Returns:
         ``(B, C, T, crop_size, crop_size)`` float32, normalised, in ``channels_last_3d`` memory format.
@@ -65,7 +71,7 @@ def augment(video: Tensor, uniforms: Tensor, *, crop_size: int, augmentation: Au
     clips = _jitter_colour(clips, uniforms[:, 5:8], augmentation)
     if augmentation.degrades:
         clips = degrade(clips, uniforms[:, NUM_UNIFORMS:], augmentation)
-    return normalise(clips).contiguous(memory_format=torch.channels_last_3d)
+    return normalise(clips, mean, std).contiguous(memory_format=torch.channels_last_3d)
 
 
 def centre_crop(

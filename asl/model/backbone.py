@@ -7,11 +7,17 @@ from torch.nn.modules.batchnorm import _BatchNorm
 
 from asl.config.setting import ConfigError
 
-CLASSIFIER = "fc"  # the module's name in every network
+CLASSIFIERS = ("fc", "head", "classifier")  # names of the module in torchvision's networks
+
+
+def classifier_name(network: nn.Module) -> str | None:
+    """The name of the network's classifier, the first of :data:`CLASSIFIERS` that it has as a module."""
+    modules = dict(network.named_children())
+    return next((name for name in CLASSIFIERS if name in modules), None)
 
 
 class Backbone:
-    """All of a network but its classifier, the module ``fc``.
+    """All of a network but its classifier, see :func:`classifier_name`.
 
     Its parameters stay in the optimiser, which leaves those without a gradient as they are.
 
@@ -19,16 +25,17 @@ class Backbone:
         network: the network.
 
     Raises:
-        ConfigError: it has no module ``fc``.
+        ConfigError: its classifier is unknown.
     """
 
     def __init__(self, network: nn.Module) -> None:
-        if not isinstance(getattr(network, CLASSIFIER, None), nn.Module):
+        classifier = classifier_name(network)
+        if classifier is None:
             raise ConfigError(
-                f"optim.freeze_epochs: {type(network).__name__} has no module {CLASSIFIER}, the classifier. "
-                "Name it so, or set optim.freeze_epochs=0"
+                f"optim.freeze_epochs: {type(network).__name__} has no module {' or '.join(CLASSIFIERS)}, "
+                "the classifier. Name it so, or set optim.freeze_epochs=0"
             )
-        prefix = f"{CLASSIFIER}."
+        prefix = f"{classifier}."
         self._parameters = [
             parameter
             for name, parameter in network.named_parameters()

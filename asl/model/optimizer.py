@@ -21,8 +21,12 @@ class OptimizerSettings:
     lr: float = setting(3e-4, "peak learning rate", gt=0)
     weight_decay: float = setting(0.01, "AdamW weight decay; not applied to biases and norms", ge=0)
     warmup_epochs: float = setting(2.0, "epochs of linear warm-up", ge=0)
-    freeze_epochs: int = setting(
-        0, "epochs at the start in which only the classifier (the network's fc) is trained", ge=0
+    freeze_epochs: int = setting(0, "epochs at the start in which only the classifier is trained", ge=0)
+    layer_decay: float = setting(
+        1.0,
+        "the learning rate of each layer is this times that of the next one; the classifier has optim.lr",
+        gt=0,
+        le=1,
     )
     ema_decay: float | None = setting(
         None,
@@ -42,7 +46,9 @@ class OptimizerSettings:
         """
         from torch.optim import AdamW  # takes seconds to import; the settings do not need it
 
-        groups = decay_groups(network, self.weight_decay)
+        groups = decay_groups(network, self.weight_decay, self.layer_decay)
+        for group in groups:
+            group["lr"] = self.lr * group["scale"]
         optimizer = AdamW(groups, lr=self.lr, fused=self.fused and fused)
         optimizer.register_load_state_dict_pre_hook(_keep_settings)
         return optimizer
@@ -67,11 +73,13 @@ def continue_schedule(scheduler: LambdaLR, *, lr: float, step: int) -> None:
         lr: peak learning rate.
         step: optimiser steps that are done.
     """
-    rate = lr * scheduler.lr_lambdas[0](step)
+    factor = scheduler.lr_lambdas[0](step)
     groups = scheduler.optimizer.param_groups
-    for group in groups:
-        group["initial_lr"], group["lr"] = lr, rate
-    position = {"last_epoch": step, "base_lrs": [lr] * len(groups), "_last_lr": [rate] * len(groups)}
+    peaks = [lr * group["scale"] for group in groups]
+    rates = [peak * factor for peak in peaks]
+    for group, peak, rate in zip(groups, peaks, rates, strict=True):
+        group["initial_lr"], group["lr"] = peak, rate
+    position = {"last_epoch": step, "base_lrs": peaks, "_last_lr": rates}
     scheduler.load_state_dict({**scheduler.state_dict(), **position})
 
 
@@ -82,19 +90,57 @@ def _factor(step: int, warmup: int, steps: int) -> float:
     return 0.5 * (1 + math.cos(math.pi * min(1.0, done)))
 
 
-def decay_groups(network: nn.Module, weight_decay: float) -> list[dict[str, Any]]:
-    """Two parameter groups: weights, with decay, and biases and norms (one dimension), without."""
-    parameters = [p for p in network.parameters() if p.requires_grad]
-    return [
-        {"params": [p for p in parameters if p.ndim > 1], "weight_decay": weight_decay},
-        {"params": [p for p in parameters if p.ndim <= 1], "weight_decay": 0.0},
-    ]
+def decay_groups(network: nn.Module, weight_decay: float, layer_decay: float = 1.0) -> list[dict[str, Any]]:
+    """Parameter groups: weights, with decay, and biases and norms (one dimension), without.
+
+    Below 1, ``layer_decay`` makes two groups of each layer, from the last one to the first.
+
+    Returns:
+        Arguments of an optimiser, and ``scale``, a factor of the learning rate. It is 1 for the first group,
+        which has the classifier's weights.
+    """
+    layers = [list(network.parameters())] if layer_decay == 1 else list(reversed(_layers(network)))
+    groups = []
+    for depth, layer in enumerate(layers):
+        parameters = [p for p in layer if p.requires_grad]
+        decayed, kept = [p for p in parameters if p.ndim > 1], [p for p in parameters if p.ndim <= 1]
+        for chosen, decay in ((decayed, weight_decay), (kept, 0.0)):
+            groups.append({"params": chosen, "weight_decay": decay, "scale": layer_decay**depth})
+    return groups
+
+
+def _layers(network: nn.Module) -> list[list[nn.Parameter]]:
+    """The parameters of each layer in the order of the network, the classifier last.
+
+    A layer is a module of the network. A Sequential or ModuleList of larger modules, such as residual blocks,
+    is a layer for each of them.
+    """
+    from asl.model.backbone import classifier_name
+
+    children, last = dict(network.named_children()), classifier_name(network)
+    modules = [block for name, child in children.items() if name != last for block in _blocks(child)]
+    if last is not None:
+        modules.append(children[last])
+    layers = [list(network.parameters(recurse=False)), *(list(module.parameters()) for module in modules)]
+    return [layer for layer in layers if layer]
+
+
+def _blocks(module: nn.Module) -> list[nn.Module]:
+    """The blocks of which a module consists. One: itself."""
+    from torch import nn
+
+    children = list(module.children())
+    if type(module) not in (nn.Sequential, nn.ModuleList) or any(
+        not list(child.children()) and list(child.parameters()) for child in children
+    ):
+        return [module]
+    return [block for child in children for block in _blocks(child)]
 
 
 def _keep_settings(optimizer: Optimizer, state: dict[str, Any]) -> dict[str, Any]:
     """Keep this optimiser's settings: those of the checkpoint may be of another device or configuration."""
     groups = [
-        {**theirs, "fused": ours["fused"], "weight_decay": ours["weight_decay"]}
+        {**theirs, **{key: ours[key] for key in ("fused", "weight_decay", "scale")}}
         for theirs, ours in zip(state["param_groups"], optimizer.param_groups, strict=True)
     ]
     return {**state, "param_groups": groups}

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import pickle
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from http.client import HTTPException
 from pathlib import Path
 from typing import Any
@@ -13,9 +15,9 @@ from torchvision.models import WeightsEnum
 
 from asl.errors import UserError
 from asl.messages import listed_lines
+from asl.model.backbone import classifier_name
 from asl.model.networks.base import KINETICS, NetworkSettings
 
-_CLASSIFIER = "fc."
 _MODULE_PREFIX = "model."  # of the network's parameters in an asl checkpoint
 _MOST_NAMED = 6  # differences listed in a message
 
@@ -24,27 +26,54 @@ class WeightsError(UserError):
     """Weights that cannot be downloaded or read, or do not fit the network."""
 
 
-def load_weights(model: nn.Module, weights: str, settings: NetworkSettings) -> list[str]:
-    """Load weights into a network. If the number of classes differs, the classifier is not loaded.
+@dataclass(frozen=True)
+class Loaded:
+    """What of a network was not loaded from weights, because it is for other glosses."""
+
+    new: tuple[str, ...] = ()  # names of the classifier's parameters, or none
+    kept: int = 0  # glosses whose row of the classifier was loaded all the same
+
+
+def load_weights(
+    model: nn.Module, weights: str, settings: NetworkSettings, *, glosses: Sequence[str] | None = None
+) -> Loaded:
+    """Load weights into a network.
+
+    The classifier is not loaded if the number of classes differs, or if the weights are a checkpoint with
+    other glosses. With ``settings.keep_glosses``, glosses in common keep their rows of it.
 
     Args:
         model: the network, changed in place.
         weights: ``kinetics400`` or a file: a torchvision-style state dict or an asl checkpoint.
         settings: settings of the network, which name its Kinetics weights.
-
-    Returns:
-        Names of the parameters that were not loaded: those of the classifier, or none.
+        glosses: of the network, by label. None: those of the weights.
 
     Raises:
-        WeightsError: the download fails, the file is missing or damaged, or names or shapes differ.
+        WeightsError: the download fails, the file is missing or damaged, names or shapes differ, or
+            ``settings.keep_glosses`` is set and the weights do not name their glosses.
     """
-    state = kinetics_state(settings) if weights == KINETICS else read_state(Path(weights))
-    own = model.state_dict()
-    left = [key for key in own if key.startswith(_CLASSIFIER) and _shape(state, key) != own[key].shape]
-    if left:
-        state = {key: value for key, value in state.items() if not key.startswith(_CLASSIFIER)}
-        left = [key for key in own if key.startswith(_CLASSIFIER)]
-    differences = [f"{key} is missing" for key in own if key not in state and key not in left]
+    theirs: Sequence[str] = ()
+    if weights == KINETICS:
+        state = kinetics_state(settings)
+    else:
+        state, info = read_state(Path(weights))
+        theirs = info.get("glosses", ())
+    if settings.keep_glosses and not theirs:
+        raise WeightsError(
+            f"model.keep_glosses=true: {weights} does not say which glosses it is for, as checkpoints of asl "
+            "do. Set model.keep_glosses=false"
+        )
+    own, prefix = model.state_dict(), f"{classifier_name(model)}."
+    head = [key for key in own if key.startswith(prefix)]
+    others = bool(theirs) and glosses is not None and list(theirs) != list(glosses)
+    kept = 0
+    if others or any(_shape(state, key) != own[key].shape for key in head):
+        if settings.keep_glosses and glosses is not None:
+            kept = _copy_rows(own, state, head, theirs=theirs, ours=glosses)
+        state = {key: value for key, value in state.items() if not key.startswith(prefix)}
+    else:
+        head = []
+    differences = [f"{key} is missing" for key in own if key not in state and key not in head]
     differences += [f"{key} is not part of the model" for key in state if key not in own]
     differences += [
         f"{key} is {tuple(state[key].shape)}, the model's is {tuple(own[key].shape)}"
@@ -58,7 +87,30 @@ def load_weights(model: nn.Module, weights: str, settings: NetworkSettings) -> l
             "Set the model's keys to those of the weights, or model.weights=null for random ones"
         )
     model.load_state_dict(state, strict=False)
-    return left
+    return Loaded(tuple(head), kept)
+
+
+def _copy_rows(
+    own: Mapping[str, Tensor],
+    state: Mapping[str, Tensor],
+    head: Sequence[str],
+    *,
+    theirs: Sequence[str],
+    ours: Sequence[str],
+) -> int:
+    """Copy the classifier's rows of glosses in common from ``state`` to ``own``. Returns their number."""
+    label_there = {gloss: label for label, gloss in enumerate(theirs) if gloss}
+    pairs = [(label, label_there[gloss]) for label, gloss in enumerate(ours) if gloss in label_there]
+    to, source = torch.tensor(pairs, dtype=torch.long).view(-1, 2).unbind(dim=1)
+    for key in head:
+        there = state.get(key)
+        if (
+            there is not None
+            and there.shape == (len(theirs), *own[key].shape[1:])
+            and len(own[key]) == len(ours)
+        ):
+            own[key][to] = there[source].to(own[key])
+    return len(pairs)
 
 
 def kinetics_state(settings: NetworkSettings) -> dict[str, Tensor]:
@@ -89,16 +141,20 @@ def kinetics_state(settings: NetworkSettings) -> dict[str, Tensor]:
     return state
 
 
-def read_state(path: Path) -> dict[str, Tensor]:
+def read_state(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
     """Read the parameters of a network from a file, without executing code from it.
+
+    Returns:
+        The parameters, and the key ``asl`` of a checkpoint, which is empty for other files.
 
     Raises:
         WeightsError: the file is missing, or is neither a state dict nor an asl checkpoint.
     """
     if not path.is_file():
         raise WeightsError(f"model.weights={path}: no such file. Known without a file: {KINETICS}, null")
-    content = read_tensors(path)
+    content, info = read_tensors(path), {}
     if isinstance(content, dict) and isinstance(content.get("state_dict"), dict):
+        info = content.get("asl", {})
         state = content["state_dict"]
         prefixed = {
             k.removeprefix(_MODULE_PREFIX): v for k, v in state.items() if k.startswith(_MODULE_PREFIX)
@@ -106,7 +162,7 @@ def read_state(path: Path) -> dict[str, Tensor]:
         content = prefixed or state
     if not isinstance(content, dict) or not all(isinstance(value, Tensor) for value in content.values()):
         raise WeightsError(f"model.weights={path} holds neither a state dict nor a checkpoint of asl")
-    return content
+    return content, info
 
 
 def read_tensors(path: Path, map_location: Any = "cpu") -> Any:

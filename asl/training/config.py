@@ -54,4 +54,9 @@ class TrainConfig:
             yield "find_lr=true: starts from model.weights, so resume must be null"
         if self.find_lr and self.show:
             yield "find_lr=true show=true: choose one of them"
+        if self.find_lr and self.trainer.batch == "auto":
+            yield "find_lr=true: is for one batch size, so set data.batch_size and trainer.batch=fixed"
         yield from self.reader.problems_with(self.data, self.frames)
+        for key, least in (("clip_len", self.model.min_clip_len), ("crop_size", self.model.min_crop_size)):
+            if getattr(self.data, key) < least:
+                yield f"data.{key}={getattr(self.data, key)}: model={self.model.name} needs at least {least}"

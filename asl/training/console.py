@@ -22,6 +22,8 @@ from asl.data.settings import DROP_TRAIN
 from asl.data.split import CHOSEN_ON_TEST, WLASL_AUTHORS
 from asl.messages import first_few, format_bytes
 from asl.model.classifier import SignClassifier
+from asl.model.weights import Loaded
+from asl.training.batch_size import Trial
 from asl.training.checkpoints import BEST, LastAndBest
 from asl.training.config import TrainConfig
 from asl.training.lr_finder import LearningRates
@@ -121,6 +123,9 @@ def print_start(
     resumed: Resumed | None,
     not_compiled: str | None,
     tuned: str | None,
+    loaded: Loaded,
+    trial: Trial | None,
+    unchecked: str | None,
 ) -> None:
     """Print a table before training: data, model, device, output folder, and warnings.
 
@@ -133,12 +138,17 @@ def print_start(
         resumed: None for a new run.
         not_compiled: why training steps are not compiled. None if they are.
         tuned: how the network was changed for a GPU. None if it was not.
+        loaded: what of the network was not loaded from ``model.weights``.
+        trial: of ``trainer.batch=auto``. None if there was none.
+        unchecked: why the clips of ``model.weights`` were not compared. None if they were.
     """
     counts = {split: len(datamodule.datasets[split]) for split in SPLITS}
     per_class = Counter(clip.label for clip in datamodule.datasets["train"].clips)
     absent = [gloss for label, gloss in enumerate(datamodule.glosses) if not per_class[label]]
     architecture = ", ".join(f"{name} {_plain(value)}" for name, value in config.model.architecture().items())
     start = f"resumed from {resumed.checkpoint}" if resumed else f"weights {config.model.weights or 'random'}"
+    if loaded.new:
+        start += ", new classifier" + (f" but for {loaded.kept} glosses in common" if loaded.kept else "")
     is_finished = resumed is not None and resumed.finished
     device = trainer.strategy.root_device
     name = (
@@ -152,6 +162,7 @@ def print_start(
         **_flags(datamodule),
         "batches": f"{config.data.batch_size} clips of {config.data.clip_len} frames, "
         f"{config.data.crop_size}×{config.data.crop_size}{_readers(datamodule)}",
+        **_trial(trial, counts["train"]),
         "frames": _frames(datamodule),
         "model": f"{config.model.name}, {architecture}, "
         f"{sum(p.numel() for p in module.model.parameters()):,} parameters, {start}",
@@ -186,9 +197,22 @@ def print_start(
         attention.append(
             f"the checkpoint is of an earlier version, which does not say {missing}: not compared"
         )
+    if unchecked is not None:
+        attention.append(f"{unchecked}: val and test clips may be among them")
     if attention:
         rows["attention"] = "; ".join(attention)
     _print_table("Training", rows)
+
+
+def _trial(trial: Trial | None, train_clips: int) -> dict[str, str]:
+    """The row of the table with what a trial step tells about the run. Empty if there was none."""
+    if trial is None:
+        return {}
+    minutes = trial.seconds * (train_clips // trial.batch_size) / 60
+    return {
+        "trial": f"a step took {format_bytes(trial.num_bytes)} and {trial.seconds:.2f} s, not compiled: at "
+        f"most about {minutes:.1f} min of steps an epoch"
+    }
 
 
 def _epochs(config: TrainConfig, resumed: Resumed | None) -> str:
@@ -200,6 +224,8 @@ def _epochs(config: TrainConfig, resumed: Resumed | None) -> str:
     parts = [f"{trainer.max_epochs}", config.loss.name, "AdamW", f"peak learning rate {optim.lr:g}"]
     if optim.freeze_epochs:
         parts.append(f"the first {optim.freeze_epochs} train only the classifier")
+    if optim.layer_decay < 1:
+        parts.append(f"times {optim.layer_decay:g} for each layer before the classifier")
     if optim.ema_decay is not None:
         parts.append(f"averaged weights (decay {optim.ema_decay:g})")
     if config.monitor is not None:

@@ -18,7 +18,6 @@ from asl.data.framing import Framing
 from asl.data.readers.base import ReaderSettings
 from asl.data.sampling import Sampling
 from asl.data.split import OFFICIAL
-from asl.data.transforms import KINETICS_MEAN, KINETICS_STD
 from asl.messages import first_few
 from asl.training.checkpoints import CheckpointError
 from asl.training.config import TrainConfig
@@ -29,7 +28,7 @@ _CHOICES = ("model", "loss")  # groups with the name of their choice beside its 
 #: Settings that checkpoints of earlier versions lack, with the value that has no effect.
 _LATER_SETTINGS: dict[str, dict[str, Any]] = {
     "augment": dict.fromkeys(("shift", "drop", "blur", "noise", "blocks", "erase"), 0.0) | {"downscale": 1.0},
-    "optim": {"freeze_epochs": 0, "ema_decay": None},
+    "optim": {"freeze_epochs": 0, "ema_decay": None, "layer_decay": 1.0},
     "trainer": {"early_stopping": None, "patience": None},
 }
 _INPUT_SETTINGS = ("reader", "frames")  # of ``settings``: they decide the frames of a clip, in evaluation too
@@ -79,6 +78,7 @@ def checkpoint_info(
                 "warmup_epochs": config.optim.warmup_epochs,
                 "freeze_epochs": config.optim.freeze_epochs,
                 "ema_decay": config.optim.ema_decay,
+                "layer_decay": config.optim.layer_decay,
             },
             "trainer": {
                 "max_epochs": trainer.max_epochs,
@@ -90,8 +90,8 @@ def checkpoint_info(
                 "patience": trainer.patience if trainer.early_stopping else None,
             },
         },
-        "mean": list(KINETICS_MEAN),
-        "std": list(KINETICS_STD),
+        "mean": list(config.model.mean),
+        "std": list(config.model.std),
     }
 
 
@@ -112,9 +112,14 @@ def clip_keys(clips: Sequence[Clip]) -> ClipKeys:
     """
     keys: ClipKeys = {split: {} for split in SPLITS}
     for clip in clips:
-        segment = (Path(clip.source).name, f"{clip.start_s:.3f}", f"{clip.end_s:.3f}", clip.label)
-        keys[clip.split][clip.video_id] = _digest(segment, num_bytes=6)
+        keys[clip.split][clip.video_id] = clip_key(clip, clip.label)
     return keys
+
+
+def clip_key(clip: Clip, label: int) -> str:
+    """The key of a clip in a data set in which its label is ``label``."""
+    segment = (Path(clip.source).name, f"{clip.start_s:.3f}", f"{clip.end_s:.3f}", label)
+    return _digest(segment, num_bytes=6)
 
 
 def clips_digest(keys: ClipKeys) -> str:
@@ -163,6 +168,14 @@ def check_same_run(checkpoint: dict[str, Any], path: Path, info: dict[str, Any])
         )
     if "clips" in theirs:
         _check_same_clips(theirs, ours, path)
+    by_layer = [_layer_decay(info) for info in (theirs, ours)]
+    if (by_layer[0] < 1) != (by_layer[1] < 1):
+        raise CheckpointError(
+            f"{path} was trained with optim.layer_decay={by_layer[0]:g}, and it is {by_layer[1]:g} now: only "
+            "below 1, the optimiser's state is by layer. Resume with the value there, or start a new run in "
+            "another paths.checkpoint_dir (to start from its weights: "
+            f"{shell_override('model.weights', path)})"
+        )
     decays = [_ema_decay(info) for info in (theirs, ours)]
     if decays[0] is not None and decays[1] is None:
         raise CheckpointError(
@@ -178,6 +191,17 @@ def check_same_run(checkpoint: dict[str, Any], path: Path, info: dict[str, Any])
             "values there, or start a new run in another paths.checkpoint_dir (to start from its weights: "
             f"{shell_override('model.weights', path)})"
         )
+
+
+def batch_size_of(checkpoint: dict[str, Any]) -> int | None:
+    """``data.batch_size`` of a checkpoint. None in checkpoints of earlier versions."""
+    batch_size: int | None = checkpoint["asl"].get("settings", {}).get("data", {}).get("batch_size")
+    return batch_size
+
+
+def _layer_decay(info: dict[str, Any]) -> float:
+    decay: float = info.get("settings", {}).get("optim", {}).get("layer_decay", 1.0)
+    return decay
 
 
 def _ema_decay(info: dict[str, Any]) -> float | None:

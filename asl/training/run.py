@@ -17,8 +17,9 @@ from asl.data.datamodule import ClipDataModule
 from asl.data.split import protocol
 from asl.files import atomic_write_text
 from asl.model.classifier import SignClassifier
-from asl.model.weights import load_weights
+from asl.model.weights import Loaded, load_weights
 from asl.training.averaged_weights import AveragedWeights
+from asl.training.batch_size import Trial, find_batch_size
 from asl.training.checkpoints import (
     BEST,
     LAST,
@@ -42,6 +43,7 @@ from asl.training.device_errors import explained_errors
 from asl.training.early_stop import EarlyStop
 from asl.training.history import History
 from asl.training.identity import (
+    batch_size_of,
     changed_settings,
     check_epochs,
     check_same_run,
@@ -62,6 +64,7 @@ from asl.training.trainer import (
     shows_bar,
     why_not_compiled,
 )
+from asl.training.transfer import check_unseen
 
 METRICS = "metrics.json"
 
@@ -96,6 +99,21 @@ def train(config: TrainConfig, *, callbacks: Sequence[pl.Callback] = ()) -> dict
     datamodule = _build_datamodule(config)
     interruption = Interruption()
     trainer = _build_trainer(config, folder, [interruption, *callbacks])
+    device = trainer.strategy.root_device
+    checkpoint = None if resume_from is None else read_checkpoint(resume_from)
+    trial: Trial | None = None
+    if config.trainer.batch == "auto":
+        if trainer.world_size > 1:
+            raise ConfigError(
+                f"trainer.batch=auto is for one device, not {trainer.world_size}: set data.batch_size, or "
+                "trainer.devices=1"
+            )
+        batch_size = None if checkpoint is None else batch_size_of(checkpoint)
+        if batch_size is None and (trial := find_batch_size(config, datamodule, device)) is not None:
+            batch_size = trial.batch_size
+        if batch_size is not None:
+            config = dataclasses.replace(config, data=dataclasses.replace(config.data, batch_size=batch_size))
+            datamodule = _build_datamodule(config, at_least=trial.num_bytes if trial is not None else 0)
     info = checkpoint_info(
         config,
         glosses=datamodule.glosses,
@@ -104,8 +122,7 @@ def train(config: TrainConfig, *, callbacks: Sequence[pl.Callback] = ()) -> dict
         precision=resolve_precision(config.trainer.precision, config.trainer.accelerator),
     )
     resumed: Resumed | None = None
-    if resume_from is not None:
-        checkpoint = read_checkpoint(resume_from)
+    if resume_from is not None and checkpoint is not None:
         stop = trainer.early_stopping_callback
         stopped = isinstance(stop, EarlyStop) and stop.has_stopped(checkpoint)
         check_epochs(checkpoint, resume_from, folder, config.trainer.max_epochs, stopped=stopped)
@@ -117,8 +134,9 @@ def train(config: TrainConfig, *, callbacks: Sequence[pl.Callback] = ()) -> dict
             changed=changed_settings(checkpoint, info),
             not_compared=not_compared(checkpoint),
         )
-    module, tuned = _build_classifier(config, info, load_initial_weights=resumed is None)
-    device = trainer.strategy.root_device
+    weights = config.model.weights
+    unchecked = check_unseen(weights, datamodule.clips) if weights and resumed is None else None
+    module, loaded, tuned = _build_classifier(config, info, load_initial_weights=resumed is None)
 
     with (
         locked_folder(folder) if trainer.is_global_zero else nullcontext(),
@@ -142,6 +160,9 @@ def train(config: TrainConfig, *, callbacks: Sequence[pl.Callback] = ()) -> dict
                 resumed=resumed,
                 not_compiled=not_compiled,
                 tuned=tuned,
+                loaded=loaded,
+                trial=trial,
+                unchecked=unchecked,
             )
         # Before Lightning starts the other processes: they would exceed its time limit while they wait.
         if trainer.local_rank == 0:
@@ -170,7 +191,7 @@ def _find_learning_rate(config: TrainConfig) -> dict[str, Any]:
     filter_lightning_messages()
     pl.seed_everything(config.seed, workers=True, verbose=False)
     datamodule, interruption = _build_datamodule(config), Interruption()
-    module, _ = _build_classifier(config, {"glosses": datamodule.glosses}, load_initial_weights=True)
+    module, _, _ = _build_classifier(config, {"glosses": datamodule.glosses}, load_initial_weights=True)
     with tempfile.TemporaryDirectory() as folder:
         trainer = build_trainer(config.trainer, folder=Path(folder), callbacks=[interruption], logger=[])
         with interruption.handled(trainer), explained_errors(config.data, config.trainer, datamodule):
@@ -180,8 +201,15 @@ def _find_learning_rate(config: TrainConfig) -> dict[str, Any]:
     return {"suggested_lr": found.suggestion}
 
 
-def _build_datamodule(config: TrainConfig) -> ClipDataModule:
+def _build_datamodule(config: TrainConfig, *, at_least: int = 0) -> ClipDataModule:
+    """The clips; on a GPU they leave the predicted memory of training and ``at_least`` bytes free."""
     precision = resolve_precision(config.trainer.precision, config.trainer.accelerator)
+    predicted = config.model.training_bytes(
+        batch_size=config.data.batch_size,
+        clip_len=config.data.clip_len,
+        crop_size=config.data.crop_size,
+        full_precision=precision == "32-true",
+    )
     return ClipDataModule(
         config.data.manifest,
         data=config.data,
@@ -190,27 +218,25 @@ def _build_datamodule(config: TrainConfig) -> ClipDataModule:
         augmentation=config.augment,
         data_dir=config.paths.data_dir,
         frames_dir=config.paths.frames_dir,
-        reserve=config.model.training_bytes(
-            batch_size=config.data.batch_size,
-            clip_len=config.data.clip_len,
-            crop_size=config.data.crop_size,
-            full_precision=precision == "32-true",
-        ),
+        reserve=max(predicted, at_least) if predicted is not None else at_least or None,
         seed=config.seed,
+        mean=config.model.mean,
+        std=config.model.std,
     )
 
 
 def _build_classifier(
     config: TrainConfig, info: dict[str, Any], *, load_initial_weights: bool
-) -> tuple[SignClassifier, str | None]:
-    """The classifier, and how its network was changed for a GPU (None if it was not).
+) -> tuple[SignClassifier, Loaded, str | None]:
+    """The classifier, what of it was not loaded, and how its network was changed for a GPU (None: not).
 
     Without ``load_initial_weights``, ``model.weights`` is not loaded: a checkpoint will be.
     """
-    num_classes = len(info["glosses"])
+    glosses, loaded = info["glosses"], Loaded()
+    num_classes = len(glosses)
     network = config.model.build(num_classes)
     if config.model.weights is not None and load_initial_weights:
-        load_weights(network, config.model.weights, config.model)
+        loaded = load_weights(network, config.model.weights, config.model, glosses=glosses)
     tuned = config.model.tune_for_gpu(network) if on_gpu(config.trainer.accelerator) else None
     classifier = SignClassifier(
         network,
@@ -222,7 +248,7 @@ def _build_classifier(
         selection=config.data.selection,
         info=info,
     )
-    return classifier, tuned
+    return classifier, loaded, tuned
 
 
 def _build_trainer(config: TrainConfig, folder: Path, callbacks: Sequence[pl.Callback]) -> pl.Trainer:

@@ -38,6 +38,11 @@ class TrainerSettings:
         "torch.compile for training steps; auto: on GPUs, if it works there (in YAML write 'off' in quotes)",
         choices=["auto", "on", "off"],
     )
+    batch: str = setting(
+        "fixed",
+        "fixed: data.batch_size; auto: on one GPU the largest batch that fits into its memory",
+        choices=["fixed", "auto"],
+    )
     max_epochs: int = setting(60, "number of epochs, those before a resume included", ge=1)
     early_stopping: str | None = setting(
         None,

@@ -11,9 +11,8 @@ from hypothesis import strategies as st
 from torchvision.models.video import R2Plus1D_18_Weights
 from torchvision.transforms import functional
 
+from asl.data.normalisation import KINETICS_MEAN, KINETICS_STD
 from asl.data.transforms import (
-    KINETICS_MEAN,
-    KINETICS_STD,
     NUM_UNIFORMS,
     Augmentation,
     augment,

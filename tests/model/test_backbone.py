@@ -51,5 +51,5 @@ def test_gradients_of_the_backbone_that_are_computed_all_the_same_are_dropped() 
 
 
 def test_a_network_whose_classifier_is_unknown_cannot_be_frozen() -> None:
-    with pytest.raises(ConfigError, match=r"Linear has no module fc.*optim\.freeze_epochs=0"):
+    with pytest.raises(ConfigError, match=r"Linear has no module fc or head.*optim\.freeze_epochs=0"):
         Backbone(nn.Linear(2, 2))

@@ -9,6 +9,11 @@ import torch
 from torch import nn
 from torch.optim import SGD, AdamW
 
+from asl.model.networks.base import NetworkSettings
+from asl.model.networks.mvit_v2_s import MViTv2S
+from asl.model.networks.r2plus1d import R2Plus1D
+from asl.model.networks.s3d import S3D
+from asl.model.networks.swin3d import Swin3DT
 from asl.model.networks.video_resnet import VideoResNet
 from asl.model.optimizer import OptimizerSettings, continue_schedule, decay_groups, warmup_cosine
 
@@ -103,3 +108,45 @@ def test_the_state_of_another_number_of_groups_is_refused() -> None:
     optimizer = OptimizerSettings().build(network, fused=False)
     with pytest.raises(ValueError, match="zip"):
         optimizer.load_state_dict(AdamW(network.parameters()).state_dict())
+
+
+@pytest.mark.parametrize(
+    ("settings", "layers"),
+    [
+        (R2Plus1D(width=2, layers=[1, 2]), ["stem", "layer1.0", "layer2.0", "layer2.1", "fc"]),
+        (
+            S3D(),
+            [*(f"features.{i}" for i in (0, 2, 3, 5, 6, 8, 9, 10, 11, 12, 14, 15)), "classifier"],
+        ),
+    ],
+    ids=lambda value: getattr(value, "name", ""),
+)
+def test_each_layer_learns_slower_than_the_next_one(settings: NetworkSettings, layers: list[str]) -> None:
+    network = settings.build(num_classes=3)
+    optimizer = OptimizerSettings(lr=2.0, layer_decay=0.5, weight_decay=0.1).build(network, fused=False)
+    rate, decay = {}, {}
+    for group in optimizer.param_groups:
+        rate |= {id(p): group["lr"] for p in group["params"]}
+        decay |= {id(p): group["weight_decay"] for p in group["params"]}
+    assert optimizer.param_groups[0]["lr"] == 2.0  # which is logged
+    for depth, name in enumerate(reversed(layers)):
+        parameters = list(network.get_submodule(name).parameters())
+        assert {rate[id(p)] for p in parameters} == {2.0 * 0.5**depth}, name
+        assert all(decay[id(p)] == (0.1 if p.ndim > 1 else 0.0) for p in parameters)
+    assert len(rate) == len(list(network.parameters()))
+
+
+def test_the_schedule_of_a_resumed_run_keeps_the_share_of_each_layer() -> None:
+    network = R2Plus1D(width=2, layers=[1]).build(num_classes=3)
+    optimizer = OptimizerSettings(lr=2.0, layer_decay=0.5).build(network, fused=False)
+    schedule = warmup_cosine(optimizer, warmup=2, steps=6)
+    continue_schedule(schedule, lr=4.0, step=4)
+    assert schedule.get_last_lr() == pytest.approx([2.0, 2.0, 1.0, 1.0, 0.5, 0.5])
+
+
+@pytest.mark.parametrize("settings", [MViTv2S(), Swin3DT()], ids=lambda settings: settings.name)
+def test_each_block_of_a_transformer_is_a_layer(settings: NetworkSettings) -> None:
+    network = settings.build(num_classes=3)
+    scales = {group["scale"] for group in decay_groups(network, 0.1, 0.9)}
+    # Patches, class token, 16 blocks, norm, head; patches, 12 blocks, 3 mergings, norm, head.
+    assert len(scales) == {"mvit_v2_s": 20, "swin3d_t": 18}[settings.name]

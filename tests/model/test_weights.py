@@ -15,7 +15,7 @@ from asl.model.networks.mc3 import MC3
 from asl.model.networks.r2plus1d import R2Plus1D
 from asl.model.networks.r3d import R3D
 from asl.model.networks.video_resnet import VideoResNet
-from asl.model.weights import WeightsError, load_weights
+from asl.model.weights import Loaded, WeightsError, load_weights
 
 
 def tiny(num_classes: int = 3, width: int = 2) -> VideoResNet:
@@ -30,7 +30,7 @@ def equal(a: VideoResNet, b: VideoResNet, but: str = "nothing") -> bool:
 def test_a_state_dict_is_loaded(tmp_path: Path) -> None:
     source, target = tiny(), tiny()
     torch.save(source.state_dict(), tmp_path / "w.pth")
-    assert load_weights(target, str(tmp_path / "w.pth"), R2Plus1D()) == []
+    assert load_weights(target, str(tmp_path / "w.pth"), R2Plus1D()) == Loaded()
     assert equal(source, target)
 
 
@@ -46,9 +46,47 @@ def test_a_classifier_of_another_size_is_not_loaded(tmp_path: Path) -> None:
     source, target = tiny(num_classes=7), tiny(num_classes=3)
     before = {k: v.clone() for k, v in target.state_dict().items()}
     torch.save(source.state_dict(), tmp_path / "w.pth")
-    assert load_weights(target, str(tmp_path / "w.pth"), R2Plus1D()) == ["fc.weight", "fc.bias"]
+    assert load_weights(target, str(tmp_path / "w.pth"), R2Plus1D()) == Loaded(("fc.weight", "fc.bias"))
     assert equal(target, source, but="fc.")
     assert torch.equal(target.fc.weight, before["fc.weight"])
+
+
+def checkpoint_of(network: VideoResNet, glosses: list[str], path: Path) -> str:
+    state = {f"model.{k}": v for k, v in network.state_dict().items()}
+    torch.save({"state_dict": state, "asl": {"glosses": glosses}}, path)
+    return str(path)
+
+
+def test_a_checkpoint_with_other_glosses_gets_a_new_classifier_also_of_the_same_size(tmp_path: Path) -> None:
+    source, target = tiny(), tiny()
+    file = checkpoint_of(source, ["book", "drink", "go"], tmp_path / "best.pt")
+    before = target.fc.weight.clone()
+    loaded = load_weights(target, file, R2Plus1D(), glosses=["book", "go", "drink"])
+    assert loaded == Loaded(("fc.weight", "fc.bias"))
+    assert equal(target, source, but="fc.")
+    assert torch.equal(target.fc.weight, before)
+    assert load_weights(target, file, R2Plus1D(), glosses=["book", "drink", "go"]) == Loaded()
+    assert equal(target, source)
+
+
+def test_glosses_in_common_keep_their_rows_if_asked_for(tmp_path: Path) -> None:
+    source, target = tiny(num_classes=4), tiny(num_classes=3)
+    torch.nn.init.normal_(source.fc.bias)
+    file = checkpoint_of(source, ["book", "", "drink", "go"], tmp_path / "best.pt")
+    before = {k: v.clone() for k, v in target.state_dict().items()}
+    settings = R2Plus1D(keep_glosses=True)
+    assert load_weights(target, file, settings, glosses=["go", "", "book"]).kept == 2
+    assert equal(target, source, but="fc.")
+    for name in ("fc.weight", "fc.bias"):
+        ours, theirs = target.state_dict()[name], source.state_dict()[name]
+        assert torch.equal(ours[[0, 2]], theirs[[3, 0]])
+        assert torch.equal(ours[1], before[name][1])
+
+
+def test_rows_cannot_be_kept_of_weights_that_do_not_name_their_glosses(tmp_path: Path) -> None:
+    torch.save(tiny().state_dict(), tmp_path / "w.pth")
+    with pytest.raises(WeightsError, match=r"keep_glosses=true: .*w\.pth does not say"):
+        load_weights(tiny(), str(tmp_path / "w.pth"), R2Plus1D(keep_glosses=True), glosses=["a", "b", "c"])
 
 
 def test_the_error_names_other_shapes(tmp_path: Path) -> None:
@@ -115,5 +153,5 @@ def test_kinetics_weights_fit_any_number_of_glosses(monkeypatch: pytest.MonkeyPa
     kinetics = VideoResNet("r3d", num_classes=400)
     monkeypatch.setattr(weights_module, "kinetics_state", lambda name: kinetics.state_dict())
     ours = VideoResNet("r3d", num_classes=100)
-    assert load_weights(ours, "kinetics400", R3D()) == ["fc.weight", "fc.bias"]
+    assert load_weights(ours, "kinetics400", R3D()) == Loaded(("fc.weight", "fc.bias"))
     assert equal(ours, kinetics, but="fc.")

@@ -23,7 +23,7 @@ from torch._dynamo.testing import CompileCounter
 from asl import machine
 from asl.config.setting import ConfigError
 from asl.contract.manifest import Clip, read_manifest
-from asl.data.transforms import KINETICS_MEAN
+from asl.data.normalisation import KINETICS_MEAN
 from asl.errors import Terminated, UserError
 from asl.machine import lock_file
 from asl.model.networks.video_resnet import VideoResNet

@@ -9,13 +9,14 @@ import pytest
 import pytorch_lightning as pl
 import torch
 from clips import GLOSSES
-from test_run import states_equal, tiny
+from test_run import TINY, configure, states_equal, tiny
 from torch import Tensor, nn
 from torchvision.models.video.resnet import Conv2Plus1D, Conv3DNoTemporal, Conv3DSimple
 
 from asl.data import datamodule as datamodule_module
 from asl.data.datamodule import ClipDataModule
 from asl.model.losses.focal import FocalLoss
+from asl.model.networks.swin3d import Swin3DT
 from asl.training.checkpoints import read_checkpoint
 from asl.training.run import train
 
@@ -255,3 +256,21 @@ def test_what_makes_steps_faster_can_be_switched_off(
     assert made.trainer.optimizers[0].defaults["fused"] is False
     assert is_channels_last(run(tiny_data, tmp_path / "on"))
     assert "not compiled (GPUs only), channels last" in " ".join(capsys.readouterr().out.split())
+
+
+def test_clips_are_normalised_as_the_network_was_pretrained(
+    tiny_data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Swin3DT, "width", 32)
+    monkeypatch.setattr(Swin3DT, "layers", (1, 1, 1, 1))
+    recorder = Recorder()
+    keys = [key for key in TINY if not key.startswith(("model.width", "model.layers", "model.dropout"))]
+    keys += [f"paths.data_dir={tiny_data}", f"paths.checkpoint_dir={tmp_path}", "model=swin3d_t"]
+    keys += ["trainer.max_epochs=1", "augment.brightness=0", "augment.contrast=0", "augment.saturation=0"]
+    train(configure(*keys), callbacks=[recorder])
+    std = torch.tensor(Swin3DT.std)
+    # Grey in all channels; normalised with another mean, the channels would differ.
+    grey = recorder.batches[0]["video"].mean(dim=(0, 2, 3, 4)) * std + torch.tensor(Swin3DT.mean)
+    torch.testing.assert_close(grey, grey.mean().expand(3), atol=0.01, rtol=0)
+    info = read_checkpoint(tmp_path / "best.pt")["asl"]
+    assert (info["mean"], info["std"]) == (list(Swin3DT.mean), list(Swin3DT.std))

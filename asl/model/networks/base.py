@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from asl.config.setting import setting
+from asl.data.normalisation import KINETICS_MEAN, KINETICS_STD
 
 if TYPE_CHECKING:
     from torch import nn
@@ -15,15 +16,26 @@ if TYPE_CHECKING:
 
 KINETICS = "kinetics400"
 
+# Memory of a training step that no network changes. Measured on an H100, see benchmarks/README.md:
+PICTURE_BYTES_PER_PIXEL = 150  # frames as floats, uncropped, and about ten intermediate results of augment()
+FIXED_BYTES = 2 << 30  # small networks' weights with their optimiser, cuDNN's workspace, the CUDA context
+
 
 @dataclass(kw_only=True)
 class NetworkSettings:
     """Settings of a network. Each network has a subclass and a YAML file in ``conf/model``."""
 
     weights: str | None = setting(None, "kinetics400, null (random), or a weights file")
+    keep_glosses: bool = setting(
+        False, "glosses in common with a checkpoint in model.weights keep their row of its classifier"
+    )
     channels_last: bool = setting(True, "channels-last memory format, which is faster on GPUs and CPUs")
 
     name = ""  # shown in tables, stored in checkpoints and metrics.json
+    mean: ClassVar[tuple[float, float, float]] = KINETICS_MEAN  # of the input's channels, pixels in [0, 1]
+    std: ClassVar[tuple[float, float, float]] = KINETICS_STD
+    min_clip_len: ClassVar[int] = 1  # the smallest input of the network, in frames
+    min_crop_size: ClassVar[int] = 1  # and in pixels
     MOVED_KEYS: ClassVar[dict[str, str]] = {"name": "Choose a network with model=...; --help lists them"}
 
     def problems(self) -> Iterator[str]:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from asl.config.setting import setting
-from asl.model.networks.base import KINETICS, NetworkSettings
+from asl.model.networks.base import FIXED_BYTES, KINETICS, PICTURE_BYTES_PER_PIXEL, NetworkSettings
 
 if TYPE_CHECKING:
     from torch import nn
@@ -21,10 +21,7 @@ _TORCHVISION = (64, [2, 2, 2, 2])  # width and layers for which torchvision has 
 _STEM_NUMBERS = 2 * (45 + 64)  # per position
 _BLOCK_NUMBERS = 2 * 2 * (144 + 64)  # per position of the first stage; a block has two (2+1)D convolutions
 _PIXELS_PER_POSITION = 4
-# Measured on an H100, see benchmarks/README.md:
-_OVERHEAD = 1.07  # shortcuts, and temporary memory of kernels
-_PICTURE_BYTES_PER_PIXEL = 150  # frames as floats, uncropped, and about ten intermediate results of augment()
-_FIXED_BYTES = 2 << 30  # weights, gradients, AdamW's moments, cuDNN's workspace, the CUDA context
+_OVERHEAD = 1.07  # shortcuts, and temporary memory of kernels; measured on an H100, see benchmarks/README.md
 
 
 @dataclass(kw_only=True)
@@ -61,4 +58,4 @@ class VideoResNetSettings(NetworkSettings):
         blocks = sum(count / 4**stage for stage, count in enumerate(self.layers))
         numbers = (_STEM_NUMBERS + _BLOCK_NUMBERS * blocks) * self.width / 64 / _PIXELS_PER_POSITION
         activations = numbers * _OVERHEAD * (4 if full_precision else 2)
-        return round(pixels * (activations + _PICTURE_BYTES_PER_PIXEL)) + _FIXED_BYTES
+        return round(pixels * (activations + PICTURE_BYTES_PER_PIXEL)) + FIXED_BYTES
