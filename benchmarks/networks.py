@@ -58,7 +58,7 @@ def configuration(name: str, *, small: bool) -> TrainConfig:
     """The configuration of ``train.py`` with a network."""
     keys = [f"model={name}", "model.weights=null"]
     if small:
-        keys += ["data.clip_len=5", "data.resize=[20,24]", "data.crop_size=17"]
+        keys += ["data.clip_len=8", "data.resize=[40,48]", "data.crop_size=32"]
     with initialize_config_dir(str(ROOT / "conf"), version_base="1.3"):
         return checked(compose("train", overrides=keys), TrainConfig)
 

@@ -14,7 +14,7 @@ from typing import Any
 from asl.config.setting import as_override, shell_override
 from asl.contract.frame_store import FrameSettings
 from asl.contract.manifest import SPLITS, Clip
-from asl.data.framing import Framing
+from asl.data.framing import SIGNER, Framing
 from asl.data.readers.base import ReaderSettings
 from asl.data.sampling import Sampling
 from asl.data.split import OFFICIAL
@@ -40,7 +40,8 @@ def checkpoint_info(
     """The value of a checkpoint's key ``asl``, without epoch and metrics.
 
     Beside what is needed to use the network (see :func:`~asl.training.checkpoints.read_checkpoint`), it has
-    ``dataset``, ``manifest``, ``split``, ``clips`` and ``digest`` (see :func:`clip_keys`), ``seed``,
+    ``dataset``, ``manifest``, ``split``, ``clips`` and ``digest`` (see :func:`clip_keys`), ``boxes`` (with
+    ``data.crop=signer``, see :func:`boxes_digest`), ``seed``,
     ``median_duration_s`` of the training clips, and in ``settings`` the other settings that decide the
     result.
 
@@ -64,6 +65,7 @@ def checkpoint_info(
         "model": {"name": config.model.name, **config.model.architecture()},
         "sampling": {field.name: getattr(data, field.name) for field in dataclasses.fields(Sampling)},
         **dataclasses.asdict(Framing.of(vars(data))),
+        **({"boxes": boxes_digest(clips)} if data.crop == SIGNER else {}),
         "median_duration_s": median(clip.duration_s for clip in clips if clip.split == "train"),
         "seed": config.seed,
         "settings": {
@@ -125,6 +127,11 @@ def clip_key(clip: Clip, label: int) -> str:
 def clips_digest(keys: ClipKeys) -> str:
     """One hash of the clips of all splits, whatever their order."""
     return _digest({split: sorted(of_split.items()) for split, of_split in keys.items()}, num_bytes=10)
+
+
+def boxes_digest(clips: Sequence[Clip]) -> str:
+    """One hash of the boxes of the signers, whatever the order of the clips."""
+    return _digest(sorted((clip.video_id, clip.box) for clip in clips), num_bytes=10)
 
 
 def _digest(value: Any, *, num_bytes: int) -> str:
@@ -190,6 +197,12 @@ def check_same_run(checkpoint: dict[str, Any], path: Path, info: dict[str, Any])
             f"{path} was measured on val with another input: {', '.join(differing)}. Set these keys to the "
             "values there, or start a new run in another paths.checkpoint_dir (to start from its weights: "
             f"{shell_override('model.weights', path)})"
+        )
+    if theirs.get("boxes") != ours.get("boxes"):
+        raise CheckpointError(
+            f"{path} was measured on val with other boxes of the signers (data.crop=signer) than those of "
+            f"{ours['manifest']} now. Resume with the manifest as it was, or start a new run in another "
+            "paths.checkpoint_dir"
         )
 
 

@@ -12,6 +12,7 @@ from clips import make_clip
 from composing import composed
 from hydra.core.override_parser.overrides_parser import OverridesParser
 
+from asl.contract.manifest import Clip
 from asl.training.checkpoints import CheckpointError
 from asl.training.identity import (
     changed_settings,
@@ -345,3 +346,16 @@ def test_a_checkpoint_without_later_augmentation_counts_as_having_none() -> None
     assert changed_settings(theirs, info) == []
     changed = {**info["settings"], "augment": {**info["settings"]["augment"], "noise": 0.1}}
     assert changed_settings(theirs, {**info, "settings": changed}) == ["augment.noise=0.0 there, 0.1 now"]
+
+
+def test_other_boxes_of_the_signers_are_refused_where_they_decide_the_picture() -> None:
+    def info_of(clips: list[Clip], *overrides: str) -> dict[str, Any]:
+        config = composed("train", "model.weights=null", "data.manifest=a.csv", *overrides)
+        return checkpoint_info(config, glosses=("book", "drink"), clips=clips, devices=1, precision="32-true")
+
+    moved = [dataclasses.replace(CLIPS[0], box="0.1 0 0.9 1"), *CLIPS[1:]]
+    check_same_run({"asl": info_of(CLIPS)}, PATH, info_of(moved))
+    signer = ("data.crop=signer", "data.resize=[128,128]")
+    check_same_run({"asl": info_of(moved, *signer)}, PATH, info_of(moved[::-1], *signer))
+    with pytest.raises(CheckpointError, match=r"other boxes of the signers .* those of a\.csv now"):
+        check_same_run({"asl": info_of(CLIPS, *signer)}, PATH, info_of(moved, *signer))

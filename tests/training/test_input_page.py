@@ -22,12 +22,13 @@ from asl.data.augmentation import Augmentation
 from asl.data.datamodule import ClipDataModule
 from asl.data.settings import DataSettings
 from asl.data.transforms import KINETICS_MEAN, KINETICS_STD, normalise, to_pictures
+from asl.training.checkpoints import read_checkpoint
 from asl.training.config import TrainConfig
 from asl.training.run import train
 
 
 def config_of(data_dir: Path, *overrides: str) -> TrainConfig:
-    keys = ["dataset.name=tiny", "model.weights=null", "trainer=cpu", "logger=[]", "show=true"]
+    keys = ["dataset.name=tiny", "model.weights=null", "trainer=cpu", "logger=[]"]
     size = ["data.resize=[32,32]", "data.crop_size=28", "data.clip_len=4", "data.frame_stride=1"]
     folders = [f"paths.data_dir={data_dir}", f"paths.checkpoint_dir={data_dir / 'checkpoints'}"]
     return composed("train", *keys, *size, *folders, *overrides)
@@ -56,7 +57,7 @@ def data_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
     "keys", [[], ["data.fit=pad"], ["data.crop=signer", "data.fit=crop"]], ids=["squeeze", "pad", "signer"]
 )
 def test_the_page_shows_eight_training_and_eight_evaluation_clips(data_dir: Path, keys: list[str]) -> None:
-    config = config_of(data_dir, *keys)
+    config = config_of(data_dir, "show=true", *keys)
     page = Path(train(config)["page"])
     assert page == data_dir / "checkpoints" / "input.html"
     html = page.read_text()
@@ -92,4 +93,21 @@ def test_pictures_are_what_was_normalised() -> None:
 
 def test_a_page_and_a_learning_rate_are_not_made_in_one_run(data_dir: Path) -> None:
     with pytest.raises(ConfigError, match="find_lr=true show=true: choose one"):
-        config_of(data_dir, "find_lr=true")
+        config_of(data_dir, "show=true", "find_lr=true")
+
+
+def test_a_run_with_the_signer_and_all_augmentation_resumes_to_the_same_weights(
+    data_dir: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    keys = ["data.crop=signer", "data.fit=pad", "model.width=2", "model.layers=[1,1]", "data.batch_size=4"]
+    keys += ["augment.shift=0.2", "augment.drop=0.4", "augment.blur=1", "augment.downscale=2"]
+    keys += ["augment.noise=0.1", "augment.blocks=0.1", "augment.erase=0.2", "optim.warmup_epochs=2"]
+    for folder, epochs in (("whole", 2), ("broken", 1), ("broken", 2)):
+        folders = [f"paths.checkpoint_dir={tmp_path / folder}", "resume=auto"]
+        train(config_of(data_dir, *keys, *folders, f"trainer.max_epochs={epochs}"))
+    printed = " ".join(capsys.readouterr().out.split())
+    assert "data.crop=signer: 11 of 21 clips have no box of the signer and show the whole picture" in printed
+    whole, broken = (
+        read_checkpoint(tmp_path / name / "last.pt")["state_dict"] for name in ("whole", "broken")
+    )
+    assert all(torch.equal(whole[name], broken[name]) for name in whole)
