@@ -88,7 +88,7 @@ class ClipDataModule(pl.LightningDataModule):
         std: Sequence[float] = KINETICS_STD,
     ) -> None:
         super().__init__()
-        self._normalisation = {"mean": mean, "std": std}
+        self.normalisation = {"mean": mean, "std": std}
         self.data = data or DataSettings()
         self._reader_settings = reader or FramesReaderSettings()
         self._augmentation = augmentation or Augmentation()
@@ -254,7 +254,7 @@ class ClipDataModule(pl.LightningDataModule):
         if not training:
             return {
                 **ready,
-                "video": centre_crop(video, crop_size=self.data.crop_size, **self._normalisation),
+                "video": centre_crop(video, crop_size=self.data.crop_size, **self.normalisation),
             }
         augmentation = self._augmentation
         video = self._augment(
@@ -262,7 +262,7 @@ class ClipDataModule(pl.LightningDataModule):
             uniforms,
             crop_size=self.data.crop_size,
             augmentation=augmentation,
-            **self._normalisation,
+            **self.normalisation,
         )
         if augmentation.mixup:
             video, mix = mix_clips(video, uniforms, alpha=augmentation.mixup)

@@ -81,7 +81,7 @@ def _used(datamodule: ClipDataModule) -> Iterator[tuple[str, Any]]:
 
 def _strips(datamodule: ClipDataModule, split: str) -> Iterator[Strip]:
     clips, video = datamodule.sample(split, CLIPS)
-    for clip, frames in zip(clips, to_pictures(video), strict=True):
+    for clip, frames in zip(clips, to_pictures(video, **datamodule.normalisation), strict=True):
         shown = frames[spread(len(frames), FRAMES)]
         jpeg = strip_jpeg(shown, min(SIDE, datamodule.data.crop_size))
         yield Strip(clip, jpeg_uri(jpeg), len(shown))
