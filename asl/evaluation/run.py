@@ -66,10 +66,10 @@ def _measure(config: EvaluateConfig) -> dict[str, Any]:
     device = choose_device(config.accelerator)
     checkpoint = read_checkpoint(path)
     info = checkpoint["asl"]
-    check_reader(config.reader, config.frames, info, path)
     glosses, clips = read_checkpoint_clips(
         info, path, dataset=config.dataset.name, data=config.data, split=config.split
     )
+    check_reader(config.reader, config.frames, info, path)
     chosen = [clip for clip in clips if clip.split == config.split]
     split_name = info.get("split", OFFICIAL)
     figure = SplitSettings.named(split_name).figure_on(config.split)
