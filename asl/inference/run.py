@@ -157,7 +157,10 @@ def _threshold(config: PredictConfig, predictor: Predictor) -> float:
             raise
         say(f"threshold {DEFAULT_THRESHOLD}, which nothing was measured for: {error}")
         return DEFAULT_THRESHOLD
-    say(f"threshold {threshold:g}: {config.val_precision:.0%} of val clips above are right ({path})")
+    say(
+        f"threshold {threshold:g}: of val clips with at least this confidence "
+        f"{100 * config.val_precision:g} % or more are right ({path})"
+    )
     return threshold
 
 

@@ -109,7 +109,11 @@ def test_the_threshold_is_said_unless_it_is_given(
     metrics = tmp_path / "metrics.json"
     metrics.write_text(json.dumps({"split": "val", "epoch": 1, "glosses": 3, "calibration": {"bins": bins}}))
     run(checkpoint, *options, f"metrics={metrics}")
-    assert f"threshold 0.6: 90% of val clips above are right ({metrics})" in capsys.readouterr().err
+    said = capsys.readouterr().err
+    assert (
+        f"threshold 0.6: of val clips with at least this confidence 90 % or more are right ({metrics})"
+        in said
+    )
 
 
 def test_a_damaged_long_video_is_one_line(
@@ -151,5 +155,8 @@ def test_a_missing_camera_and_impossible_settings_are_errors(checkpoint: Path, t
         run(checkpoint)
     with pytest.raises(ConfigError, match="the part is empty"):
         run(checkpoint, "input=a.mp4", "start_s=3", "end_s=2")
-    with pytest.raises(UserError, match="no such checkpoint"):
+    for key in ("window_s=1.0", "stride_s=0.5", "threshold=0.4", "metrics=metrics.json"):
+        with pytest.raises(ConfigError, match=f"{key}: is for windows=true and for cameras"):
+            run(checkpoint, "input=a.mp4", key)
+    with pytest.raises(UserError, match=r"none\.pt: no such checkpoint\. python train\.py writes"):
         run(tiny_data / "none.pt", "input=a.mp4")
