@@ -104,10 +104,13 @@ def test_the_threshold_is_said_unless_it_is_given(
     video = next((tiny_data / "videos" / "test" / "go").glob("*.mp4"))
     options = [f"input={video}", "windows=true", f"timelines={tmp_path}"]
     run(checkpoint, *options)
-    assert "threshold 0.5, which nothing was measured for: python evaluate.py" in capsys.readouterr().err
+    assert "threshold 0.5, which nothing was measured for: " in (said := capsys.readouterr().err)
+    assert "best-val/metrics.json: No such file or directory. python evaluate.py split=val writes it" in said
     bins = [{"low": 0.6, "clips": 4, "accuracy": 1.0}]
     metrics = tmp_path / "metrics.json"
-    metrics.write_text(json.dumps({"split": "val", "epoch": 1, "glosses": 3, "calibration": {"bins": bins}}))
+    content = {"split": "val", "data_split": "official", "epoch": 1, "glosses": 3, "dataset": "tiny"}
+    model = asl.read_checkpoint(checkpoint)["asl"]["model"]["name"]
+    metrics.write_text(json.dumps({**content, "model": model, "calibration": {"bins": bins}}))
     run(checkpoint, *options, f"metrics={metrics}")
     said = capsys.readouterr().err
     assert (
