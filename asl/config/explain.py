@@ -31,7 +31,7 @@ def explain(error: BaseException) -> str:
             return str(cause)
         cause = cause.__cause__ or cause.__context__
     if cause is None:
-        return str(error)
+        return str(error).partition("\nConfig search path:")[0]  # Hydra's own folders, which help nobody
     assert isinstance(cause, OmegaConfBaseException)
     key, owner = str(cause.full_key), cause.object_type
     first = next(iter(str(error).splitlines()), "")

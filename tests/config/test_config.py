@@ -166,6 +166,12 @@ def test_the_demos_experiment_goes_with_another_network():
     assert (made.model.name, made.model.width, made.dataset.name) == ("r3d", 64, "demo")
 
 
+def test_a_choice_that_does_not_exist_is_an_error_that_lists_those_that_do():
+    with pytest.raises(HydraException) as raised:
+        composed("train", "protocol=wlasl")
+    assert explain(raised.value).endswith("Available options in 'protocol':\n\tstandard\n\twlasl_authors")
+
+
 def test_one_value_for_a_list_is_an_error_that_shows_a_list():
     with pytest.raises((ConfigError, HydraException)) as raised:
         composed("evaluate", "compare=a.csv")
