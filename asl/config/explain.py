@@ -18,9 +18,12 @@ CONFIG_ERRORS = (HydraException, OmegaConfBaseException)
 def explain(error: BaseException) -> str:
     """One readable message for an error of Hydra or OmegaConf."""
     if isinstance(error, OverrideParseException):
+        reason = str(error).splitlines()[0]
+        if reason.startswith("Lexer"):  # no words, only the name of the parser's exception
+            reason = "cannot be read"
         return (
-            f"{error.override}: {str(error).splitlines()[0]}\nA value with =, comma, brackets or blanks "
-            "needs quotes, inside those of the shell: 'checkpoint=\"checkpoints/seed=1/best.pt\"'"
+            f"{error.override}: {reason}\nA value with =, comma, brackets, quotes or blanks needs quotes, "
+            "inside those of the shell: 'checkpoint=\"checkpoints/seed=1/best.pt\"'"
         )
     cause: BaseException | None = error
     while cause is not None and not (isinstance(cause, OmegaConfBaseException) and cause.full_key):
@@ -28,7 +31,7 @@ def explain(error: BaseException) -> str:
             return str(cause)
         cause = cause.__cause__ or cause.__context__
     if cause is None:
-        return str(error)
+        return str(error).partition("\nConfig search path:")[0]  # Hydra's own folders, which help nobody
     assert isinstance(cause, OmegaConfBaseException)
     key, owner = str(cause.full_key), cause.object_type
     first = next(iter(str(error).splitlines()), "")
@@ -38,7 +41,10 @@ def explain(error: BaseException) -> str:
     if fields and name not in fields:
         lines.append(_no_such_key(key, name, owner, list(fields)))
     else:
-        lines.append(f"{key}: {str(cause.msg or cause).splitlines()[0]}")
+        problem = str(cause.msg or cause).splitlines()[0]
+        if "is not a ListConfig" in problem:
+            problem = f"must be a list, as {key}=[first,second]"
+        lines.append(f"{key}: {problem}")
         if name in fields:
             allowed = allowed_values(fields[name])
             lines[-1] += f" ({fields[name].metadata.get('help', '')}{'; ' + allowed if allowed else ''})"

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
+import numpy.typing as npt
 
 from asl.evaluation.intervals import AVERAGES, Bootstrap, Flags, Interval, Over, mean, signer_units, wilson
 from asl.evaluation.predictions import Prediction
@@ -80,17 +81,23 @@ def _estimate(labels: Sequence[int], hit: Flags, over: Over, drawn: Bootstraps) 
     if over == "instances":
         interval: Interval | None = wilson(int(hit.sum()), len(hit))
     else:
-        interval = _interval(hit, over, drawn.by_clip)
-    return Estimate(mean(labels, hit, over), interval, _interval(hit, over, drawn.by_signer))
+        interval = resampled_interval(hit, over, drawn.by_clip)
+    return Estimate(mean(labels, hit, over), interval, resampled_interval(hit, over, drawn.by_signer))
 
 
-def _interval(hit: Flags, over: Over, bootstrap: Bootstrap | None) -> Interval | None:
-    """The bootstrap's interval.
+def resampled_interval(
+    values: npt.ArrayLike, over: Over, bootstrap: Bootstrap | None, *, lowest: float = 0.0
+) -> Interval | None:
+    """The bootstrap's interval of the mean of values ``(N,)`` from ``lowest`` to 1. None without bootstrap.
 
-    If all clips are right, or all wrong, resamples say nothing: Wilson's of as many clips as there are units.
+    If all values are equal, resamples say nothing: as many units may have other values as Wilson's interval
+    allows if none of those that there are has.
     """
     if bootstrap is None:
         return None
-    if hit.all() or not hit.any():
-        return wilson(bootstrap.num_units if hit.all() else 0, bootstrap.num_units)
-    return bootstrap.interval(hit, over)
+    values = np.asarray(values, np.float64)
+    value = float(values[0])
+    if (values != value).any():
+        return bootstrap.interval(values, over)
+    others = wilson(0, bootstrap.num_units)[1]
+    return value - others * (value - lowest), value + others * (1 - value)

@@ -9,8 +9,8 @@ import numpy as np
 from scipy import stats
 
 from asl.data.split import WLASL_AUTHORS
-from asl.evaluation.accuracy import Bootstraps, Estimate, bootstraps, hits, known_ks
-from asl.evaluation.intervals import AVERAGES, LEVEL, Bootstrap, Flags, Interval, Over, mean
+from asl.evaluation.accuracy import Bootstraps, Estimate, bootstraps, hits, known_ks, resampled_interval
+from asl.evaluation.intervals import AVERAGES, LEVEL, Flags, Interval, Over, mean
 from asl.evaluation.predictions import Prediction, PredictionsError
 from asl.messages import first_few
 
@@ -117,12 +117,13 @@ def compare(
 def _difference(
     labels: Sequence[int], first: Flags, second: Flags, over: Over, drawn: Bootstraps
 ) -> Difference:
-    def interval(bootstrap: Bootstrap | None) -> Interval | None:
-        return None if bootstrap is None else bootstrap.interval(second.astype(int) - first, over)
-
     values = mean(labels, first, over), mean(labels, second, over)
-    difference = Estimate(values[1] - values[0], interval(drawn.by_clip), interval(drawn.by_signer))
-    return Difference(*values, difference)
+    gained = second.astype(int) - first
+    by_clip, by_signer = (
+        resampled_interval(gained, over, bootstrap, lowest=-1)
+        for bootstrap in (drawn.by_clip, drawn.by_signer)
+    )
+    return Difference(*values, Estimate(values[1] - values[0], by_clip, by_signer))
 
 
 def mcnemar(first: Flags, second: Flags) -> McNemar:

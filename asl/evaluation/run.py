@@ -23,6 +23,7 @@ from asl.evaluation.console import print_comparison, print_evaluation, print_see
 from asl.evaluation.coverage import measure_coverage
 from asl.evaluation.groups import group_results
 from asl.evaluation.inference import UNCHANGED, predict_clips
+from asl.evaluation.metrics_file import METRICS, evaluation_folder
 from asl.evaluation.page.films import clips_to_show, read_films
 from asl.evaluation.page.history import read_history
 from asl.evaluation.page.page import build_page
@@ -35,7 +36,7 @@ from asl.training.checkpoints import read_checkpoint
 from asl.training.device_errors import DeviceMemoryError, is_out_of_memory
 from asl.training.history import HISTORY
 
-METRICS, PREDICTIONS, PAGE = "metrics.json", "predictions.csv", "evaluation.html"
+PREDICTIONS, PAGE = "predictions.csv", "evaluation.html"
 COMPARISON = "comparison.json"
 
 
@@ -66,10 +67,10 @@ def _measure(config: EvaluateConfig) -> dict[str, Any]:
     device = choose_device(config.accelerator)
     checkpoint = read_checkpoint(path)
     info = checkpoint["asl"]
-    check_reader(config.reader, config.frames, info, path)
     glosses, clips = read_checkpoint_clips(
         info, path, dataset=config.dataset.name, data=config.data, split=config.split
     )
+    check_reader(config.reader, config.frames, info, path)
     chosen = [clip for clip in clips if clip.split == config.split]
     split_name = info.get("split", OFFICIAL)
     figure = SplitSettings.named(split_name).figure_on(config.split)
@@ -217,18 +218,6 @@ def _explained_memory_error() -> Iterator[None]:
         raise DeviceMemoryError(
             f"{first}\nTo continue: end other programs on the GPU (nvidia-smi), or use accelerator=cpu"
         ) from error
-
-
-def evaluation_folder(checkpoint: Path, figure: str, *, views: int = 1) -> Path:
-    """The folder of the results of an evaluation, unless ``output`` names another one.
-
-    Args:
-        checkpoint: the file.
-        figure: what is measured, see :meth:`SplitSettings.figure_on`.
-        views: temporal views.
-    """
-    suffix = f"-{views}views" if views > 1 else ""
-    return checkpoint.parent / "evaluation" / f"{checkpoint.stem}-{figure}{suffix}"
 
 
 def _write(folder: Path, metrics: Mapping[str, Any], predictions: Mapping[str, Sequence[Prediction]]) -> None:

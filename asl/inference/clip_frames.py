@@ -30,11 +30,19 @@ _TOLERANCE_S = Fraction(TOLERANCE_S).limit_denominator(10**6)
 
 @dataclass(frozen=True)
 class Span:
-    """The part ``[start_s, end_s)`` of a video, in seconds from its first frame."""
+    """The part ``[start_s, end_s)`` of a video, in seconds from its first frame.
+
+    Raises:
+        ValueError: ``start_s`` is negative.
+    """
 
     file: Path
     start_s: float | None = None  # None: its first frame
     end_s: float | None = None  # None: its end
+
+    def __post_init__(self) -> None:
+        if self.start_s is not None and self.start_s < 0:
+            raise ValueError(f"start_s={self.start_s}: must be at least 0")
 
 
 @dataclass(frozen=True)

@@ -60,8 +60,12 @@ class PredictConfig:
         return [str(name) for name in names if name is not None and str(name)]
 
     def problems(self) -> Iterator[str]:
-        """Yield a message for an empty part, and for videos that nobody looks at."""
+        """Yield a message for an empty part, and for videos and keys that nobody looks at."""
         if self.app and self.inputs:
             yield f"input={self.input}: app=true gets its videos from the page; leave input out"
         if self.end_s is not None and self.end_s <= (self.start_s or 0):
             yield f"start_s={self.start_s}, end_s={self.end_s}: the part is empty"
+        if not self.windows and not any(name.startswith("camera:") for name in self.inputs):
+            for key in ("window_s", "stride_s", "threshold", "metrics"):
+                if getattr(self, key) is not None:
+                    yield f"{key}={getattr(self, key)}: is for windows=true and for cameras; add windows=true"

@@ -60,7 +60,12 @@ def rank_glosses(probabilities: npt.NDArray[np.float64], glosses: Sequence[str],
         probabilities: ``(num_classes,)``.
         glosses: by label.
         top: how many.
+
+    Raises:
+        ValueError: ``top`` is below 1.
     """
+    if top < 1:
+        raise ValueError(f"top={top}: must be at least 1")
     order = np.argsort(-probabilities, kind="stable")[:top]
     return tuple((glosses[label], round_probability(probabilities[label])) for label in order)
 

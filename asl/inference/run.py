@@ -21,7 +21,7 @@ from asl.inference.console import say, show_live, show_predictions, show_timelin
 from asl.inference.inputs import camera_number, find_videos
 from asl.inference.prediction import Failure, Prediction, VideoFileError
 from asl.inference.predictor import Predictor, load
-from asl.inference.threshold import DEFAULT_THRESHOLD, ThresholdError, threshold_from, val_metrics_path
+from asl.inference.threshold import DEFAULT_THRESHOLD, ThresholdError, threshold_beside, threshold_from
 from asl.inference.timeline import Timeline, write_timeline
 from asl.inference.windows import detect
 
@@ -154,21 +154,22 @@ def _threshold(config: PredictConfig, predictor: Predictor) -> float:
     """The threshold, which is said with its reason unless the user has given it."""
     if config.threshold is not None:
         return config.threshold
-    path = val_metrics_path(Path(config.checkpoint)) if config.metrics is None else Path(config.metrics)
-    if config.metrics is None and not path.is_file():
-        say(
-            f"threshold {DEFAULT_THRESHOLD}, which nothing was measured for: python evaluate.py split=val "
-            f"writes {path}, from which one is chosen"
-        )
-        return DEFAULT_THRESHOLD
+    info, precision = predictor.recogniser.info, config.val_precision
     try:
-        threshold = threshold_from(path, predictor.recogniser.info, config.val_precision)
+        if config.metrics is not None:
+            path = Path(config.metrics)
+            threshold = threshold_from(path, info, precision)
+        else:
+            threshold, path = threshold_beside(Path(config.checkpoint), info, precision)
     except ThresholdError as error:
         if config.metrics is not None:
             raise
         say(f"threshold {DEFAULT_THRESHOLD}, which nothing was measured for: {error}")
         return DEFAULT_THRESHOLD
-    say(f"threshold {threshold:g}: {config.val_precision:.0%} of val clips above are right ({path})")
+    say(
+        f"threshold {threshold:g}: of val clips with at least this confidence "
+        f"{100 * precision:g} % or more are right ({path})"
+    )
     return threshold
 
 

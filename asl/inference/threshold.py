@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from asl.errors import UserError
+from asl.evaluation.metrics_file import METRICS, evaluation_folder, older_than, other_checkpoint
 
 #: Without a measurement.
 DEFAULT_THRESHOLD = 0.5
@@ -17,9 +18,17 @@ class ThresholdError(UserError):
     """A ``metrics.json`` from which no threshold can be chosen."""
 
 
-def val_metrics_path(checkpoint: Path) -> Path:
-    """Where ``python evaluate.py split=val`` writes the figures of a checkpoint."""
-    return checkpoint.parent / "evaluation" / f"{checkpoint.stem}-val" / "metrics.json"
+def threshold_beside(checkpoint: Path, info: Mapping[str, Any], precision: float) -> tuple[float, Path]:
+    """:func:`threshold_from` the file that ``python evaluate.py split=val`` writes, and its path.
+
+    Raises:
+        ThresholdError: see :func:`threshold_from`; or the file is older than the checkpoint.
+    """
+    path = evaluation_folder(checkpoint, "val") / METRICS
+    threshold = threshold_from(path, info, precision)
+    if problem := older_than(checkpoint, path):
+        raise ThresholdError(f"{path}: {problem}. Measure this one: python evaluate.py split=val")
+    return threshold, path
 
 
 def threshold_from(path: Path, info: Mapping[str, Any], precision: float) -> float:
@@ -39,7 +48,7 @@ def threshold_from(path: Path, info: Mapping[str, Any], precision: float) -> flo
     """
     try:
         metrics = json.loads(path.read_text(encoding="utf-8"))
-        split, epoch, glosses = metrics["split"], metrics["epoch"], metrics["glosses"]
+        split, problem = metrics["split"], other_checkpoint(metrics, info)
         bins = [(one["low"], one["clips"], one["accuracy"] or 0.0) for one in metrics["calibration"]["bins"]]
     except OSError as error:
         raise ThresholdError(f"{path}: {error.strerror}. python evaluate.py split=val writes it") from None
@@ -49,11 +58,8 @@ def threshold_from(path: Path, info: Mapping[str, Any], precision: float) -> flo
         raise ThresholdError(
             f"{path} is of {split} clips. A threshold is chosen on val: python evaluate.py split=val"
         )
-    if (epoch, glosses) != (info["epoch"], len(info["glosses"])):
-        raise ThresholdError(
-            f"{path} is of epoch {epoch} and {glosses} glosses, the checkpoint of epoch {info['epoch']} and "
-            f"{len(info['glosses'])}. Measure this one: python evaluate.py split=val"
-        )
+    if problem:
+        raise ThresholdError(f"{path}: {problem}. Measure this one: python evaluate.py split=val")
     return _least_confidence(bins, precision, path)
 
 

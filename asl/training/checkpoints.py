@@ -108,7 +108,9 @@ def read_checkpoint(path: Path | str, map_location: Any = "cpu") -> dict[str, An
     """
     path = Path(path)
     if not path.is_file():
-        raise CheckpointError(f"{path}: no such checkpoint")
+        raise CheckpointError(
+            f"{path}: no such checkpoint. python train.py writes {BEST} and {LAST}, by default to checkpoints"
+        )
     try:
         checkpoint = read_tensors(path, map_location)
     except WeightsError as error:

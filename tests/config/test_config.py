@@ -166,9 +166,24 @@ def test_the_demos_experiment_goes_with_another_network():
     assert (made.model.name, made.model.width, made.dataset.name) == ("r3d", 64, "demo")
 
 
+def test_a_choice_that_does_not_exist_is_an_error_that_lists_those_that_do():
+    with pytest.raises(HydraException) as raised:
+        composed("train", "protocol=wlasl")
+    assert explain(raised.value).endswith("Available options in 'protocol':\n\tstandard\n\twlasl_authors")
+
+
+def test_one_value_for_a_list_is_an_error_that_shows_a_list():
+    with pytest.raises((ConfigError, HydraException)) as raised:
+        composed("evaluate", "compare=a.csv")
+    assert "compare: must be a list, as compare=[first,second] (instead: " in explain(raised.value)
+
+
 def test_a_value_that_needs_quotes_is_an_error_that_shows_them():
     with pytest.raises(HydraException) as raised:
         composed("evaluate", "checkpoint=checkpoints/seed=1/best.pt")
     assert re.search("checkpoint=checkpoints/seed=1/best.pt: .*\n.*needs quotes", explain(raised.value))
+    with pytest.raises(HydraException) as raised:
+        composed("predict", "input=it's.mp4")
+    assert re.fullmatch("input=it's.mp4: cannot be read\n.*quotes or blanks needs.*", explain(raised.value))
     quoted = composed("evaluate", 'checkpoint="checkpoints/seed=1/best.pt"')
     assert quoted.checkpoint == "checkpoints/seed=1/best.pt"

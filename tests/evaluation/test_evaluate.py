@@ -189,6 +189,7 @@ def test_a_manifest_with_other_glosses_is_refused(
     ("info", "overrides", "message"),
     [
         ({"dataset": "demo"}, [], r"trained on the data set demo, and this is tiny\. Choose dataset=demo"),
+        ({"dataset": "demo"}, ["frames.short_side=160"], r"Choose dataset=demo"),
         ({"split": "by weekday"}, [], r"does not know: 'by weekday' is not the name of a split"),
         (
             {},

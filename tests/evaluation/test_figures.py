@@ -102,6 +102,18 @@ def test_a_paired_difference_is_narrower_than_two_intervals_and_is_that_of_scipy
     assert top1.difference.interval[1] - top1.difference.interval[0] < alone[1] - alone[0]
 
 
+def test_models_that_are_right_on_the_same_clips_may_still_differ_on_others() -> None:
+    first = predictions_for([0, 1] * 4, [[0.9, 0.1], [0.2, 0.8]] * 4, signers=[*"00112233"])
+    wrong = [dataclasses.replace(one, rank=2) for one in first]
+    by_clip, by_signer = wilson(0, 8)[1], wilson(0, 4)[1]
+    for over in ("instances", "classes"):
+        same = compare(first, first, resamples=1000, seed=0).accuracy[1][over].difference
+        assert same.interval == pytest.approx((-by_clip, by_clip))
+        assert same.interval_by_signer == pytest.approx((-by_signer, by_signer))
+        worse = compare(first, wrong, resamples=1000, seed=0).accuracy[1][over].difference
+        assert (worse.value, worse.interval) == (-1, pytest.approx((-1, -1 + 2 * by_clip)))
+
+
 def test_mcnemars_test_is_exact() -> None:
     first = np.array([True] * 9 + [False] * 2 + [True] * 50)
     second = np.array([False] * 9 + [True] * 2 + [True] * 50)

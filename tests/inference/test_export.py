@@ -18,12 +18,15 @@ import pytest
 import torch
 import yaml
 from av.video.frame import VideoFrame
-from clips import write_clip
+from clips import write_clip, write_manifest_and_label_map
 from composing import composed
 from made_checkpoint import write_checkpoint
+from raw_videos import write_raw
 from torch import nn
 
+import asl
 from asl.config.setting import ConfigError
+from asl.contract.manifest import read_manifest
 from asl.data.frames.store import frame_pictures
 from asl.data.framing import Framing
 from asl.data.sampling import Sampling, draw_frames
@@ -200,6 +203,20 @@ def test_values_that_make_no_sense_are_errors(overrides: list[str], message: str
         composed("export", *overrides)
 
 
+def test_int8_without_training_clips_is_one_message(
+    tiny_data: Path, checkpoint: Path, tmp_path: Path
+) -> None:
+    clips = read_manifest(tiny_data / "metadata" / "tiny_manifest.csv")
+    without = [clip for clip in clips if clip.split != "train"]
+    path = write_manifest_and_label_map(tmp_path / "tiny_manifest.csv", without)
+    keys = [f"data.manifest={path}", f"output={tmp_path / 'files'}", "quantize=[int8]"]
+    with pytest.raises(
+        UserError, match=r"tiny_manifest\.csv has no train clips, from which quantize=\[int8\]"
+    ):
+        run(tiny_data, checkpoint, *keys)
+    assert not (tmp_path / "files").exists()
+
+
 def test_calibration_clips_are_spread_over_the_glosses(tiny_data: Path) -> None:
     from asl.contract.manifest import read_manifest
 
@@ -303,29 +320,44 @@ def example(folder: Path) -> str:
     return code
 
 
+def run_example(folder: Path, video: Path, script: Path) -> dict[str, float]:
+    """The probabilities that the card's example prints, by gloss, without torch and asl."""
+    blocked = "import sys\nfor name in ('torch', 'asl'):\n    sys.modules[name] = None\n"
+    script.write_text(blocked + example(folder))
+    result = subprocess.run(
+        [sys.executable, str(script), str(video)],
+        cwd=folder, capture_output=True, text=True, check=False, env={**os.environ, "PYTHONPATH": ""},
+    )  # fmt: skip
+    assert (result.returncode, result.stderr) == (0, "")
+    lines = [line.split("%") for line in result.stdout.splitlines()]
+    return {gloss.strip(): float(percent) / 100 for percent, gloss in lines}
+
+
 def test_the_example_runs_without_torch_and_asl_and_gives_the_same_answer(
     exported: tuple[Path, list[Measured]], checkpoint: Path, tmp_path: Path
 ) -> None:
     folder, _ = exported
     grey = list(range(30, 210, 6))
     write_clip(tmp_path / "sign.mp4", grey=grey)
-    blocked = "import sys\nfor name in ('torch', 'asl'):\n    sys.modules[name] = None\n"
-    (tmp_path / "example.py").write_text(blocked + example(folder))
-    result = subprocess.run(
-        [sys.executable, str(tmp_path / "example.py"), str(tmp_path / "sign.mp4")],
-        cwd=folder, capture_output=True, text=True, check=False, env={**os.environ, "PYTHONPATH": ""},
-    )  # fmt: skip
-    assert (result.returncode, result.stderr) == (0, "")
+    found = run_example(folder, tmp_path / "sign.mp4", tmp_path / "example.py")
     info = read_checkpoint(checkpoint)["asl"]
     drawn = draw_frames(np.arange(len(grey)) / 25, len(grey) / 25, Sampling(**info["sampling"]))
     frames = np.empty((1, 4, 20, 30, 3), np.uint8)
     frames[0] = np.array(grey)[drawn][:, None, None, None]
     recogniser = Recogniser(read_checkpoint(checkpoint), device=torch.device("cpu"))
     (expected,) = recogniser.probabilities(torch.from_numpy(frames)).numpy()
-    lines = [line.split("%") for line in result.stdout.splitlines()]
-    found = {gloss.strip(): float(percent) / 100 for percent, gloss in lines}
     assert list(found) == [info["glosses"][label] for label in np.argsort(-expected)]
     assert list(found.values()) == pytest.approx(sorted(expected, reverse=True), abs=0.05)
+
+
+@pytest.mark.parametrize("rotation", [90, 180])
+def test_the_example_brings_videos_upright_as_asl_does(
+    exported: tuple[Path, list[Measured]], checkpoint: Path, tmp_path: Path, rotation: int
+) -> None:
+    video = write_raw(tmp_path / "sign.mp4", duration_s=0.5, rotation=rotation)
+    found = run_example(exported[0], video, tmp_path / "example.py")
+    expected = asl.load(checkpoint, accelerator="cpu").predict(video)
+    assert found == pytest.approx(dict(expected.top), abs=0.03)
 
 
 @pytest.mark.parametrize(
@@ -366,11 +398,12 @@ def test_the_example_takes_the_part_of_a_picture_that_asl_takes(
     evaluation = Evaluation(None, "not measured")
     row = Measured(name="model.onnx", num_bytes=1, clips_per_s=1.0, difference=0.0, top1=None, same=None)
     card = model_card(info, [row, row], "", evaluation, license=None)
-    code = card[card.index("side = ") : card.index("(probabilities,)")]
+    code = card[card.index("def upright") : card.index("(probabilities,)")]
     y, x = np.mgrid[:height, :width]
     ramp = np.stack([y, x, y], axis=2).astype(np.uint8)
     names: dict[str, Any] = {"np": np, "height": 64, "width": 64, "about": {"crop_size": 56}, "shown": [0]}
-    exec(code, {**names, "decoded": [VideoFrame.from_ndarray(ramp, format="rgb24")]}, names)
+    names |= {"decoded": [VideoFrame.from_ndarray(ramp, format="rgb24")], "turns": 0}
+    exec(code, names)
     ours = frame_pictures(torch.from_numpy(ramp)[None], framing)[0].numpy().astype(int)
     differing = np.abs(names["pictures"][0] - ours) > 4  # at the edges, where FFmpeg's scaler differs
     assert differing.mean() < 0.03

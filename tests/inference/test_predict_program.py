@@ -105,12 +105,19 @@ def test_the_threshold_is_said_unless_it_is_given(
     video = next((tiny_data / "videos" / "test" / "go").glob("*.mp4"))
     options = [f"input={video}", "windows=true", f"timelines={tmp_path}"]
     run(checkpoint, *options)
-    assert "threshold 0.5, which nothing was measured for: python evaluate.py" in capsys.readouterr().err
+    assert "threshold 0.5, which nothing was measured for: " in (said := capsys.readouterr().err)
+    assert "best-val/metrics.json: No such file or directory. python evaluate.py split=val writes it" in said
     bins = [{"low": 0.6, "clips": 4, "accuracy": 1.0}]
     metrics = tmp_path / "metrics.json"
-    metrics.write_text(json.dumps({"split": "val", "epoch": 1, "glosses": 3, "calibration": {"bins": bins}}))
+    content = {"split": "val", "data_split": "official", "epoch": 1, "glosses": 3, "dataset": "tiny"}
+    model = asl.read_checkpoint(checkpoint)["asl"]["model"]["name"]
+    metrics.write_text(json.dumps({**content, "model": model, "calibration": {"bins": bins}}))
     run(checkpoint, *options, f"metrics={metrics}")
-    assert f"threshold 0.6: 90% of val clips above are right ({metrics})" in capsys.readouterr().err
+    said = capsys.readouterr().err
+    assert (
+        f"threshold 0.6: of val clips with at least this confidence 90 % or more are right ({metrics})"
+        in said
+    )
 
 
 def test_a_damaged_long_video_is_one_line(
@@ -152,7 +159,10 @@ def test_a_missing_camera_and_impossible_settings_are_errors(checkpoint: Path, t
         run(checkpoint)
     with pytest.raises(ConfigError, match="the part is empty"):
         run(checkpoint, "input=a.mp4", "start_s=3", "end_s=2")
-    with pytest.raises(UserError, match="no such checkpoint"):
+    for key in ("window_s=1.0", "stride_s=0.5", "threshold=0.4", "metrics=metrics.json"):
+        with pytest.raises(ConfigError, match=f"{key}: is for windows=true and for cameras"):
+            run(checkpoint, "input=a.mp4", key)
+    with pytest.raises(UserError, match=r"none\.pt: no such checkpoint\. python train\.py writes"):
         run(tiny_data / "none.pt", "input=a.mp4")
 
 

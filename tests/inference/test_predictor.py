@@ -173,6 +173,20 @@ def test_errors_name_the_file_and_the_reason(
         predictor.predict(path)
 
 
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"top": 0}, "top=0: must be at least 1"),
+        ({"start_s": -1.0}, r"start_s=-1\.0: must be at least 0"),
+    ],
+)
+def test_impossible_arguments_are_errors(
+    predictor: Predictor, tiny_data: Path, clips: list[Clip], arguments: dict[str, Any], message: str
+) -> None:
+    with pytest.raises(ValueError, match=message):
+        predictor.predict(tiny_data / clips[0].path, **arguments)
+
+
 def test_a_prediction_is_readable_in_a_notebook() -> None:
     found = Prediction(Path("clip.mp4"), 0.0, 1.4, (("book", 0.9), ("go", 0.06)))
     assert repr(found) == "clip.mp4, 0.00 to 1.40 s\n  book   90.0%\n  go      6.0%"

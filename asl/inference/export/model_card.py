@@ -15,7 +15,7 @@ from asl import __version__
 from asl.config.setting import ConfigError
 from asl.data.framing import CROP, PAD, SIGNER, SQUEEZE, Framing
 from asl.data.split import OFFICIAL, WLASL_AUTHORS, SplitSettings
-from asl.evaluation.run import METRICS, evaluation_folder
+from asl.evaluation.metrics_file import METRICS, evaluation_folder, older_than, other_checkpoint
 from asl.inference.export.measure import TOLERANCE, Measured
 
 _FEW_GLOSSES = 20  # listed in the card
@@ -46,31 +46,16 @@ def find_evaluation(file: str | None, checkpoint: Path, info: Mapping[str, Any])
         return Evaluation(None, f"{path} does not exist. Run: python evaluate.py checkpoint={checkpoint}")
     try:
         metrics = json.loads(path.read_text(encoding="utf-8"))
-        problem = _other_checkpoint(metrics, info)
+        problem = other_checkpoint(metrics, info)
     except (OSError, ValueError, KeyError, TypeError) as error:
         problem = f"it cannot be read ({type(error).__name__}: {error})"
-    if file is None and not problem and path.stat().st_mtime < checkpoint.stat().st_mtime:
-        problem = "it is older than the checkpoint"
+    if file is None and not problem:
+        problem = older_than(checkpoint, path)
     if not problem:
         return Evaluation(metrics)
     if file is not None:
         raise ConfigError(f"metrics={file}: {problem}. Give the metrics.json of evaluate.py for {checkpoint}")
     return Evaluation(None, f"{path}: {problem}. Run: python evaluate.py checkpoint={checkpoint}")
-
-
-def _other_checkpoint(metrics: Mapping[str, Any], info: Mapping[str, Any]) -> str:
-    """What shows that the figures are of another checkpoint. Empty if nothing does."""
-    theirs = {
-        "epoch": info["epoch"],
-        "model": info["model"]["name"],
-        "dataset": info["dataset"],
-        "data_split": info.get("split", OFFICIAL),
-        "glosses": len(info["glosses"]),
-    }
-    for name, value in theirs.items():
-        if metrics[name] != value:
-            return f"it is of another checkpoint ({name} {metrics[name]!r}, and here {value!r})"
-    return ""
 
 
 def model_card(

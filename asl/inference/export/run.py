@@ -11,13 +11,13 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from asl.contract.manifest import Clip
+from asl.contract.manifest import Clip, ManifestError
 from asl.data.clip_files import clip_paths
 from asl.data.readers.base import ClipReader
 from asl.evaluation.checkpoint_clips import check_reader, read_checkpoint_clips
 from asl.evaluation.inference import UNCHANGED, predict_clips
 from asl.files import atomic_write, atomic_write_text
-from asl.inference.export.config import ExportConfig
+from asl.inference.export.config import INT8, ExportConfig
 from asl.inference.export.console import print_export
 from asl.inference.export.files import NAMES, export_files, exported_models
 from asl.inference.export.formats import Run
@@ -50,12 +50,17 @@ def export(config: ExportConfig) -> list[Measured]:
     evaluation = find_evaluation(config.metrics, path, info)
     clips: list[Clip] = []
     if config.quantize:
-        check_reader(config.reader, config.frames, info, path)
         _, clips = read_checkpoint_clips(
             info, path, dataset=config.dataset.name, data=config.data, split=config.split
         )
+        check_reader(config.reader, config.frames, info, path)
     measured = [clip for clip in clips if clip.split == config.split]
     training = calibration_sample([clip for clip in clips if clip.split == "train"], config.calibration_clips)
+    if INT8 in config.quantize and not training:
+        raise ManifestError(
+            f"{config.data.manifest} has no train clips, from which quantize=[int8] takes the ranges of "
+            "activations. Give a manifest with data.manifest=..., or leave int8 out"
+        )
     reader = config.reader.build(config.frames, Path(config.paths.frames_dir))
     recogniser = Recogniser(checkpoint, device=torch.device("cpu"))
 
