@@ -16,6 +16,7 @@ from asl.contract.frame_store import FrameSettings
 from asl.contract.manifest import SPLITS, Clip
 from asl.data.readers.base import ReaderSettings
 from asl.data.sampling import Sampling
+from asl.data.settings import ManifestSettings
 from asl.data.split import OFFICIAL
 from asl.data.transforms import KINETICS_MEAN, KINETICS_STD
 from asl.messages import first_few
@@ -53,7 +54,7 @@ def checkpoint_info(
     data, trainer = config.data, config.trainer
     keys = clip_keys(clips)
     return {
-        "dataset": config.dataset.name,
+        "dataset": "+".join(data.dataset_names(config.dataset.name)),
         "manifest": data.manifest,
         "split": data.split_name,
         "clips": keys,
@@ -92,6 +93,18 @@ def checkpoint_info(
         "mean": list(KINETICS_MEAN),
         "std": list(KINETICS_STD),
     }
+
+
+def trained_on_several(info: Mapping[str, Any]) -> bool:
+    """Whether a checkpoint was trained on several manifests."""
+    return isinstance(info.get("manifest"), list)  # not in checkpoints of the first version
+
+
+def dataset_names(info: Mapping[str, Any]) -> list[str]:
+    """The names of the data sets that a checkpoint was trained on."""
+    if not trained_on_several(info):
+        return [info["dataset"]]
+    return ManifestSettings(manifest=info["manifest"]).dataset_names(info["dataset"])
 
 
 def reader_name(reader: ReaderSettings) -> str:
@@ -222,9 +235,9 @@ def _check_same_clips(theirs: dict[str, Any], ours: dict[str, Any], path: Path) 
     elif flags[0] != flags[1]:
         keys += f" data.flags={flags[0]}"
     raise CheckpointError(
-        f"{path} was trained on other clips than those of {ours['manifest']} now: {'; '.join(differing)}. "
-        f"Resume with the clips that it was trained on ({keys}), or start a new run in another "
-        "paths.checkpoint_dir"
+        f"{path} was trained on other clips than those of {as_override(ours['manifest'])} now: "
+        f"{'; '.join(differing)}. Resume with the clips that it was trained on ({keys}), or start a new run "
+        "in another paths.checkpoint_dir"
     )
 
 

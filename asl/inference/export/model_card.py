@@ -16,6 +16,7 @@ from asl.config.setting import ConfigError
 from asl.data.split import OFFICIAL, WLASL_AUTHORS, SplitSettings
 from asl.evaluation.run import METRICS, evaluation_folder
 from asl.inference.export.measure import TOLERANCE, Measured
+from asl.training.identity import dataset_names
 
 _FEW_GLOSSES = 20  # listed in the card
 
@@ -62,13 +63,17 @@ def _other_checkpoint(metrics: Mapping[str, Any], info: Mapping[str, Any]) -> st
     theirs = {
         "epoch": info["epoch"],
         "model": info["model"]["name"],
-        "dataset": info["dataset"],
         "data_split": info.get("split", OFFICIAL),
         "glosses": len(info["glosses"]),
     }
     for name, value in theirs.items():
         if metrics[name] != value:
             return f"it is of another checkpoint ({name} {metrics[name]!r}, and here {value!r})"
+    if metrics["dataset"] not in (
+        info["dataset"],
+        *dataset_names(info),
+    ):  # one of several can be measured alone
+        return f"it is of another checkpoint (dataset {metrics['dataset']!r}, and here {info['dataset']!r})"
     return ""
 
 
@@ -128,14 +133,14 @@ def _front_matter(
         "license": license or "unknown",
         "library_name": "onnx" if has_onnx else "pytorch",
         "pipeline_tag": "video-classification",
-        "tags": ["sign-language-recognition", "isolated-signs", info["model"]["name"], info["dataset"]],
+        "tags": ["sign-language-recognition", "isolated-signs", info["model"]["name"], *dataset_names(info)],
     }
     if metrics is not None:
         accuracy = [
             {"type": "accuracy", "name": name, "value": round(row["value"], 4)}
             for name, row in _figures(metrics).items()
         ]
-        data = {"name": info["dataset"], "type": info["dataset"], "split": metrics["split"]}
+        data = {"name": metrics["dataset"], "type": metrics["dataset"], "split": metrics["split"]}
         result = {"task": {"type": "video-classification"}, "dataset": data, "metrics": accuracy}
         name = f"{info['model']['name']}-{info['dataset']}"
         content |= {"metrics": ["accuracy"], "model-index": [{"name": name, "results": [result]}]}

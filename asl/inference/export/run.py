@@ -51,9 +51,9 @@ def export(config: ExportConfig) -> list[Measured]:
     clips: list[Clip] = []
     if config.quantize:
         check_reader(config.reader, config.frames, info, path)
-        _, clips = read_checkpoint_clips(
+        clips = read_checkpoint_clips(
             info, path, dataset=config.dataset.name, data=config.data, split=config.split
-        )
+        ).clips
     measured = [clip for clip in clips if clip.split == config.split]
     training = calibration_sample([clip for clip in clips if clip.split == "train"], config.calibration_clips)
     reader = config.reader.build(config.frames, Path(config.paths.frames_dir))
