@@ -39,7 +39,8 @@ def read_clips(manifests: Sequence[Path], data: DataSettings) -> LabelledClips:
         if not any(clip.split == split for clip in clips):
             raise ManifestError(
                 f"the manifest has no {split} clip, so there is nothing to {purpose}. Put raw videos of "
-                f"the {split} split into dataset.root and run: python preprocess.py"
+                f"the {split} split into dataset.root and run: python preprocess.py. A data set without val "
+                "gets one from glosses with two videos or more"
             )
     if len({clip.label for clip in clips}) < 2:
         raise ManifestError(

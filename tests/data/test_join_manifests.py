@@ -16,7 +16,8 @@ from asl.contract.manifest import Clip, ManifestError
 from asl.data.datamodule import ClipDataModule
 from asl.data.join_manifests import join_clips
 from asl.data.settings import DataSettings
-from asl.training.identity import checkpoint_info
+from asl.training.checkpoints import CheckpointError
+from asl.training.identity import check_same_run, checkpoint_info
 
 SPLITS = ("train", "val", "test")
 TINY = {"clip_len": 4, "resize": [20, 30], "crop_size": 16, "batch_size": 4, "num_workers": 0}
@@ -143,3 +144,13 @@ def test_checkpoints_name_the_manifests_and_their_data_sets(tmp_path: Path) -> N
     assert info["dataset"] == "a+b"
     assert info["manifest"] == [str(manifest) for manifest in manifests]
     assert list(info["clips"]["val"]) == ["a-val000", "a-val100", "b-val000", "b-val100"]
+
+
+def test_resuming_with_other_glosses_names_the_manifests() -> None:
+    theirs = {"glosses": ["book", "go"], "manifest": ["a.csv", "b.csv"]}
+    with pytest.raises(
+        CheckpointError, match=r"Resume with 'data\.manifest=\[a\.csv,b\.csv\]' and its data\.labels"
+    ):
+        check_same_run(
+            {"asl": theirs}, Path("last.pt"), {"glosses": ["book"], "manifest": ["a.csv", "b.csv"]}
+        )
