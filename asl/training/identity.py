@@ -159,8 +159,8 @@ def check_same_run(checkpoint: dict[str, Any], path: Path, info: dict[str, Any])
         if trained_on_several(theirs):
             trained_on = f"{shell_override('data.manifest', theirs['manifest'])} and its data.labels"
         raise CheckpointError(
-            f"{path} was trained with another label map: {other_glosses}. Resume with {trained_on}, or start a "
-            "new run in another paths.checkpoint_dir (to start from its weights: "
+            f"{path} was trained with another label map: {other_glosses}. Resume with {trained_on}, or start "
+            "a new run in another paths.checkpoint_dir (to start from its weights: "
             f"{shell_override('model.weights', path)})"
         )
     differing = difference({"model": theirs["model"]}, {"model": ours["model"]})
