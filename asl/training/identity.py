@@ -120,11 +120,13 @@ def frames_info(frames: FrameSettings) -> dict[str, Any]:
 def clip_keys(clips: Sequence[Clip]) -> ClipKeys:
     """For each split ``{video_id: key}``. The key changes with the clip's label, source and segment.
 
-    It does not depend on folders: data that were moved, or cut again, are the same clips.
+    It does not depend on folders: data that were moved, or cut again, are the same clips. Only where the data
+    set names its sources by path, as ``hello/1.mp4``, their folders tell them apart.
     """
     keys: ClipKeys = {split: {} for split in SPLITS}
     for clip in clips:
-        segment = (Path(clip.source).name, f"{clip.start_s:.3f}", f"{clip.end_s:.3f}", clip.label)
+        source = clip.source if clip.match == "path" else Path(clip.source).name
+        segment = (source, f"{clip.start_s:.3f}", f"{clip.end_s:.3f}", clip.label)
         keys[clip.split][clip.video_id] = _digest(segment, num_bytes=6)
     return keys
 
