@@ -8,9 +8,7 @@ from typing import Any
 import torch
 from composing import composed
 
-from asl.contract.label_map import read_label_map
-from asl.contract.manifest import read_manifest
-from asl.data.split import split_clips
+from asl.data.read_clips import read_clips
 from asl.training.identity import checkpoint_info
 
 TINY_NETWORK = ["dataset.name=tiny", "model.weights=null", "model.width=2", "model.layers=[1,1]"]
@@ -27,13 +25,14 @@ def write_checkpoint(path: Path, data_dir: Path, *overrides: str, **info: Any) -
         info: values of the checkpoint's key ``asl`` that are not those of a training.
     """
     config = composed("train", *TINY_NETWORK, *TINY_INPUT, f"paths.data_dir={data_dir}", *overrides)
-    glosses = read_label_map(data_dir / "metadata" / "tiny_label_map.json")
+    labelled = read_clips(config.data.manifests, config.data)
     torch.manual_seed(0)
-    network = config.model.build(len(glosses))
+    network = config.model.build(len(labelled.glosses))
     with torch.no_grad():
         network.fc.weight *= 1000  # predictions that differ from clip to clip
-    clips = split_clips(read_manifest(Path(config.data.manifest)), config.data)
-    about = checkpoint_info(config, glosses=glosses, clips=clips, devices=1, precision="32-true")
+    about = checkpoint_info(
+        config, glosses=labelled.glosses, clips=labelled.clips, devices=1, precision="32-true"
+    )
     about |= {"epoch": 1, "metrics": {}}
     state = {f"model.{name}": value for name, value in network.state_dict().items()}
     path.parent.mkdir(parents=True, exist_ok=True)

@@ -74,6 +74,7 @@ def metrics_of(
         "device": "cpu",
         "precision": "32-true",
         "glosses": glosses,
+        "left_out": 0,
         "coverage": Coverage(len(predictions["unchanged"]), 2 * len(predictions["unchanged"])),
         **summarize(predictions, resamples=1000, seed=0),
         **more,

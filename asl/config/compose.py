@@ -126,5 +126,5 @@ def _unknown_keys(cfg: DictConfig, schema: Any, prefix: str = "") -> Iterator[st
                 f"{key}={cfg[name]}: there is no such key; {prefix.rstrip('.') or 'the top level'} has: "
                 + (", ".join(sorted(fields)))
             )
-        elif isinstance(cfg._get_node(name), DictConfig):
+        elif dataclasses.is_dataclass(OmegaConf.get_type(cfg, name)):
             yield from _unknown_keys(cfg[name], OmegaConf.get_type(cfg[name]), f"{key}.")

@@ -74,15 +74,23 @@ def as_override(value: Any) -> str:
 
 
 def shell_override(key: str, path: object) -> str:
-    """``key=path`` as it is typed in a shell, with quotes for Hydra where a path needs them.
+    """``key=path``, or ``key=[path,path]``, as it is typed in a shell, with quotes for Hydra where needed.
 
     >>> print(shell_override("resume", "runs/last.pt"), shell_override("resume", "runs/seed=1/last.pt"))
     resume=runs/last.pt 'resume="runs/seed=1/last.pt"'
+    >>> print(shell_override("data.manifest", ["a.csv", "b c.csv"]))
+    'data.manifest=[a.csv,"b c.csv"]'
     """
+    items = [_quoted(item) for item in path] if isinstance(path, list) else _quoted(path)
+    return shlex.quote(f"{key}={as_override(items)}")
+
+
+def _quoted(path: object) -> str:
+    """A path as Hydra parses it in an override."""
     if re.fullmatch(r"[\w/.+:@%-]+", str(path), re.ASCII):
-        return f"{key}={path}"
+        return str(path)
     escaped = str(path).replace('"', r"\"")
-    return shlex.quote(f'{key}="{escaped}"')
+    return f'"{escaped}"'
 
 
 def find_problems(config: Any, prefix: str = "") -> Iterator[str]:

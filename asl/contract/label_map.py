@@ -10,7 +10,7 @@ import json
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
-from asl.contract.manifest import MANIFEST, Clip
+from asl.contract.manifest import Clip, manifest_name
 from asl.errors import UserError
 from asl.files import atomic_write_text
 from asl.messages import first_few
@@ -24,7 +24,7 @@ class LabelMapError(UserError):
 
 def label_map_path(manifest: Path) -> Path:
     """The label map of a manifest: ``x_label_map.json`` for ``x_manifest.csv``."""
-    return manifest.with_name(manifest.name.removesuffix(MANIFEST) + _LABEL_MAP)
+    return manifest.with_name(manifest_name(manifest) + _LABEL_MAP)
 
 
 def read_label_map(path: Path | str) -> list[str]:

@@ -27,6 +27,11 @@ MANIFEST = "_manifest.csv"
 Box = tuple[float, float, float, float]
 
 
+def manifest_name(path: Path) -> str:
+    """The name of a manifest: ``x`` for ``x_manifest.csv``, as ``preprocess.py`` names that of data set x."""
+    return path.name.removesuffix(MANIFEST)
+
+
 class ManifestError(UserError):
     """A manifest that is missing, malformed or inconsistent."""
 
@@ -144,7 +149,7 @@ def read_manifest(path: Path | str) -> list[Clip]:
             f"{path}: column {', '.join(missing)} is missing. Write it anew with: python preprocess.py"
         )
     if "dataset" not in columns and path.name.endswith(MANIFEST):  # a manifest of an earlier version
-        rows = [(line, {**row, "dataset": path.name.removesuffix(MANIFEST)}) for line, row in rows]
+        rows = [(line, {**row, "dataset": manifest_name(path)}) for line, row in rows]
     clips = [_parse(row, f"{path}, line {line}") for line, row in rows]
     _check(clips, path)
     return clips

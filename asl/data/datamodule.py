@@ -52,13 +52,13 @@ class ClipDataModule(pl.LightningDataModule):
     if the Trainer has ``use_distributed_sampler=True``.
 
     Args:
-        manifest: file written by ``preprocess.py``. The label map is beside it.
+        manifest: file written by ``preprocess.py``, or several. The label map of each is beside it.
         data: which clips and frames are used, and the batch size. Its ``manifest`` is ignored.
         reader: how frames are read. None: stored frames.
         frames: which frames are stored.
         augmentation: augmentation of training clips.
-        data_dir: folder to which the paths in the manifest are relative. None: the parent of the manifest's
-            folder.
+        data_dir: folder to which the paths in the manifests are relative. None: the parent of the (first)
+            manifest's folder.
         frames_dir: folder of stored frames. None: ``frames`` in ``data_dir``.
         reserve: bytes of a GPU's memory that training needs beside the frames. None: half of the free memory.
         seed: seed of order, jitter and augmentation.
@@ -67,14 +67,15 @@ class ClipDataModule(pl.LightningDataModule):
 
     Raises:
         ConfigError: a setting is out of range, or settings contradict each other.
-        ManifestError: the manifest cannot be read, or has no train clip, no val clip, or only one gloss.
+        ManifestError: a manifest cannot be read, manifests have a clip in common, or there is no train clip,
+            no val clip, or only one gloss.
         LabelMapError: the label map is missing, or does not fit the manifest.
         ClipError: clip files are missing.
     """
 
     def __init__(
         self,
-        manifest: Path | str,
+        manifest: Path | str | Sequence[Path | str],
         *,
         data: DataSettings | None = None,
         reader: ReaderSettings | None = None,
@@ -95,12 +96,13 @@ class ClipDataModule(pl.LightningDataModule):
         self._reserve, self._seed = reserve, seed
         self._check_settings(frames or FrameSettings())
 
-        manifest = Path(manifest)
-        self.glosses, clips = read_clips(manifest, self.data)
+        manifests = [Path(one) for one in ([manifest] if isinstance(manifest, (str, Path)) else manifest)]
+        labelled = read_clips(manifests, self.data)
+        self.glosses, self.num_left_out, clips = labelled.glosses, labelled.left_out, labelled.clips
         self.flagged = count_flags(clips)
         used = drop_flagged(clips) if self.data.flags == DROP_TRAIN else clips
         self.num_dropped = len(clips) - len(used)
-        data_dir = manifest.parent.parent if data_dir is None else Path(data_dir)
+        data_dir = manifests[0].parent.parent if data_dir is None else Path(data_dir)
         frames_dir = data_dir / "frames" if frames_dir is None else Path(frames_dir)
         self.reader = self._reader_settings.build(frames or FrameSettings(), frames_dir)
         self.num_workers = self.data.reader_processes

@@ -1,39 +1,52 @@
-"""Read the clips of a manifest and the glosses of its label map, and check that training can use them."""
+"""Read the clips of manifests and the glosses of their label maps, and check that training can use them."""
 
 from __future__ import annotations
 
+import dataclasses
 from collections import Counter
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 from asl.contract.label_map import check_labels, label_map_path, read_label_map
-from asl.contract.manifest import SPLITS, Clip, ManifestError, read_manifest
+from asl.contract.manifest import SPLITS, Clip, ManifestError, manifest_name, read_manifest
+from asl.data.join_manifests import UNION, join_clips, join_glosses, label_clips
 from asl.data.settings import DataSettings
 from asl.data.split import split_clips
 
 
-def read_clips(manifest: Path, data: DataSettings) -> tuple[list[str], list[Clip]]:
-    """Read the glosses by label, and the clips with the split that ``data`` selects.
+@dataclass(frozen=True)
+class LabelledClips:
+    """The clips of one or several manifests, and their classes."""
+
+    glosses: list[str]  # by label
+    clips: list[Clip]
+    left_out: int = 0  # clips whose gloss has no label
+
+
+def read_clips(manifests: Sequence[Path], data: DataSettings) -> LabelledClips:
+    """Read the clips with the split that ``data`` selects.
 
     Raises:
-        ManifestError: the manifest cannot be read, or has no train clip, no clip to choose the best epoch on,
-            or only one gloss.
-        LabelMapError: the label map is missing, or does not fit the manifest.
+        ManifestError: a manifest cannot be read, manifests have a clip in common, or there is no train clip,
+            no clip to choose the best epoch on, or only one gloss.
+        LabelMapError: a label map is missing, or does not fit its manifest.
     """
-    glosses, clips = read_labelled_clips(manifest, data.label_map)
-    clips = split_clips(clips, data)
+    labelled = read_labelled_clips(manifests, data.label_map, labels=data.labels)
+    clips = split_clips(labelled.clips, data)
     selection = data.figures[data.selection]
     for split, purpose in (("train", "learn from"), (selection, "choose the best epoch on")):
         if not any(clip.split == split for clip in clips):
             raise ManifestError(
                 f"the manifest has no {split} clip, so there is nothing to {purpose}. Put raw videos of "
-                f"the {split} split into dataset.root and run: python preprocess.py"
+                f"the {split} split into dataset.root and run: python preprocess.py. A data set without val "
+                "gets one from glosses with two videos or more"
             )
     if len({clip.label for clip in clips}) < 2:
         raise ManifestError(
             f"the manifest has only one gloss, {clips[0].gloss!r}. Training needs at least two"
         )
-    return glosses, clips
+    return dataclasses.replace(labelled, clips=clips)
 
 
 def count_flags(clips: Sequence[Clip]) -> dict[str, dict[str, int]]:
@@ -58,19 +71,39 @@ def drop_flagged(clips: Sequence[Clip]) -> list[Clip]:
     return kept
 
 
-def read_labelled_clips(manifest: Path, label_map: str | None = None) -> tuple[list[str], list[Clip]]:
-    """Read the glosses by label, and the clips with the official split.
+def read_labelled_clips(
+    manifests: Sequence[Path],
+    label_map: str | None = None,
+    *,
+    labels: str = UNION,
+    glosses: Sequence[str] | None = None,
+) -> LabelledClips:
+    """Read the clips with the official split. Those of several manifests are joined, see :func:`join_clips`.
 
     Args:
-        manifest: the file.
-        label_map: its label map. None: the one beside it.
+        manifests: the files.
+        label_map: the label map of a single manifest. None: the one beside each.
+        labels: which glosses of several manifests are used, see :func:`join_glosses`.
+        glosses: those of a network that was trained on several manifests; they replace ``labels``.
 
     Raises:
-        ManifestError: the manifest cannot be read.
-        LabelMapError: the label map is missing, or does not fit the manifest.
+        ManifestError: a manifest cannot be read, or manifests have a clip or their name in common.
+        LabelMapError: a label map is missing, or does not fit its manifest.
     """
-    clips = read_manifest(manifest)
-    path = label_map_path(manifest) if label_map is None else Path(label_map)
-    glosses = read_label_map(path)
-    check_labels(path, glosses, clips)
-    return glosses, clips
+    clips_of: dict[str, list[Clip]] = {}
+    glosses_of: list[list[str]] = []
+    for manifest in manifests:
+        clips = read_manifest(manifest)
+        path = label_map_path(manifest) if label_map is None else Path(label_map)
+        glosses_of.append(read_label_map(path))
+        check_labels(path, glosses_of[-1], clips)
+        if clips_of.setdefault(manifest_name(manifest), clips) is not clips:
+            raise ManifestError(
+                f"data.manifest: two manifests are named {manifest.name}. Rename one, and its label map"
+            )
+    if len(manifests) == 1 and glosses is None:
+        return LabelledClips(glosses_of[0], clips_of[manifest_name(manifests[0])])
+    joined = join_clips(clips_of)
+    used = join_glosses(glosses_of, labels) if glosses is None else list(glosses)
+    labelled = label_clips(joined, used)
+    return LabelledClips(used, labelled, left_out=len(joined) - len(labelled))

@@ -11,7 +11,7 @@ from pathlib import Path
 from asl.contract.manifest import SPLITS
 from asl.datasets.base import SignDataset
 from asl.datasets.instance import Instance, Metadata, MetadataError, Refused
-from asl.datasets.names import make_video_id
+from asl.datasets.names import make_video_id, text_problem
 from asl.datasets.reading import make_instances
 from asl.messages import first_few
 
@@ -36,11 +36,16 @@ class Folder(SignDataset):
             raise MetadataError(f"{root} (dataset.root): {listing.error}. {_FORM}{hint}")
         rows: list[tuple[str, tuple[str, str, str]]] = []
         problems: list[str] = []
-        for split, folder in _split_folders(root, listing):
+        folders = _split_folders(root, listing)
+        if root not in dict(folders).values():
+            problems += _problems(Path(), listing, {})
+        for split, folder in folders:
             where, listing = folder.relative_to(root), _list(folder)
             contents = {gloss: _list(folder / gloss) for gloss in listing.folders}
             problems += _problems(where, listing, contents)
             for gloss, content in contents.items():
+                if text_problem(gloss):
+                    continue
                 paths = [(where / gloss / video).as_posix() for video in content.videos]
                 rows += [(path, (split, gloss, path)) for path in paths]
         instances, refused = make_instances(rows, self._instance)
@@ -99,10 +104,16 @@ def _problems(where: Path, listing: _Listing, contents: Mapping[str, _Listing]) 
     if listing.videos:
         videos = first_few((where / video).as_posix() for video in listing.videos)
         yield f"{videos}: in no class; move it into a class folder"
+    if listing.misnamed:
+        names = first_few((where / name).as_posix() for name in listing.misnamed)
+        yield f"names that are not in UTF-8: {names}"
     for gloss, content in contents.items():
         folder = (where / gloss).as_posix()
         if content.error:
             yield f"{folder}: {content.error}"
+            continue
+        if problem := text_problem(gloss):
+            yield f"{folder!r}: the name of the class {problem}; rename the folder"
             continue
         if not content.videos:
             yield f"{folder}: the class has no video"
@@ -110,6 +121,8 @@ def _problems(where: Path, listing: _Listing, contents: Mapping[str, _Listing]) 
             yield f"{folder}: folders in a class are not searched: {first_few(content.folders)}"
         if content.others:
             yield f"{folder}: not a video: {first_few(content.others)}"
+        if content.misnamed:
+            yield f"{folder}: names that are not in UTF-8: {first_few(content.misnamed)}"
 
 
 @dataclass(frozen=True)
@@ -119,6 +132,7 @@ class _Listing:
     folders: list[str] = field(default_factory=list)
     videos: list[str] = field(default_factory=list)
     others: list[str] = field(default_factory=list)
+    misnamed: list[str] = field(default_factory=list)  # their names are not in UTF-8
     error: str = ""  # why the folder cannot be read
 
 
@@ -136,7 +150,7 @@ def _list(folder: Path) -> _Listing:
     for path in paths:
         name = path.name.encode(errors="backslashreplace").decode()
         if name != path.name:
-            listing.others.append(f"{name} (its name is not in UTF-8)")
+            listing.misnamed.append(name)
         elif path.is_dir() or (path.is_symlink() and not (path.exists() or path.suffix)):
             listing.folders.append(name)
         elif path.suffix.lower() in VIDEO_SUFFIXES and path.is_file():

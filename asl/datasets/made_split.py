@@ -31,18 +31,18 @@ def with_split(metadata: Metadata, split: str, *, share: float, seed: int) -> Me
         train, share, seed
     )
     if not moved:
-        return metadata
+        return _noted(metadata, f"there is no {split}: no gloss has two instances in train, to move one of")
     known = len({one.signer_id for one in train} - {""})
     how = f"{len(signers)} of its {known} signers" if signers else "a part of each gloss"
     made = f"{split} is {len(moved)} of {len(train)} instances of train, {how} (seed {seed})"
-    return dataclasses.replace(
-        metadata,
-        instances=tuple(
-            dataclasses.replace(one, split=split) if one.video_id in moved else one
-            for one in metadata.instances
-        ),
-        made_splits="; ".join(filter(None, [metadata.made_splits, made])),
+    instances = tuple(
+        dataclasses.replace(one, split=split) if one.video_id in moved else one for one in metadata.instances
     )
+    return _noted(dataclasses.replace(metadata, instances=instances), made)
+
+
+def _noted(metadata: Metadata, made: str) -> Metadata:
+    return dataclasses.replace(metadata, made_splits="; ".join(filter(None, [metadata.made_splits, made])))
 
 
 def _choose_signers(train: Sequence[Instance], share: float, seed: int) -> set[str]:

@@ -77,8 +77,10 @@ def read_table(
     found = [column.strip() for column in found]
     missing = [column for column in columns if column not in found]
     if missing:
+        hint = f" (values must be separated by {delimiter!r})" if len(found) == 1 else ""
+        columns_there = ", ".join(found) or "none"
         raise MetadataError(
-            f"{path} ({key}): column {', '.join(missing)} is missing; it has {', '.join(found) or 'none'}"
+            f"{path} ({key}): column {', '.join(missing)} is missing; it has {columns_there}{hint}"
         )
     return [
         (f"{path.name}, line {line}", {name.strip(): value.strip() for name, value in row.items() if name})

@@ -50,11 +50,16 @@ def public_socket(info: tuple[Any, ...]) -> socket.socket:
 def check_literal(host: str) -> None:
     """Check a host that is given as an IP address or as ``localhost``, for requests through a proxy.
 
+    Proxies take other forms of IPv4 addresses, too: ``127.1``, ``2130706433`` and ``0x7f.1`` are 127.0.0.1.
+
     Raises:
         PrivateAddressError: it is not public.
     """
+    host = host.removesuffix(".")
     if host == "localhost" or host.endswith(".localhost"):
         raise PrivateAddressError
+    with suppress(OSError):
+        host = socket.inet_ntoa(socket.inet_aton(host))
     with suppress(ValueError):  # a name: the proxy resolves it
         if not is_public(host):
             raise PrivateAddressError

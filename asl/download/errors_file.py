@@ -9,6 +9,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from asl.datasets.instance import Instance
 from asl.download.log import DownloadLog
 from asl.download.plan import Plan
 from asl.files import atomic_write_text
@@ -53,13 +54,19 @@ def not_downloaded(plan: Plan, log: DownloadLog) -> Iterator[NotDownloaded]:
             video_id=instance.video_id,
             url=instance.url,
             reason="no URL",
-            error="the metadata names a file" if instance.path else "the metadata has no URL for it",
+            error=_why_not_tried(instance),
             kind="permanent",
             when="",
             what_to_do=f"put the file into dataset.root {as_what}",
             split=instance.split,
             gloss=instance.gloss,
         )
+
+
+def _why_not_tried(instance: Instance) -> str:
+    if instance.path:
+        return "the metadata names a file"
+    return f"{instance.url!r} is no URL" if instance.url else "the metadata has no URL for it"
 
 
 def write_not_downloaded(path: Path, rows: Iterable[NotDownloaded]) -> None:

@@ -22,7 +22,7 @@ from asl.download.settings import PROBE_TIMEOUT_S, DownloadSettings
 from asl.download.youtube import fetch_youtube
 from asl.files import PART, atomic_link
 from asl.preprocess.sources.raw_files import probe_raw
-from asl.workers import Failed, Workers
+from asl.workers import Failed, Workers, check_started
 
 T = TypeVar("T")
 
@@ -166,6 +166,7 @@ class Fetcher:
             raise FetchError(Failure(reason="empty file", detail="the file has no bytes", advice=RUN_AGAIN))
         ended = await self._workers.run(probe_raw, file, timeout_s=PROBE_TIMEOUT_S)
         if isinstance(ended, Failed):
+            check_started(ended)
             raise _no_video(file, ended)
         name = fetch.names[0] if fetch.youtube_id is None else f"{fetch.youtube_id}{file.suffix}"
         target = self._raw_dir / name
@@ -180,7 +181,16 @@ class Fetcher:
 
 
 def _no_video(file: Path, ended: Failed[Path]) -> FetchError:
-    """The error for a file that could not be opened as a video."""
+    """The error for a file that could not be opened as a video.
+
+    A worker that was too slow or ended may have lacked time or memory, so the file is kept for a later run.
+    """
+    if ended.error is None:
+        return FetchError(
+            Failure(
+                reason="not opened", detail=f"the file is complete, but it {ended.message}", advice=RUN_AGAIN
+            )
+        )
     with file.open("rb") as content:
         is_page = content.read(512).lstrip().lower().startswith(_PAGES)
     if is_page:
@@ -193,7 +203,7 @@ def _no_video(file: Path, ended: Failed[Path]) -> FetchError:
     else:
         failure = Failure(
             reason="no video",
-            detail=f"the file ({_size(file):,} bytes) is no video: it {ended.error or ended.message}",
+            detail=f"the file ({_size(file):,} bytes) is no video: it {ended.error}",
             advice=FIND_ANOTHER,
             permanent=True,
         )

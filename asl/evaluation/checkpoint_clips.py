@@ -7,17 +7,25 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from asl.config.setting import ConfigError, shell_override
+from asl.config.setting import ConfigError, as_override, shell_override
 from asl.contract.frame_store import FrameSettings
-from asl.contract.manifest import Clip, ManifestError
+from asl.contract.manifest import ManifestError
 from asl.data.framing import Framing
-from asl.data.read_clips import read_labelled_clips
+from asl.data.read_clips import LabelledClips, read_labelled_clips
 from asl.data.readers.base import ReaderSettings
 from asl.data.settings import DataSettings, ManifestSettings
 from asl.data.split import OFFICIAL, SplitSettings, split_clips
 from asl.messages import first_few
 from asl.training.checkpoints import CheckpointError
-from asl.training.identity import clip_keys, difference, frames_info, gloss_difference, reader_name
+from asl.training.identity import (
+    clip_keys,
+    dataset_names,
+    difference,
+    frames_info,
+    gloss_difference,
+    reader_name,
+    trained_on_several,
+)
 
 
 def check_reader(reader: ReaderSettings, frames: FrameSettings, info: Mapping[str, Any], path: Path) -> None:
@@ -45,30 +53,36 @@ def check_reader(reader: ReaderSettings, frames: FrameSettings, info: Mapping[st
 
 def read_checkpoint_clips(
     info: Mapping[str, Any], path: Path, *, dataset: str, data: ManifestSettings, split: str
-) -> tuple[list[str], list[Clip]]:
-    """Read the glosses by label, and all clips with the checkpoint's split.
+) -> LabelledClips:
+    """Read all clips with the checkpoint's split.
+
+    A checkpoint of several manifests can be measured on any of them: clips have the checkpoint's labels, and
+    those of other glosses are left out.
 
     Args:
         info: the checkpoint's key ``asl``.
         path: the checkpoint, for messages.
         dataset: name of the data set.
-        data: the manifest and its label map.
+        data: the manifests, and the label map of a single one.
         split: which clips are to be measured: train, val or test.
 
     Raises:
         CheckpointError: the checkpoint was trained on another data set, with other glosses, with a split of
             a later version, or on clips that are to be measured.
-        ManifestError: the manifest cannot be read, or has no clips of ``split``.
-        LabelMapError: the label map is missing, or does not fit the manifest.
+        ManifestError: a manifest cannot be read, or there are no clips of ``split``.
+        LabelMapError: a label map is missing, or does not fit its manifest.
     """
-    if info["dataset"] != dataset:
+    trained_on = dataset_names(info)
+    if dataset not in trained_on:
         raise CheckpointError(
             f"{path} was trained on the data set {info['dataset']}, and this is {dataset}. "
-            f"Choose dataset={info['dataset']}; for other clips of its glosses, add data.manifest=..."
+            f"Choose dataset={' or dataset='.join(trained_on)}; for other clips of its glosses, add "
+            "data.manifest=..."
         )
-    manifest = Path(data.manifest)
-    glosses, clips = read_labelled_clips(manifest, data.label_map)
-    other_glosses = gloss_difference(info["glosses"], glosses)
+    manifest = as_override(data.manifest)
+    glosses = info["glosses"] if trained_on_several(info) else None
+    labelled = read_labelled_clips(data.manifests, data.label_map, glosses=glosses)
+    other_glosses = gloss_difference(info["glosses"], labelled.glosses)
     if other_glosses:
         raise CheckpointError(
             f"{path} was trained with another label map than that of {manifest}: {other_glosses}. Give the "
@@ -80,14 +94,14 @@ def read_checkpoint_clips(
         raise CheckpointError(
             f"{path} was trained on a split that this version does not know: {error}"
         ) from None
-    clips = split_clips(clips, settings)
+    clips = split_clips(labelled.clips, settings)
     if split != "train":
         theirs = info.get("clips", {})  # not in checkpoints of earlier versions
-        trained_on, measured = set(theirs.get("train", {}).values()), theirs.get(split, {})
+        train_keys, measured = set(theirs.get("train", {}).values()), theirs.get(split, {})
         seen = [  # the training's own split may hold copies: the audit flags them
             name
             for name, key in clip_keys(clips)[split].items()
-            if key in trained_on and measured.get(name) != key
+            if key in train_keys and measured.get(name) != key
         ]
         if seen:
             raise CheckpointError(
@@ -97,4 +111,4 @@ def read_checkpoint_clips(
             )
     if not any(clip.split == split for clip in clips):
         raise ManifestError(f"{manifest} has no {split} clips. Measure another split=...")
-    return glosses, clips
+    return dataclasses.replace(labelled, clips=clips)

@@ -34,7 +34,7 @@ def print_evaluation(metrics: Mapping[str, Any], folder: Path) -> None:
     console.print(
         f"{metrics['split']} clips of {metrics['dataset']}, {metrics['data_split']} split{views}: "
         f"{_coverage(metrics['coverage'])}, {metrics['glosses_with_clips']} of {metrics['glosses']} glosses, "
-        f"{_signers(metrics['signers'])}\n"
+        f"{_signers(metrics['signers'])}{_left_out(metrics['left_out'])}\n"
     )
     if "protocol_note" in metrics:
         console.print(f"[bold]{metrics['protocol']}[/bold]: {metrics['protocol_note']}\n")
@@ -178,6 +178,12 @@ def _coverage(coverage: Coverage) -> str:
 
 def _signers(count: int) -> str:
     return f"{count} known signers" if count else "no known signers"
+
+
+def _left_out(count: int) -> str:
+    return (
+        f"; {count} clips of all splits, whose glosses the network does not know, left out" if count else ""
+    )
 
 
 def _name(k: int, over: str) -> str:

@@ -34,6 +34,8 @@ def measure_coverage(
     def unknown(reason: str) -> Coverage:
         return Coverage(len(clips), None, reason)
 
+    if len({clip.dataset for clip in clips}) > 1:
+        return unknown("the clips are of several data sets")
     if split_name not in (OFFICIAL, WLASL_AUTHORS):
         return unknown("folds are made of the clips that are there")
     if metadata is None:

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from asl.data.split import OFFICIAL
+from asl.training.identity import dataset_names
 
 METRICS = "metrics.json"
 
@@ -36,13 +37,14 @@ def other_checkpoint(metrics: Mapping[str, Any], info: Mapping[str, Any]) -> str
     theirs = {
         "epoch": info["epoch"],
         "model": info["model"]["name"],
-        "dataset": info["dataset"],
         "data_split": info.get("split", OFFICIAL),  # not in checkpoints of the first version
         "glosses": len(info["glosses"]),
     }
     for name, value in theirs.items():
         if metrics[name] != value:
             return f"it is of another checkpoint ({name} {metrics[name]!r}, and here {value!r})"
+    if metrics["dataset"] not in (info["dataset"], *dataset_names(info)):  # one of several, measured alone
+        return f"it is of another checkpoint (dataset {metrics['dataset']!r}, and here {info['dataset']!r})"
     return ""
 
 

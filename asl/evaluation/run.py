@@ -67,14 +67,15 @@ def _measure(config: EvaluateConfig) -> dict[str, Any]:
     device = choose_device(config.accelerator)
     checkpoint = read_checkpoint(path)
     info = checkpoint["asl"]
-    glosses, clips = read_checkpoint_clips(
+    labelled = read_checkpoint_clips(
         info, path, dataset=config.dataset.name, data=config.data, split=config.split
     )
+    glosses, clips = labelled.glosses, labelled.clips
     check_reader(config.reader, config.frames, info, path)
     chosen = [clip for clip in clips if clip.split == config.split]
     split_name = info.get("split", OFFICIAL)
     figure = SplitSettings.named(split_name).figure_on(config.split)
-    metadata = _metadata(config.dataset)
+    metadata = _metadata(config.dataset) if len(config.data.manifests) == 1 else None
     recogniser = Recogniser(checkpoint, device=device, precision=config.precision)
     data_dir = Path(config.paths.data_dir)
     reader = config.reader.build(config.frames, Path(config.paths.frames_dir))
@@ -106,7 +107,7 @@ def _measure(config: EvaluateConfig) -> dict[str, Any]:
         "checkpoint": str(path),
         "epoch": info["epoch"],
         "model": info["model"]["name"],
-        "dataset": info["dataset"],
+        "dataset": "+".join(config.data.dataset_names(config.dataset.name)),
         "manifest": config.data.manifest,
         "data_split": split_name,
         **protocol(figure),
@@ -115,6 +116,7 @@ def _measure(config: EvaluateConfig) -> dict[str, Any]:
         "device": str(device.type),
         "precision": config.precision,
         "glosses": len(glosses),
+        "left_out": labelled.left_out,
         "coverage": measure_coverage(chosen, metadata, split=config.split, split_name=split_name),
         **summarize(predictions, resamples=config.resamples, seed=config.seed),
     }

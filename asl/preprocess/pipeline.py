@@ -171,7 +171,9 @@ def _run(
                 raw_videos=sources.raw_videos,
             ),
             url_name_errors=sources.url_name_errors,
-            stale=stale_files(Path(paths.videos_dir), (c.target for c in cuts if c.video_id in proofs)),
+            stale=stale_files(
+                paths, (c.target for c in cuts if c.video_id in proofs), dataset=config.dataset.name
+            ),
             started=started,
             seconds=clock.seconds,
         )

@@ -36,6 +36,6 @@ class RunResult:
     audit: Audit
     statistics: Statistics
     url_name_errors: UrlNameErrors  # errors that matching by the last part of the URL would make
-    stale: Sequence[str]  # files in the clips' folder that belong to no clip of this run
+    stale: Sequence[str]  # files in the clips' folder that belong to no clip of a data set
     started: str  # local time, ISO 8601
     seconds: Mapping[str, float]  # duration of each step

@@ -154,10 +154,12 @@ def print_start(
     name = (
         torch.cuda.get_device_name(device) if device.type == "cuda" else f"{torch.get_num_threads()} threads"
     )
+    datasets = " + ".join(config.data.dataset_names(config.dataset.name))
     rows = {
-        "data": f"{config.dataset.name}, {config.data.split_name} split: "
+        "data": f"{datasets}, {config.data.split_name} split: "
         + ", ".join(f"{n} {split}" for split, n in counts.items())
-        + f" clips, {len(datamodule.glosses)} glosses, {_span(per_class.values())} training clips each",
+        + f" clips, {len(datamodule.glosses)} glosses, {_span(per_class.values())} training clips each"
+        + (f"; {datamodule.num_left_out} clips of other glosses left out" * (datamodule.num_left_out > 0)),
         **({"protocol": _PROTOCOL} if config.data.split == WLASL_AUTHORS else {}),
         **_flags(datamodule),
         "batches": f"{config.data.batch_size} clips of {config.data.clip_len} frames, "

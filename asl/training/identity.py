@@ -17,6 +17,7 @@ from asl.contract.manifest import SPLITS, Clip
 from asl.data.framing import SIGNER, Framing
 from asl.data.readers.base import ReaderSettings
 from asl.data.sampling import Sampling
+from asl.data.settings import ManifestSettings
 from asl.data.split import OFFICIAL
 from asl.messages import first_few
 from asl.training.checkpoints import CheckpointError
@@ -55,7 +56,7 @@ def checkpoint_info(
     data, trainer = config.data, config.trainer
     keys = clip_keys(clips)
     return {
-        "dataset": config.dataset.name,
+        "dataset": "+".join(data.dataset_names(config.dataset.name)),
         "manifest": data.manifest,
         "split": data.split_name,
         "clips": keys,
@@ -97,6 +98,18 @@ def checkpoint_info(
     }
 
 
+def trained_on_several(info: Mapping[str, Any]) -> bool:
+    """Whether a checkpoint was trained on several manifests."""
+    return isinstance(info.get("manifest"), list)  # not in checkpoints of the first version
+
+
+def dataset_names(info: Mapping[str, Any]) -> list[str]:
+    """The names of the data sets that a checkpoint was trained on."""
+    if not trained_on_several(info):
+        return [info["dataset"]]
+    return ManifestSettings(manifest=info["manifest"]).dataset_names(info["dataset"])
+
+
 def reader_name(reader: ReaderSettings) -> str:
     """The class of a reader's settings, by which checkpoints name it."""
     return f"{type(reader).__module__}.{type(reader).__qualname__}"
@@ -110,7 +123,8 @@ def frames_info(frames: FrameSettings) -> dict[str, Any]:
 def clip_keys(clips: Sequence[Clip]) -> ClipKeys:
     """For each split ``{video_id: key}``. The key changes with the clip's label, source and segment.
 
-    It does not depend on folders: data that were moved, or cut again, are the same clips.
+    It does not depend on folders: data that were moved, or cut again, are the same clips. Only where the data
+    set names its sources by path, as ``hello/1.mp4``, their folders tell them apart.
     """
     keys: ClipKeys = {split: {} for split in SPLITS}
     for clip in clips:
@@ -120,7 +134,8 @@ def clip_keys(clips: Sequence[Clip]) -> ClipKeys:
 
 def clip_key(clip: Clip, label: int) -> str:
     """The key of a clip in a data set in which its label is ``label``."""
-    segment = (Path(clip.source).name, f"{clip.start_s:.3f}", f"{clip.end_s:.3f}", label)
+    source = clip.source if clip.match == "path" else Path(clip.source).name
+    segment = (source, f"{clip.start_s:.3f}", f"{clip.end_s:.3f}", label)
     return _digest(segment, num_bytes=6)
 
 
@@ -155,9 +170,12 @@ def check_same_run(checkpoint: dict[str, Any], path: Path, info: dict[str, Any])
     theirs, ours = checkpoint["asl"], info
     other_glosses = gloss_difference(theirs["glosses"], ours["glosses"])
     if other_glosses:
+        trained_on = "the data set it was trained on"
+        if trained_on_several(theirs):
+            trained_on = f"{shell_override('data.manifest', theirs['manifest'])} and its data.labels"
         raise CheckpointError(
-            f"{path} was trained with another label map: {other_glosses}. Resume with the data set it was "
-            "trained on, or start a new run in another paths.checkpoint_dir (to start from its weights: "
+            f"{path} was trained with another label map: {other_glosses}. Resume with {trained_on}, or start "
+            "a new run in another paths.checkpoint_dir (to start from its weights: "
             f"{shell_override('model.weights', path)})"
         )
     differing = difference({"model": theirs["model"]}, {"model": ours["model"]})
@@ -260,9 +278,9 @@ def _check_same_clips(theirs: dict[str, Any], ours: dict[str, Any], path: Path) 
     elif flags[0] != flags[1]:
         keys += f" data.flags={flags[0]}"
     raise CheckpointError(
-        f"{path} was trained on other clips than those of {ours['manifest']} now: {'; '.join(differing)}. "
-        f"Resume with the clips that it was trained on ({keys}), or start a new run in another "
-        "paths.checkpoint_dir"
+        f"{path} was trained on other clips than those of {as_override(ours['manifest'])} now: "
+        f"{'; '.join(differing)}. Resume with the clips that it was trained on ({keys}), or start a new run "
+        "in another paths.checkpoint_dir"
     )
 
 

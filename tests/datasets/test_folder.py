@@ -138,10 +138,31 @@ def test_what_is_no_video_of_a_class_is_a_line_each_and_the_others_are_used(
     ]
 
 
-def test_a_name_that_is_not_in_utf_8_is_a_line(tmp_path: Path) -> None:
-    root = make_files(tmp_path, "go/1.mp4", "book/1.mp4")
+def test_names_that_are_not_in_utf_8_are_a_line(tmp_path: Path) -> None:
+    root = make_files(tmp_path, "go/1.mp4", "book/1.mp4", os.fsdecode(b"caf\xe9/1.mp4"))
     (root / os.fsdecode(b"go/\xff.mp4")).touch()
-    assert lines(load(root)) == [r"go: not a video: \udcff.mp4 (its name is not in UTF-8)"]
+    assert lines(load(root)) == [
+        r"names that are not in UTF-8: caf\udce9",
+        r"go: names that are not in UTF-8: \udcff.mp4",
+    ]
+
+
+def test_a_class_whose_name_cannot_be_a_gloss_is_one_line(tmp_path: Path) -> None:
+    metadata = load(make_files(tmp_path, "go/1.mp4", "book/1.mp4", " hello/1.mp4", " hello/2.mp4"))
+    assert metadata.glosses == ("book", "go")
+    assert lines(metadata) == [
+        "' hello': the name of the class starts or ends with white space; rename the folder"
+    ]
+
+
+def test_videos_beside_split_folders_are_a_line(tmp_path: Path) -> None:
+    metadata = load(
+        make_files(tmp_path, "train/go/1.mp4", "train/book/1.mp4", "stray.mp4", "train/loose.mp4")
+    )
+    assert lines(metadata) == [
+        "stray.mp4: in no class; move it into a class folder",
+        "train/loose.mp4: in no class; move it into a class folder",
+    ]
 
 
 @pytest.mark.parametrize("name", ["my signs", "my.signs"])

@@ -73,6 +73,12 @@ def test_each_gloss_is_in_val_if_it_can_be() -> None:
     }
 
 
+def test_a_split_that_cannot_be_made_is_said() -> None:
+    metadata = made(instances_of([""]))
+    assert {one.split for one in metadata.instances} == {"train"}
+    assert metadata.made_splits == "there is no val: no gloss has two instances in train, to move one of"
+
+
 def test_the_choice_depends_on_the_seed_and_not_on_the_order() -> None:
     def val(instances: list[Instance], seed: int) -> set[str]:
         return {one.video_id for one in made(instances, seed=seed).instances if one.split == "val"}

@@ -37,8 +37,9 @@ def test_local_private_and_multicast_addresses_are_not(address):
 
 
 def test_a_proxy_resolves_names_but_not_those_of_this_machine():
-    check_literal("signs.example")
-    for host in ("localhost", "x.localhost"):
+    for host in ("signs.example", "signs.example.", "134744072"):
+        check_literal(host)
+    for host in ("localhost", "x.localhost", "localhost.", "127.0.0.1.", "127.1", "2130706433", "0x7f.1"):
         with pytest.raises(PrivateAddressError):
             check_literal(host)
 

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import threading
+import time
 from datetime import datetime, timezone
 from email.utils import format_datetime
+from pathlib import Path
 
 import pytest
 
@@ -13,6 +15,10 @@ from asl.errors import UserError
 from benchmarks.file_server import Page, serve
 
 PAGE = b"<!DOCTYPE html><html>not found</html>"
+
+
+def _never_ends(path: Path) -> None:
+    time.sleep(60)
 
 
 def test_a_file_is_named_by_its_video_id_and_fetched_once(run, server, video):
@@ -89,6 +95,18 @@ def test_a_url_of_several_instances_is_fetched_once_and_linked(run, server, vide
     (data.raw / "2.mp4").unlink()  # as if killed in between
     run({"1": url, "2": url, "3": url})
     assert data.files() == ["1.mp4", "2.mp4", "3.mp4"]
+    assert len(server.requests) == 1
+
+
+def test_a_complete_file_that_could_not_be_opened_in_time_is_kept(run, server, video, data, monkeypatch):
+    server.pages["/a.mp4"] = Page(video)
+    with monkeypatch.context() as patch:
+        patch.setattr("asl.download.fetch.PROBE_TIMEOUT_S", 1e-3)
+        patch.setattr("asl.download.fetch.probe_raw", _never_ends)
+        with pytest.raises(NothingToUseError):
+            run({"1": f"{server.url}/a.mp4"})
+    assert data.errors() == {"1": ("not opened", "transient")}
+    assert run().files() == ["1.mp4"]
     assert len(server.requests) == 1
 
 

@@ -23,6 +23,7 @@ from asl.contract.manifest import Clip, read_manifest
 from asl.data.settings import DataSettings
 from asl.data.split import CHOSEN_ON_TEST, split_clips
 from asl.errors import UserError
+from asl.evaluation.predictions import read_predictions
 from asl.evaluation.run import evaluate
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -183,6 +184,39 @@ def test_a_manifest_with_other_glosses_is_refused(
         r"; label 1 is 'drink' there, 'sign' now\. Give the manifest and the label map",
     ):
         run(tiny_data, checkpoint, f"data.manifest={other}")
+
+
+def test_a_checkpoint_of_two_data_sets_is_measured_on_both_and_on_each(
+    tiny_data: Path, tmp_path: Path, manifest: list[Clip], capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The second data set has the glosses of labels 1 and 2, and one that training leaves out."""
+    other = [
+        dataclasses.replace(
+            clip,
+            label=(clip.label + 2) % 3,
+            gloss="sign" if clip.label == 0 else clip.gloss,
+            path=str(tiny_data / clip.path),
+            source=f"other/{clip.source}",
+        )
+        for clip in manifest
+    ]
+    both = [
+        tiny_data / "metadata" / "tiny_manifest.csv",
+        write_manifest_and_label_map(tmp_path / "other_manifest.csv", other),
+    ]
+    key = f"data.manifest=[{both[0]},{both[1]}]"
+    checkpoint = write_checkpoint(tmp_path / "best.pt", tiny_data, key, "data.labels=first")
+    metrics = run(tiny_data, checkpoint, key)
+    assert (metrics["dataset"], metrics["clips"], metrics["left_out"]) == ("tiny+other", 10, 8)
+    printed = " ".join(capsys.readouterr().out.split())
+    assert "8 clips of all splits, whose glosses the network does not know, left out" in printed
+    assert (run(tiny_data, checkpoint)["dataset"], run(tiny_data, checkpoint)["clips"]) == ("tiny", 6)
+    alone = run(tiny_data, checkpoint, "dataset.name=other", f"data.manifest={both[1]}")
+    assert (alone["dataset"], alone["clips"], alone["glosses"]) == ("other", 4, 3)
+    predicted = read_predictions(tmp_path / "evaluation" / "best-test" / "predictions.csv")
+    assert {one.gloss: one.label for one in predicted} == {"drink": 1, "go": 2}
+    with pytest.raises(UserError, match=r"Choose dataset=tiny or dataset=other"):
+        run(tiny_data, checkpoint, "dataset.name=third", f"data.manifest={both[1]}")
 
 
 @pytest.mark.parametrize(

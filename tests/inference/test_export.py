@@ -304,6 +304,17 @@ def test_figures_of_an_epoch_that_was_chosen_on_test_have_their_own_name_in_the_
     assert "its epoch was chosen on these test clips" in card
 
 
+def test_figures_of_one_of_several_data_sets_name_it(exported: tuple[Path, list[Measured]]) -> None:
+    folder, rows = exported
+    source = folder.parent / "evaluation" / "best-test" / "metrics.json"
+    info = read_checkpoint(folder.parent / "best.pt")["asl"]
+    both = info | {"dataset": "tiny+other", "manifest": ["tiny_manifest.csv", "other_manifest.csv"]}
+    found = find_evaluation(str(source), folder.parent / "best.pt", both)
+    front = front_matter(model_card(both, rows, "", found, license=None))
+    assert front["tags"][-2:] == ["tiny", "other"]
+    assert front["model-index"][0]["results"][0]["dataset"]["name"] == "tiny"
+
+
 @pytest.mark.parametrize("content", ["{", "{}", "[]"])
 def test_damaged_figures_are_one_message(tmp_path: Path, checkpoint: Path, content: str) -> None:
     (tmp_path / "metrics.json").write_text(content)

@@ -5,9 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+from clips import make_clip
 from instances import make_instance
 
-from asl.contract.manifest import Clip
+from asl.contract.manifest import Clip, write_manifest
 from asl.contract.paths import Paths
 from asl.datasets.instance import Box
 from asl.preprocess.clips.manifest_rows import manifest_rows, stale_files
@@ -93,7 +94,25 @@ def test_files_that_are_no_clip_of_this_run_are_stale(
         (Path("videos") / name).parent.mkdir(parents=True, exist_ok=True)
         (Path("videos") / name).touch()
     target = Path("videos/train/go/1.mp4")
-    assert stale_files(Path("videos"), [target.resolve() if absolute else target]) == [
+    paths = Paths(videos_dir="videos", metadata_dir="metadata")
+    assert stale_files(paths, [target.resolve() if absolute else target], dataset="own") == [
         "b.txt",
         "val/go/2.mp4",
+    ]
+
+
+def test_clips_of_other_data_sets_are_not_stale(tmp_path: Path) -> None:
+    paths = Paths.below(tmp_path)
+    clips = [make_clip("train", 0, number) for number in range(4)]
+    for clip in clips:
+        (tmp_path / clip.path).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / clip.path).touch()
+    Path(paths.metadata_dir).mkdir()
+    write_manifest(paths.manifest("other"), clips[:1])
+    write_manifest(paths.manifest("own"), clips[1:3])  # of an earlier run
+    paths.manifest("damaged").write_text("no manifest")
+    targets = [tmp_path / clips[1].path]
+    assert stale_files(paths, targets, dataset="own") == [
+        "train/book/train002.mp4",
+        "train/book/train003.mp4",
     ]

@@ -72,6 +72,17 @@ def test_keys_of_clips_are_those_of_earlier_checkpoints() -> None:
     assert clips_digest(clip_keys(CLIPS[:1])) == "8d0355b35d6d27814430"
 
 
+def test_sources_with_a_path_are_told_apart_by_their_folders() -> None:
+    """``train/hello/1.mp4`` and ``test/hello/1.mp4`` can be equally long."""
+
+    def key(source: str, match: str) -> str:
+        clip = dataclasses.replace(CLIPS[0], source=source, match=match)
+        return clip_keys([clip])["train"][clip.video_id]
+
+    assert key("train/hello/1.mp4", "path") != key("test/hello/1.mp4", "path")
+    assert key("old/1.mp4", "video_id") == key("new/1.mp4", "video_id") == key("1.mp4", "")
+
+
 def test_the_key_of_a_clip_changes_with_label_source_and_segment_only() -> None:
     clip = CLIPS[0]
 

@@ -198,6 +198,7 @@ def _measured(metrics: Mapping[str, Any]) -> Table:
         "precision": "of the network",
         "glosses": "that the network knows",
         "glosses_with_clips": "that are measured",
+        "left_out": "clips of all splits, whose glosses the network does not know",
         "signers": "known ones, of the clips",
         "resamples": "of each bootstrap",
         "seed": "of the bootstrap and of the probe shuffle",

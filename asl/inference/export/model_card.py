@@ -17,6 +17,7 @@ from asl.data.framing import CROP, PAD, SIGNER, SQUEEZE, Framing
 from asl.data.split import OFFICIAL, WLASL_AUTHORS, SplitSettings
 from asl.evaluation.metrics_file import METRICS, evaluation_folder, older_than, other_checkpoint
 from asl.inference.export.measure import TOLERANCE, Measured
+from asl.training.identity import dataset_names
 
 _FEW_GLOSSES = 20  # listed in the card
 
@@ -117,14 +118,14 @@ def _front_matter(
         "license": license or "unknown",
         "library_name": "onnx" if has_onnx else "pytorch",
         "pipeline_tag": "video-classification",
-        "tags": ["sign-language-recognition", "isolated-signs", info["model"]["name"], info["dataset"]],
+        "tags": ["sign-language-recognition", "isolated-signs", info["model"]["name"], *dataset_names(info)],
     }
     if metrics is not None:
         accuracy = [
             {"type": "accuracy", "name": name, "value": round(row["value"], 4)}
             for name, row in _figures(metrics).items()
         ]
-        data = {"name": info["dataset"], "type": info["dataset"], "split": metrics["split"]}
+        data = {"name": metrics["dataset"], "type": metrics["dataset"], "split": metrics["split"]}
         result = {"task": {"type": "video-classification"}, "dataset": data, "metrics": accuracy}
         name = f"{info['model']['name']}-{info['dataset']}"
         content |= {"metrics": ["accuracy"], "model-index": [{"name": name, "results": [result]}]}

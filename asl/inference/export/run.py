@@ -50,9 +50,9 @@ def export(config: ExportConfig) -> list[Measured]:
     evaluation = find_evaluation(config.metrics, path, info)
     clips: list[Clip] = []
     if config.quantize:
-        _, clips = read_checkpoint_clips(
+        clips = read_checkpoint_clips(
             info, path, dataset=config.dataset.name, data=config.data, split=config.split
-        )
+        ).clips
         check_reader(config.reader, config.frames, info, path)
     measured = [clip for clip in clips if clip.split == config.split]
     training = calibration_sample([clip for clip in clips if clip.split == "train"], config.calibration_clips)

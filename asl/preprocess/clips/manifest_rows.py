@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 
-from asl.contract.manifest import SPLITS, Clip
+from asl.contract.manifest import MANIFEST, SPLITS, Clip, ManifestError, read_manifest
 from asl.contract.paths import Paths
 from asl.datasets.instance import Instance
 from asl.preprocess.clips.proof import Proof
@@ -76,9 +77,22 @@ def _box(instance: Instance, found: Match, raw_videos: Mapping[str, RawVideo]) -
     return " ".join(f"{edge:g}" for edge in box_in_shares(instance.box, raw.width, raw.height) or ())
 
 
-def stale_files(videos_dir: Path, targets: Iterable[Path]) -> Sequence[str]:
-    """Files in the clips' folder that are none of ``targets``, relative to the folder, sorted."""
+def stale_files(paths: Paths, targets: Iterable[Path], *, dataset: str) -> Sequence[str]:
+    """Files in the clips' folder that are none of ``targets`` and no clip of another data set, sorted.
+
+    Args:
+        paths: the folders; the manifests of other data sets are in ``paths.metadata_dir``.
+        targets: the clips of this run.
+        dataset: name of the data set of this run.
+
+    Returns:
+        Paths relative to ``paths.videos_dir``.
+    """
+    videos_dir = Path(paths.videos_dir)
     owned = {path.resolve() for path in targets}
+    for manifest in set(Path(paths.metadata_dir).glob(f"*{MANIFEST}")) - {paths.manifest(dataset)}:
+        with suppress(ManifestError):  # it is damaged, so nobody knows its clips
+            owned |= {(Path(paths.data_dir) / clip.path).resolve() for clip in read_manifest(manifest)}
     return sorted(
         path.relative_to(videos_dir).as_posix()
         for path in videos_dir.rglob("*")

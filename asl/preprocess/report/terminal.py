@@ -42,7 +42,7 @@ def print_summary(result: RunResult, console: Console) -> None:
         listed = escape(first_few(result.stale, LISTED_STALE))
         console.print(
             f"[yellow]{len(result.stale)} files in {escape(result.config.paths.videos_dir)} belong to no "
-            f"clip of this run: {listed}",
+            f"clip of a data set: {listed}",
             soft_wrap=True,
         )
 

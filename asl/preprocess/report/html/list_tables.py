@@ -173,7 +173,7 @@ def _flat_settings(config: Any, prefix: str = "") -> Iterator[list[Cell]]:
 
 def _stale(files: Iterable[str]) -> Table:
     return Table(
-        caption="Files that belong to no clip of this run",
+        caption="Files that belong to no clip of a data set",
         columns=(Column(name="File", kind="code"),),
         rows=[[name] for name in files],
     )
