@@ -108,6 +108,9 @@ def trial_step(
     layout = torch.channels_last_3d if config.model.channels_last else torch.contiguous_format
     dtype = torch.bfloat16 if precision == "bf16-mixed" else torch.float16
     size = config.data.crop_size
+    if on_gpu:
+        torch.cuda.empty_cache()  # of a trial before that ran out of memory
+        torch.cuda.reset_peak_memory_stats(device)
     with torch.random.fork_rng([device] if on_gpu else []):
         network = config.model.build(num_classes).to(device).train()
         if on_gpu:
@@ -115,25 +118,18 @@ def trial_step(
         optimizer = config.optim.build(network, fused=on_gpu)
         loss = config.loss.build().to(device)
         clips = torch.randn(batch_size, 3, config.data.clip_len, size, size, device=device)
+        clips = clips.contiguous(memory_format=layout)
         labels = torch.randint(num_classes, (batch_size,), device=device)
-        clips, began = clips.contiguous(memory_format=layout), 0.0
-        if on_gpu:
-            torch.cuda.reset_peak_memory_stats(device)
-        try:
-            for _ in range(2):
-                began = _now(device)
-                with torch.autocast(device.type, dtype, enabled=precision != "32-true"):
-                    value = loss(network(clips), labels)
-                optimizer.zero_grad()
-                value.backward()
-                optimizer.step()
-            seconds = _now(device) - began
-            most = torch.cuda.max_memory_allocated(device) if on_gpu else 0
-        finally:
-            del network, optimizer, clips
-            if on_gpu:
-                torch.cuda.empty_cache()
-    return Trial(batch_size, seconds, most)
+        began = 0.0
+        for _ in range(2):
+            began = _now(device)
+            with torch.autocast(device.type, dtype, enabled=precision != "32-true"):
+                value = loss(network(clips), labels)
+            optimizer.zero_grad()
+            value.backward()
+            optimizer.step()
+        seconds = _now(device) - began
+    return Trial(batch_size, seconds, torch.cuda.max_memory_allocated(device) if on_gpu else 0)
 
 
 def _now(device: torch.device) -> float:

@@ -44,7 +44,7 @@ from asl.training.trainer import TrainerSettings
             OptimizerSettings,
             {
                 **{"lr": 3e-4, "weight_decay": 0.01, "warmup_epochs": 2.0, "freeze_epochs": 0},
-                **{"ema_decay": None, "fused": True},
+                **{"layer_decay": 1.0, "ema_decay": None, "fused": True},
             },
         ),
     ],
@@ -103,6 +103,8 @@ def test_defaults(settings: type[Any], defaults: dict[str, Any]) -> None:
         (OptimizerSettings, "weight_decay", -0.01, 0.0),
         (OptimizerSettings, "warmup_epochs", -0.01, 0.0),
         (OptimizerSettings, "freeze_epochs", -1, 0),
+        (OptimizerSettings, "layer_decay", 0.0, 0.01),
+        (OptimizerSettings, "layer_decay", 1.01, 1.0),
         (OptimizerSettings, "ema_decay", 0.0, 0.01),
         (OptimizerSettings, "ema_decay", 1.0, 0.9999),
         (TrainerSettings, "patience", 0, 1),
