@@ -46,10 +46,10 @@ browser:
 	command -v chromium >/dev/null || echo "no Chromium: tests in a browser are left out (apt-get install chromium)"
 
 check: lint types
-	$(BIN)/pytest -q -m "not slow and not gpu"
+	$(BIN)/pytest -q -n 2 --dist loadfile -m "not slow and not gpu"
 
 test: lint types browser
-	$(BIN)/pytest
+	$(BIN)/pytest -n 2 --dist loadfile # two processes; a file's tests share what they prepare
 
 mutants: install
 	$(BIN)/python -m pip install --quiet --editable '.[mutants]'

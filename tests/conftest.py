@@ -105,9 +105,9 @@ def demo_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def browser() -> Iterator[Any]:
-    """Chromium or Chrome."""
+    """Chromium or Chrome. While it is there an event loop runs, so that asyncio.run() fails."""
     with started_browser() as started:
         yield started
 

@@ -96,7 +96,9 @@ def test_figures_of_the_evaluation_are_those_of_scikit_learn_scipy_and_training(
 
 
 @pytest.mark.parametrize(
-    ("probe", "partner"), [("reverse", Gloss.backwards), ("mirror", Gloss.mirrored)], ids=str
+    ("probe", "partner"),
+    [("reverse", Gloss.backwards), ("mirror", Gloss.mirrored)],
+    ids=["reverse", "mirror"],
 )
 def test_reversed_and_mirrored_clips_are_taken_for_the_partner(
     evaluation: Path, probe: str, partner: Callable[[Gloss], Gloss]
