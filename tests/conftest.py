@@ -22,17 +22,20 @@ settings.load_profile("asl")
 #: Test modules that take seconds or start processes: ``slow``, which ``make check`` leaves out.
 SLOW_MODULES = {
     "test_app",
+    "test_batch_size",
     "test_capabilities",
     "test_clip_frames",
     "test_contributing",
     "test_demo_end_to_end",
     "test_direct_links",
+    "test_download_plan",
     "test_download_program",
     "test_encode",
     "test_evaluate",
     "test_export",
     "test_h264",
     "test_history",
+    "test_input_page",
     "test_lightning_trainer",
     "test_lr_finder",
     "test_missing_frames",
@@ -54,6 +57,8 @@ SLOW_MODULES = {
 
 #: Single tests of that kind in modules that are quick otherwise.
 SLOW_TESTS = {
+    "test_a_data_set_says_how_to_get_its_files",
+    "test_composing_a_configuration_loads_nothing_heavy",
     "test_a_folder_of_clips_becomes_a_trained_batch",
     "test_from_files_to_a_trained_batch",
     "test_the_error_names_a_clip_that_hangs_its_reader",
