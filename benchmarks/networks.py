@@ -33,6 +33,7 @@ from asl.config.compose import checked, register
 from asl.data.transforms import NUM_UNIFORMS, augment
 from asl.training.config import TrainConfig
 from asl.training.device_errors import is_out_of_memory
+from benchmarks.train import synchronised_time
 
 ROOT = Path(__file__).resolve().parent.parent
 GLOSSES = 100
@@ -139,15 +140,15 @@ def measure(
         torch.cuda.reset_peak_memory_stats()
     try:
         step = make()
-        begin = _now()
+        begin = synchronised_time()
         step()
-        first = _now() - begin
+        first = synchronised_time() - begin
         for _ in range(warmup):
             step()
-        begin = _now()
+        begin = synchronised_time()
         for _ in range(steps):
             step()
-        rate = batch * steps / (_now() - begin)
+        rate = batch * steps / (synchronised_time() - begin)
     except RuntimeError as error:
         if not is_out_of_memory(error):
             raise
@@ -156,12 +157,6 @@ def measure(
         step = None  # type: ignore[assignment]
         gc.collect()
     return Measured(rate, first, torch.cuda.max_memory_allocated() / 1e9 if on_gpu else 0.0)
-
-
-def _now() -> float:
-    if torch.cuda.is_available():
-        torch.cuda.synchronize()
-    return time.perf_counter()
 
 
 def main() -> None:

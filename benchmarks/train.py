@@ -139,14 +139,14 @@ class Watch(pl.Callback):
         self._start = time.perf_counter()
 
     def on_train_epoch_start(self, *_: Any) -> None:
-        now = _now()
+        now = synchronised_time()
         if self._epoch:
             self.epoch_s.append(now - self._epoch)  # with validation and checkpoints
         self._epoch = now
 
     def on_train_batch_start(self, trainer: pl.Trainer, module: Any, batch: Any, index: int) -> None:
         if index == 1:  # the first batch has no batch before it during which it could be prepared
-            self._begin = _now()
+            self._begin = synchronised_time()
             if not self.first_step_s:
                 self.first_step_s = self._begin - self._start
 
@@ -158,9 +158,9 @@ class Watch(pl.Callback):
         if begins:
             self._profiler = torch.profiler.profile(activities=[torch.profiler.ProfilerActivity.CUDA])
             self._profiler.start()
-            self._profiled = _now()
+            self._profiled = synchronised_time()
         else:
-            seconds = _now() - self._profiled
+            seconds = synchronised_time() - self._profiled
             self._profiler.stop()
             kernels = sum(one.self_device_time_total for one in self._profiler.key_averages())
             self.busy = kernels / 1e6 / seconds
@@ -169,12 +169,12 @@ class Watch(pl.Callback):
         self, trainer: pl.Trainer, module: Any, outputs: Any, batch: Any, index: int
     ) -> None:
         if trainer.is_last_batch:
-            now = _now()
+            now = synchronised_time()
             self.clips_s.append(len(batch["label"]) * index / (now - self._begin))
             self.epoch_clips_s.append(len(batch["label"]) * (index + 1) / (now - self._epoch))
 
     def on_train_end(self, *_: Any) -> None:
-        self.epoch_s.append(_now() - self._epoch)
+        self.epoch_s.append(synchronised_time() - self._epoch)
 
     def on_validation_end(self, *_: Any) -> None:
         pages = int(Path("/proc/self/statm").read_text().split()[1])
@@ -213,10 +213,10 @@ def step_rate(step: Callable[[], Any], steps: int, batch: int) -> float:
     """Clips a second of a training step, once warm, over so many steps."""
     for _ in range(5):
         step()
-    begin = _now()
+    begin = synchronised_time()
     for _ in range(steps):
         step()
-    return batch * steps / (_now() - begin)
+    return batch * steps / (synchronised_time() - begin)
 
 
 def ceiling(
@@ -310,10 +310,10 @@ def plain_with_decoding(device: torch.device, data: Path, scale: Scale, *, amp: 
         video = centre_crop(loaded["video"].to(device, non_blocking=True), crop_size=CROP)
         step(video, loaded["label"].to(device, non_blocking=True))
         if number == ahead:
-            begin, clips = _now(), 0
+            begin, clips = synchronised_time(), 0
         else:
             clips += batch
-    return clips / (_now() - begin)
+    return clips / (synchronised_time() - begin)
 
 
 def augmentation_ms(device: torch.device, scale: Scale) -> float:
@@ -343,7 +343,8 @@ KEYS: dict[str, dict[str, bool]] = {
 }
 
 
-def _now() -> float:
+def synchronised_time() -> float:
+    """Seconds of a clock, after the GPU has done all that was started."""
     if torch.cuda.is_available():
         torch.cuda.synchronize()
     return time.perf_counter()
