@@ -1,6 +1,6 @@
 """Clips a second, memory and first step of each network at its sizes, beside a plain torchvision loop.
 
-    python -m benchmarks.networks [--networks r2plus1d s3d ...] [--compile-until 200] [--cpu]
+    python -m benchmarks.networks [--networks r2plus1d s3d ...] [--ways asl ...] [--compile-until 200] [--cpu]
 
 All in one run on one machine. asl's step begins with the frames of a batch as they lie in device memory:
 augmentation, network, loss, gradients, clipping, fused AdamW, in mixed precision. The plain step is that
@@ -164,6 +164,7 @@ def main() -> None:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--networks", nargs="+", choices=BATCHES, default=DEFAULT)
+    parser.add_argument("--ways", nargs="+", choices=WAYS, default=WAYS, help="of training to measure")
     parser.add_argument("--steps", type=int, default=10, help="that are timed")
     parser.add_argument("--compile-until", type=float, default=200.0, help="seconds")
     parser.add_argument("--cpu", action="store_true", help="a small version, without a GPU")
@@ -178,7 +179,7 @@ def main() -> None:
         torch.backends.cudnn.benchmark = True
     results: dict[str, dict[str, Measured | None]] = {name: {} for name in args.networks}
     configs = {name: configuration(name, small=args.cpu) for name in args.networks}
-    for way in WAYS:
+    for way in args.ways:
         for name, config in configs.items():
             if way == "asl" and (args.cpu or time.monotonic() - start > args.compile_until):
                 continue
@@ -214,7 +215,7 @@ def _show(
     for column in ("network", "batch", "", "clips/s", "of plain fp32", "memory", "first step"):
         table.add_column(column, justify="left" if column in ("network", "batch", "") else "right")
     for name, ways in results.items():
-        data, plain = configs[name].data, ways["plain, fp32"]
+        data, plain = configs[name].data, ways.get("plain, fp32")
         batch = f"{2 if cpu else BATCHES[name]}×{data.clip_len}×{data.crop_size}²"
         for way, one in ways.items():
             cells = ["out of memory", "", "", ""]

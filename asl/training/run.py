@@ -29,6 +29,7 @@ from asl.training.checkpoints import (
     copy_checkpoints,
     read_checkpoint,
 )
+from asl.training.compile_cache import CompileCache
 from asl.training.config import TrainConfig
 from asl.training.console import (
     CompilationLines,
@@ -256,7 +257,7 @@ def _build_trainer(config: TrainConfig, folder: Path, callbacks: Sequence[pl.Cal
     last_and_best = LastAndBest(folder, f"{selection}_top1")
     own: list[pl.Callback] = [
         *(last_and_best, History(folder, selection)),
-        *(EpochLine(last_and_best, selection), CompilationLines()),
+        *(EpochLine(last_and_best, selection), CompilationLines(), CompileCache(folder)),
     ]
     if config.optim.ema_decay is not None:
         own.append(AveragedWeights(config.optim.ema_decay))

@@ -11,6 +11,8 @@ from __future__ import annotations
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from asl.model.networks.norm_relu import NormRelu3d
+
 
 class PaddedConv3d(nn.Conv3d):
     """A convolution without bias that pads its weight with planes of zeros in each forward pass.
@@ -44,42 +46,6 @@ class PaddedConv3d(nn.Conv3d):
         return f"{super().extra_repr()}, extra_in={self.extra_in}, extra_out={self.extra_out}"
 
 
-class PaddedBatchNorm3d(nn.BatchNorm3d):
-    """A batch norm for input with ``extra`` planes of zeros, which stay zero and have no statistics.
-
-    Args:
-        norm: the batch norm to replace. Its parameters and buffers are shared, not copied.
-        extra: number of additional planes.
-    """
-
-    def __init__(self, norm: nn.BatchNorm3d, *, extra: int) -> None:
-        super().__init__(norm.num_features, eps=norm.eps, momentum=norm.momentum, device="meta")
-        self.weight, self.bias = norm.weight, norm.bias
-        self.running_mean, self.running_var = norm.running_mean, norm.running_var
-        self.num_batches_tracked = norm.num_batches_tracked
-        self.extra = extra
-        self.train(norm.training)
-
-    def forward(self, video: Tensor) -> Tensor:
-        """``(B, num_features + extra, T, H, W)`` -> the same shape."""
-        assert self.running_mean is not None
-        assert self.running_var is not None
-        assert self.num_batches_tracked is not None
-        assert self.momentum is not None
-        padding = (0, self.extra)
-        mean, var = F.pad(self.running_mean, padding), F.pad(self.running_var, padding, value=1.0)
-        weight, bias = F.pad(self.weight, padding), F.pad(self.bias, padding)
-        video = F.batch_norm(video, mean, var, weight, bias, self.training, self.momentum, self.eps)
-        if self.training:  # batch_norm has updated mean and var, which are copies
-            self.num_batches_tracked.add_(1)
-            self.running_mean.copy_(mean[: self.num_features])
-            self.running_var.copy_(var[: self.num_features])
-        return video
-
-    def extra_repr(self) -> str:
-        return f"{super().extra_repr()}, extra={self.extra}"
-
-
 def pad_planes(model: nn.Module, multiple: int) -> int:
     """Pad the middle planes of all (2+1)D convolutions of a network. It computes the same function.
 
@@ -105,7 +71,7 @@ def pad_planes(model: nn.Module, multiple: int) -> int:
             and (extra := -space.out_channels % multiple)
         ):
             pair[0] = PaddedConv3d(space, extra_out=extra)
-            pair[1] = PaddedBatchNorm3d(norm, extra=extra)
+            pair[1], pair[2] = NormRelu3d(norm, extra=extra), nn.Identity()
             pair[3] = PaddedConv3d(time, extra_in=extra)
             padded += 1
     return padded

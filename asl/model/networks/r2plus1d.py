@@ -35,9 +35,10 @@ class R2Plus1D(VideoResNetSettings):
         weights: WeightsEnum = R2Plus1D_18_Weights.KINETICS400_V1
         return weights
 
-    def tune_for_gpu(self, network: nn.Module) -> str | None:
-        """Pad the middle planes, see ``padding.py``."""
+    def tune_for_gpu(self, network: nn.Module) -> str:
+        """Pad the middle planes, see ``padding.py``, and do what is done for all video ResNets."""
         from asl.model.networks.padding import pad_planes
 
         padded = pad_planes(network, self.pad_planes)
-        return f"planes padded to multiples of {self.pad_planes}" if padded else None
+        changes = [f"planes padded to multiples of {self.pad_planes}"] if padded else []
+        return ", ".join([*changes, super().tune_for_gpu(network)])

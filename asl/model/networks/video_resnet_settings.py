@@ -52,6 +52,15 @@ class VideoResNetSettings(NetworkSettings):
             self.name, num_classes=num_classes, width=self.width, layers=self.layers, dropout=self.dropout
         )
 
+    def tune_for_gpu(self, network: nn.Module) -> str:
+        """Rearrange the stem (``stem.py``) and fuse norms with ReLU (``norm_relu.py``)."""
+        from asl.model.networks.norm_relu import fuse_norms
+        from asl.model.networks.stem import rearrange_stem
+
+        rearrange_stem(network.get_submodule("stem"))
+        fuse_norms(network)
+        return "stem rearranged, norms fused with ReLU"
+
     def training_bytes(self, *, batch_size: int, clip_len: int, crop_size: int, full_precision: bool) -> int:
         """The estimate for R(2+1)D. R3D and MC3 need less."""
         pixels = batch_size * clip_len * crop_size**2

@@ -1,0 +1,86 @@
+"""Compute the first convolution of a video ResNet on more planes of a smaller picture, for tensor cores.
+
+It has a kernel of 7x7 and a stride of 2, and its input has three planes, for which a GPU's kernels are slow.
+With each 2x2 pixels as 4 planes (space to depth), the same sums are a convolution of 4x4 with a stride of 1
+on 12 planes.
+"""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+_KERNEL, _STRIDE, _PADDING = (7, 7), (2, 2), (3, 3)
+_BLOCK_PADDING = (
+    2,
+    1,
+    2,
+    1,
+)  # blocks left, right, top and bottom that a 4x4 kernel needs for as many outputs
+_PLANES = 4  # of a block, for each plane
+_MULTIPLE = 8  # tensor cores compute planes in groups of 8
+
+
+class SpaceToDepthConv3d(nn.Conv3d):
+    """A convolution of ``(t, 7, 7)`` with stride 2 over space, on each 2x2 pixels as 4 planes.
+
+    Args:
+        conv: the convolution to replace. Its parameter is shared, not copied.
+        extra_out: additional planes of the output, which are zero.
+    """
+
+    def __init__(self, conv: nn.Conv3d, *, extra_out: int = 0) -> None:
+        # On the meta device, nothing is allocated and no random number is drawn.
+        super().__init__(
+            conv.in_channels,
+            conv.out_channels,
+            conv.kernel_size,  # type: ignore[arg-type]
+            stride=conv.stride,  # type: ignore[arg-type]
+            padding=conv.padding,  # type: ignore[arg-type]
+            bias=False,
+            device="meta",
+        )
+        self.weight = conv.weight
+        self.extra_out = extra_out
+
+    def forward(self, video: Tensor) -> Tensor:
+        """``(B, in_channels, T, H, W)`` -> ``(B, out_channels + extra_out, T, H / 2, W / 2)``."""
+        extra_in = -_PLANES * self.in_channels % _MULTIPLE
+        weight = F.pad(self.weight, (1, 0, 1, 0))  # 8x8, so that it is made of blocks
+        weight = F.pad(_space_to_depth(weight), (0, 0, 0, 0, 0, 0, 0, extra_in, 0, self.extra_out))
+        if video.shape[-2] % 2 or video.shape[-1] % 2:
+            video = F.pad(video, (0, video.shape[-1] % 2, 0, video.shape[-2] % 2))
+        blocks = F.pad(_space_to_depth(video), (*_BLOCK_PADDING, 0, 0, 0, extra_in))
+        blocks = blocks.contiguous(memory_format=torch.channels_last_3d)
+        if self.kernel_size[0] > 1:
+            return F.conv3d(blocks, weight, padding=(self.padding[0], 0, 0))  # type: ignore[arg-type]
+        pictures = F.conv2d(blocks.transpose(1, 2).flatten(0, 1), weight.squeeze(2))  # faster than conv3d
+        return pictures.unflatten(0, (len(video), -1)).transpose(1, 2)
+
+    def extra_repr(self) -> str:
+        return f"{super().extra_repr()}, extra_out={self.extra_out}"
+
+
+def _space_to_depth(video: Tensor) -> Tensor:
+    """``(B, C, T, H, W)`` -> ``(B, 4 * C, T, H / 2, W / 2)``."""
+    blocks = video.unflatten(4, (-1, 2)).unflatten(3, (-1, 2))  # B, C, T, H / 2, 2, W / 2, 2
+    return blocks.permute(0, 1, 4, 6, 2, 3, 5).flatten(1, 3)
+
+
+def rearrange_stem(stem: nn.Sequential) -> bool:
+    """Replace the stem's first convolution, if it is one of 7x7 with stride 2. It computes the same function.
+
+    Args:
+        stem: changed in place. Parameters and their names do not change.
+    """
+    conv = stem[0]
+    fits = (
+        isinstance(conv, nn.Conv3d)
+        and not isinstance(conv, SpaceToDepthConv3d)
+        and (conv.kernel_size[1:], conv.stride[1:], conv.padding[1:]) == (_KERNEL, _STRIDE, _PADDING)
+        and conv.stride[0] == 1
+    )
+    if fits:
+        stem[0] = SpaceToDepthConv3d(conv, extra_out=getattr(conv, "extra_out", 0))
+    return fits
