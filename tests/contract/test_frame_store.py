@@ -43,7 +43,7 @@ def test_written_frames_are_read_back_memory_mapped_and_read_only(tmp_path: Path
     path = frames_path(tmp_path / "frames", FrameSpec(), "00001")
     made_from = origin(FrameSpec(), source, 1.0, None)
     write_frames(path, some_frames(), np.arange(5) / 25, made_from)
-    frames, times = open_frames(path)
+    frames, times, _ = open_frames(path)
     assert isinstance(frames, np.memmap)
     assert not frames.flags.writeable
     assert np.array_equal(frames, some_frames())

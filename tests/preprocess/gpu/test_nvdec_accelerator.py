@@ -222,7 +222,8 @@ def assert_same(made: Made, expected: Made) -> None:
 
 
 def assert_same_frames(a: Path, b: Path) -> None:
-    (frames, times), (expected, expected_times) = open_frames(a), open_frames(b)
+    (frames, times, part), (expected, expected_times, expected_part) = open_frames(a), open_frames(b)
+    assert part == expected_part
     assert frames.shape == expected.shape
     assert np.array_equal(times, expected_times)
     assert read_origin(a) == read_origin(b)
