@@ -76,8 +76,8 @@ class FrameSpec:
         """The part of a picture of ``width`` x ``height`` pixels that is stored. None: all of it.
 
         With ``crop=signer`` it is the square around the signer's box, moved inside the picture and no larger
-        than it. So it has all that training may ask for, whether or not its own square is moved inside. It
-        begins at even pixels, where there are samples of colour, too.
+        than it. So it has all that training may ask for, whether or not its own square is moved inside. Its
+        edges are even, as samples of colour are of 2x2 pixels.
 
         >>> FrameSpec(crop="signer").part(640, 360, (0.1, 0.25, 0.3, 0.75))
         (0.00625, 0.15555555555555556, 0.39375, 0.8444444444444444)
@@ -120,10 +120,11 @@ def longer_side(box: Box, width: int, height: int) -> float:
 
 
 def _moved_inside(middle: float, side: float, length: int) -> tuple[int, int]:
-    """The pixels ``[first, end)`` of one axis that hold a square which is moved inside; ``first`` is even."""
+    """The pixels ``[first, end)`` of one axis, even numbers, that hold a square which is moved inside."""
     side = min(side, length)
     start = min(max(middle - side / 2, 0.0), length - side)
-    return math.floor(start + _ROUNDING) // 2 * 2, min(math.ceil(start + side - _ROUNDING), length)
+    first, end = math.floor((start + _ROUNDING) / 2), math.ceil((start + side - _ROUNDING) / 2)
+    return 2 * first, min(2 * end, length)
 
 
 def part_pixels(part: Box | None, width: int, height: int) -> tuple[int, int, int, int]:

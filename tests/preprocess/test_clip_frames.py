@@ -500,6 +500,23 @@ def test_a_clip_is_made_by_the_gpu_or_by_the_host_never_by_both(tmp_path: Path) 
     assert [offload.claim_for_host(cut.video_id) for cut in cuts] == [False, True, False]
 
 
+def test_parts_of_pictures_are_left_to_the_host(tmp_path: Path) -> None:
+    source = write_raw(tmp_path / "a.mp4")
+    whole = job(tmp_path, source).keep
+    part = replace(whole, origin=replace(whole.origin, part=(0.25, 0.0, 0.75, 1.0)))
+    target = tmp_path / "videos" / "train" / "book" / "a.mp4"
+    cuts = [
+        make_cut(source, target, video_id=video_id, frames=frames, raw=probe_raw(source))
+        for video_id, frames in (("v0", whole), ("v1", part))
+    ]
+    offload = DaliOffload(Pool(1), timeout_s=60)  # type: ignore[arg-type]
+    offload._thread.start = lambda: None  # type: ignore[method-assign]
+    offload.start(cuts)
+    assert [one.video_id for batch in offload._batches() for one in batch] == ["v0"]
+    assert offload.claim_for_host("v1")
+    assert offload._refused == {"v1": "frames.crop=signer"}
+
+
 # ---------------------------------------------------------------- on a GPU
 
 

@@ -55,13 +55,13 @@ def open_stored_frames(clip: Clip, path: Path, *, count: int | None = None) -> O
         raise unreadable_clip(clip, path, str(error) or type(error).__name__) from error
     if count is not None and len(frames) != count:
         raise unreadable_clip(clip, path, f"it has {len(frames)} frames instead of {count}")
-    return OpenedFrames(frames, times_s, _box_in_part(clip.signer_box, part))
+    return OpenedFrames(frames, times_s, box_in_part(clip.signer_box, part))
 
 
-def _box_in_part(box: Box | None, part: Box | None) -> Box | None:
+def box_in_part(box: Box | None, part: Box | None) -> Box | None:
     """A box in shares of a part of the picture, which it may exceed.
 
-    >>> _box_in_part((0.25, 0.0, 0.5, 1.0), (0.25, 0.0, 0.75, 1.0))
+    >>> box_in_part((0.25, 0.0, 0.5, 1.0), (0.25, 0.0, 0.75, 1.0))
     (0.0, 0.0, 0.5, 1.0)
     """
     if box is None or part is None:
