@@ -26,6 +26,7 @@ SLOW_MODULES = {
     "test_capabilities",
     "test_clip_frames",
     "test_contributing",
+    "test_cropped_frames",
     "test_demo_end_to_end",
     "test_direct_links",
     "test_download_plan",

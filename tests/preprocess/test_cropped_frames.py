@@ -10,12 +10,16 @@ from typing import Any
 import av
 import numpy as np
 import pytest
+import torch
 from numpy.typing import NDArray
 
 from asl.contract.frame_store import FrameSettings, frames_path, open_frames
 from asl.contract.manifest import Clip, read_manifest
 from asl.contract.paths import Paths
 from asl.data.frames.missing import find_missing
+from asl.data.frames.on_device import FramesOnDevice
+from asl.data.frames.on_host import FramesOnHost
+from asl.data.frames.store import read_stored_frames
 from asl.data.framing import Framing
 from asl.data.readers.decord import DecordReader
 from asl.data.readers.frames import FramesReaderSettings
@@ -153,3 +157,19 @@ def test_training_sees_the_same_square_of_parts_whole_pictures_and_files(
         how: dict[str, Any] = {"sampling": Sampling(clip_len=2), "framing": framing}
         picture = reader.read(clip, reader.source(clip, file), **how)[0]
         assert edges(picture) == pytest.approx(expected, abs=0.025)
+
+
+@pytest.mark.parametrize("fit", ["squeeze", "crop"])
+def test_parts_are_read_alike_wherever_frames_are_kept(data_dir: Path, fit: str) -> None:
+    clips = list(clips_of(data_dir).values())
+    paths = [frames_path(data_dir / "frames", PART, clip.video_id) for clip in clips]
+    framing = Framing(resize=[128, 128], crop_size=112, crop="signer", fit=fit)
+    counts = [6] * len(clips)
+    device = FramesOnDevice(clips, paths, counts, framing=framing, device=torch.device("cpu"))
+    host = FramesOnHost(clips, paths, counts, framing=framing, pin=False)
+    drawn = torch.arange(6 * len(clips)).view(-1, 6)
+    assert torch.equal(device[drawn], host[drawn])
+    host.close()
+    for index, clip in enumerate(clips):
+        expected = read_stored_frames(clip, paths[index], np.arange(6), framing)
+        assert np.array_equal(device[drawn[index : index + 1]][0].numpy(), expected)
