@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 from collections.abc import Iterator
 from pathlib import Path
@@ -26,6 +27,7 @@ SLOW_MODULES = {
     "test_capabilities",
     "test_clip_frames",
     "test_contributing",
+    "test_cropped_frames",
     "test_demo_end_to_end",
     "test_direct_links",
     "test_download_plan",
@@ -85,6 +87,12 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
         if os.environ.get("ASL_REQUIRE_GPU") == "1":
             pytest.fail("no CUDA device, although ASL_REQUIRE_GPU=1", pytrace=False)
         pytest.skip("no CUDA device")
+
+
+def pytest_collection_finish() -> None:
+    """Collect garbage less often: all modules are imported by now, and a pass over them takes a second."""
+    gc.freeze()
+    gc.set_threshold(50_000, 20, 50)
 
 
 @pytest.fixture(scope="session")

@@ -5,11 +5,11 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-from av.filter import Graph
 from av.sidedata.sidedata import Type as SideDataType
 from av.video.frame import VideoFrame
 from av.video.reformatter import ColorRange
 
+from asl.codecs.pictures import filter_graph
 from asl.codecs.video_file import VideoError
 
 
@@ -46,7 +46,7 @@ class ClipFormatFilter:
             filters.append("scale=out_range=tv")
         if first.format.name != "yuv420p":
             filters.append("format=yuv420p")
-        self._graph = _build_graph(first, filters) if filters else None
+        self._graph = filter_graph(first, filters) if filters else None
 
     def __call__(self, frame: VideoFrame) -> VideoFrame:
         """The frame in the clip's format.
@@ -62,21 +62,3 @@ class ClipFormatFilter:
         converted = self._graph.pull()
         assert isinstance(converted, VideoFrame)
         return converted
-
-
-def _build_graph(first: VideoFrame, filters: list[str]) -> Graph:
-    graph = Graph()
-    nodes = [
-        graph.add_buffer(
-            width=first.width,
-            height=first.height,
-            format=first.format,
-            time_base=first.time_base,
-        )
-    ]
-    for step in filters:
-        name, _, args = step.partition("=")
-        nodes.append(graph.add(name, args or None))
-    nodes.append(graph.add("buffersink"))
-    graph.link_nodes(*nodes).configure()
-    return graph

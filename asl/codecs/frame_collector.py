@@ -11,7 +11,8 @@ import numpy.typing as npt
 from av.video.frame import VideoFrame
 
 from asl.codecs.pictures import RgbResizer
-from asl.contract.frame_store import Frames, FrameSpec, Origin, write_frames
+from asl.contract.frame_store import Frames, FrameSpec, Origin, part_pixels, write_frames
+from asl.contract.manifest import Box
 from asl.contract.time_grid import points_before
 
 
@@ -32,10 +33,11 @@ class FrameCollector:
 
     Args:
         spec: which frames, and how large.
+        part: of the pictures. None: the whole pictures.
     """
 
-    def __init__(self, spec: FrameSpec) -> None:
-        self.spec = spec
+    def __init__(self, spec: FrameSpec, part: Box | None = None) -> None:
+        self.spec, self._part = spec, part
         self._start_over()
 
     def _start_over(self) -> None:
@@ -97,8 +99,9 @@ class FrameCollector:
     def _keep_latest(self, time_s: float) -> None:
         assert self._latest is not None
         if self._resize is None:
-            height, width = self.spec.size(self._latest.width, self._latest.height)
-            self._resize = RgbResizer(width, height)
+            left, top, across, down = part_pixels(self._part, self._latest.width, self._latest.height)
+            height, width = self.spec.size(across, down)
+            self._resize = RgbResizer(width, height, part=(left, top, across, down))
         if self._latest_small is None:
             self._latest_small = self._resize(self._latest)
         self._kept.append(self._latest_small)

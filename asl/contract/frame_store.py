@@ -2,8 +2,8 @@
 
 ``preprocess.py`` stores the frames while it proves a clip. ``train.py`` reads them, and stores those that are
 missing. A file is a safetensors file with ``frames`` (T, H, W, 3) uint8 and ``times_s`` (T,) float64; it can
-be mapped into memory. Its header says from which source and segment and with which settings it was made, so
-that frames of another clip are not used by mistake::
+be mapped into memory. Its header says from which source and segment and with which settings it was made, and
+which part of the pictures it holds, so that frames of another clip are not used by mistake::
 
     data/frames/25fps_128px/69241.safetensors
 """
@@ -15,16 +15,18 @@ import errno
 import glob
 import hashlib
 import json
+import math
 import shutil
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
 from asl.config.setting import setting
+from asl.contract.manifest import Box
 from asl.contract.time_grid import grid_length
 from asl.errors import UserError
 from asl.files import temp_path
@@ -32,8 +34,15 @@ from asl.messages import format_bytes
 
 VERSION = 1  # increase it when the same clip and settings give different frames
 
+#: Value of ``frames.crop`` and ``data.crop``.
+SIGNER = "signer"
+
+#: The stored square is larger by it than ``frames.enlarge`` says: of 128 pixels, training chooses 112.
+MARGIN = 128 / 112
+
 Frames = npt.NDArray[np.uint8]  # (T, H, W, 3), RGB
 _CHANNELS = 3
+_ROUNDING = 1e-6  # pixels by which a product of shares may be off
 _MAX_HEADER_BYTES = 1 << 20  # a file of another format may declare any length
 
 
@@ -49,14 +58,42 @@ class FrameSpec:
         25.0, "time grid of the stored frames, points per second; null: native frames", gt=0
     )
     short_side: int = setting(128, "pixels of the shorter side; smaller pictures are not enlarged", ge=16)
+    crop: str = setting(
+        "none",
+        "signer: store only the square around the signer's box, for data.crop=signer; the whole picture "
+        "where there is none",
+        choices=["none", SIGNER],
+    )
+    enlarge: float = setting(1.2, "crop=signer: the largest data.enlarge for which the square suffices", gt=0)
 
     @property
     def name(self) -> str:
-        """Name of the folder for frames with these settings: ``25fps_128px``, ``native_128px``."""
-        return ("native" if self.fps is None else f"{self.fps:g}fps") + f"_{self.short_side}px"
+        """Name of the folder for frames with these settings: ``25fps_128px``, ``native_128px_signer1.2``."""
+        name = ("native" if self.fps is None else f"{self.fps:g}fps") + f"_{self.short_side}px"
+        return name if self.crop != SIGNER else f"{name}_{SIGNER}{self.enlarge:g}"
+
+    def part(self, width: int, height: int, box: Box | None) -> Box | None:
+        """The part of a picture of ``width`` x ``height`` pixels that is stored. None: all of it.
+
+        With ``crop=signer`` it is the square around the signer's box, moved inside the picture and no larger
+        than it. So it has all that training may ask for, whether or not its own square is moved inside. Its
+        edges are even, as samples of colour are of 2x2 pixels.
+
+        >>> FrameSpec(crop="signer").part(640, 360, (0.1, 0.25, 0.3, 0.75))
+        (0.00625, 0.15555555555555556, 0.39375, 0.8444444444444444)
+        """
+        if self.crop != SIGNER or box is None:
+            return None
+        left, top, right, bottom = box
+        side = longer_side(box, width, height) * self.enlarge * MARGIN
+        first_column, end_column = _moved_inside(width * (left + right) / 2, side, width)
+        first_row, end_row = _moved_inside(height * (top + bottom) / 2, side, height)
+        if (end_column - first_column, end_row - first_row) == (width, height):
+            return None
+        return first_column / width, first_row / height, end_column / width, end_row / height
 
     def size(self, width: int, height: int) -> tuple[int, int]:
-        """``(height, width)`` of the stored frames of a video of ``width`` x ``height`` pixels.
+        """``(height, width)`` of the stored frames of pictures, or parts of them, of so many pixels.
 
         >>> FrameSpec().size(640, 480)
         (128, 171)
@@ -76,6 +113,28 @@ class FrameSettings(FrameSpec):
     enabled: bool = setting(True, "store frames; false: training decodes clips each time they are drawn")
 
 
+def longer_side(box: Box, width: int, height: int) -> float:
+    """The longer side in pixels of a box in a picture of ``width`` x ``height`` pixels."""
+    left, top, right, bottom = box
+    return max(height * (bottom - top), width * (right - left))
+
+
+def _moved_inside(middle: float, side: float, length: int) -> tuple[int, int]:
+    """The pixels ``[first, end)`` of one axis, even numbers, that hold a square which is moved inside."""
+    side = min(side, length)
+    start = min(max(middle - side / 2, 0.0), length - side)
+    first, end = math.floor((start + _ROUNDING) / 2), math.ceil((start + side - _ROUNDING) / 2)
+    return 2 * first, min(2 * end, length)
+
+
+def part_pixels(part: Box | None, width: int, height: int) -> tuple[int, int, int, int]:
+    """Left, top, width and height in pixels of a part of a picture of ``width`` x ``height`` pixels."""
+    if part is None:
+        return 0, 0, width, height
+    left, top, right, bottom = (round(edge * n) for edge, n in zip(part, 2 * (width, height), strict=True))
+    return left, top, right - left, bottom - top
+
+
 @dataclass(frozen=True, kw_only=True)
 class Origin:
     """The source, segment and settings from which a file of frames was made. It is part of the header."""
@@ -87,10 +146,20 @@ class Origin:
     fps: float | None
     short_side: int
     version: int = VERSION
+    part: Box | None = None  # of the pictures; None: the whole pictures
 
 
-def origin(spec: FrameSpec, source: Path, start_s: float, end_s: float | None) -> Origin:
+def origin(
+    spec: FrameSpec, source: Path, start_s: float, end_s: float | None, part: Box | None = None
+) -> Origin:
     """The origin of the frames of ``[start_s, end_s)`` of a file; ``end_s=None`` is its end.
+
+    Args:
+        spec: which frames are stored.
+        source: the file.
+        start_s: seconds.
+        end_s: seconds.
+        part: the result of :meth:`FrameSpec.part`.
 
     Raises:
         OSError: there is no such file.
@@ -98,7 +167,7 @@ def origin(spec: FrameSpec, source: Path, start_s: float, end_s: float | None) -
     stat = source.stat()
     end = -1.0 if end_s is None else float(end_s)
     decisive = [source.name, stat.st_size, stat.st_mtime_ns, float(start_s), end]
-    decisive += [spec.fps, spec.short_side, VERSION]
+    decisive += [spec.fps, spec.short_side, VERSION, *(part or ())]
     key = hashlib.blake2b(json.dumps(decisive).encode(), digest_size=10).hexdigest()
     return Origin(
         key=key,
@@ -107,6 +176,7 @@ def origin(spec: FrameSpec, source: Path, start_s: float, end_s: float | None) -
         end_s=end,
         fps=spec.fps,
         short_side=spec.short_side,
+        part=part,
     )
 
 
@@ -148,7 +218,7 @@ def write_frames(path: Path, frames: Frames, times_s: npt.ArrayLike, made_from: 
 def read_origin(path: Path) -> Origin | None:
     """The origin in the header of a file of frames. None if the file is missing or has another format."""
     try:
-        return Origin(**json.loads(_header(path)[0]["__metadata__"]["origin"]))
+        return _origin_in(_header(path)[0])
     except (OSError, ValueError, KeyError, TypeError):
         return None
 
@@ -165,23 +235,39 @@ def read_shape(path: Path) -> tuple[int, int, int, int] | None:
     return (count, height, width, channels) if complete else None
 
 
-def open_frames(path: Path) -> tuple[Frames, npt.NDArray[np.float64]]:
-    """Open a file of frames.
+class StoredFrames(NamedTuple):
+    """What a file of frames holds."""
 
-    Returns:
-        ``(T, H, W, 3)`` uint8, memory-mapped and read-only, and ``(T,)`` times in seconds.
+    frames: Frames  # memory-mapped, read-only
+    times_s: npt.NDArray[np.float64]  # (T,)
+    part: Box | None  # of the clip's pictures; None: the whole pictures
+
+
+def open_frames(path: Path) -> StoredFrames:
+    """Open a file of frames.
 
     Raises:
         OSError: there is no such file.
         ValueError: the file is incomplete or has another format.
         KeyError: the header lacks an entry.
+        TypeError: the header has an entry of a later version.
     """
     header, start = _header(path)
     times, frames = (header[name]["data_offsets"][0] + start for name in ("times_s", "frames"))
     shape = tuple(header["frames"]["shape"])
-    return np.memmap(path, np.uint8, "r", frames, shape), np.fromfile(
-        path, np.float64, shape[0], offset=times
+    return StoredFrames(
+        np.memmap(path, np.uint8, "r", frames, shape),
+        np.fromfile(path, np.float64, shape[0], offset=times),
+        _origin_in(header).part,
     )
+
+
+def _origin_in(header: dict[str, Any]) -> Origin:
+    made_from = Origin(**json.loads(header["__metadata__"]["origin"]))
+    if made_from.part is None:
+        return made_from
+    left, top, right, bottom = map(float, made_from.part)
+    return dataclasses.replace(made_from, part=(left, top, right, bottom))  # JSON has lists
 
 
 def _header(path: Path) -> tuple[dict[str, Any], int]:
@@ -203,7 +289,8 @@ def store_bytes(spec: FrameSpec, clips: Iterable[tuple[float, int, int, int]]) -
 
     Args:
         spec: which frames are stored.
-        clips: ``(duration_s, num_frames, width, height)`` of each clip.
+        clips: ``(duration_s, num_frames, width, height)`` of each clip; the pixels are those of the part that
+            is stored.
     """
     total = 0
     for duration_s, num_frames, width, height in clips:

@@ -14,10 +14,10 @@ from dataclasses import dataclass
 from typing import Any
 
 from asl.config.setting import setting
+from asl.contract.frame_store import SIGNER, longer_side
 from asl.contract.manifest import Box
 
 SQUEEZE, PAD, CROP = "squeeze", "pad", "crop"
-SIGNER = "signer"
 
 
 @dataclass(frozen=True)
@@ -82,7 +82,7 @@ class Framing:
         if self.crop == SIGNER and box is not None:
             left, top, right, bottom = box
             middle_y, middle_x = height * (top + bottom) / 2, width * (left + right) / 2
-            side = max(height * (bottom - top), width * (right - left)) * self.enlarge * margin
+            side = longer_side(box, width, height) * self.enlarge * margin
         elif self.fit == SQUEEZE:
             return None
         else:

@@ -24,6 +24,7 @@ from asl.training.identity import (
     frames_info,
     gloss_difference,
     reader_name,
+    stored_frames,
     trained_on_several,
 )
 
@@ -43,7 +44,7 @@ def check_reader(reader: ReaderSettings, frames: FrameSettings, info: Mapping[st
         raise ConfigError("\n".join(problems) + f"\n(data.* are those of {path})")
     settings = info.get("settings", {})  # not in checkpoints of earlier versions
     if settings.get("reader") == reader_name(reader):
-        differing = difference(settings["frames"], frames_info(frames), "frames.")
+        differing = difference(stored_frames(info), frames_info(frames), "frames.")
         if differing:
             raise ConfigError(
                 f"{path} was trained on other frames: {', '.join(differing)}. Set these keys to "

@@ -13,7 +13,7 @@ from rich.progress import track
 from asl.codecs.camera import open_camera
 from asl.codecs.video_file import VideoError
 from asl.config.setting import ConfigError
-from asl.data.framing import SIGNER
+from asl.contract.frame_store import SIGNER
 from asl.errors import Terminated, UserError
 from asl.inference.camera import changes, watch
 from asl.inference.config import PredictConfig

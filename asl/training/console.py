@@ -15,9 +15,9 @@ from pytorch_lightning.callbacks import Callback, TQDMProgressBar
 from rich.console import Console
 from rich.table import Table
 
+from asl.contract.frame_store import SIGNER
 from asl.contract.manifest import SPLITS
 from asl.data.datamodule import ClipDataModule
-from asl.data.framing import SIGNER
 from asl.data.settings import DROP_TRAIN
 from asl.data.split import CHOSEN_ON_TEST, WLASL_AUTHORS
 from asl.messages import first_few, format_bytes

@@ -12,9 +12,9 @@ from statistics import median
 from typing import Any
 
 from asl.config.setting import as_override, shell_override
-from asl.contract.frame_store import FrameSettings
+from asl.contract.frame_store import SIGNER, FrameSpec
 from asl.contract.manifest import SPLITS, Clip
-from asl.data.framing import SIGNER, Framing
+from asl.data.framing import Framing
 from asl.data.readers.base import ReaderSettings
 from asl.data.sampling import Sampling
 from asl.data.settings import ManifestSettings
@@ -115,9 +115,14 @@ def reader_name(reader: ReaderSettings) -> str:
     return f"{type(reader).__module__}.{type(reader).__qualname__}"
 
 
-def frames_info(frames: FrameSettings) -> dict[str, Any]:
+def frames_info(frames: FrameSpec) -> dict[str, Any]:
     """The settings that decide which frames are stored, as checkpoints hold them."""
-    return {"fps": frames.fps, "short_side": frames.short_side}
+    return {field.name: getattr(frames, field.name) for field in dataclasses.fields(FrameSpec)}
+
+
+def stored_frames(info: Mapping[str, Any]) -> dict[str, Any]:
+    """The result of :func:`frames_info` in a checkpoint. Those of earlier versions have the defaults."""
+    return frames_info(FrameSpec(**info.get("settings", {}).get("frames", {})))
 
 
 def clip_keys(clips: Sequence[Clip]) -> ClipKeys:
@@ -247,6 +252,8 @@ def _evaluation_input(info: dict[str, Any]) -> dict[str, Any]:
         module, _, _ = settings["reader"].rpartition(".")
         if module.startswith("asl.data.readers."):  # named like the choice
             settings["reader"] = module.rpartition(".")[2]
+    if "frames" in settings:
+        settings["frames"] = stored_frames(info)
     return {
         "data": {**info["sampling"], **dataclasses.asdict(Framing.of(info))},
         **settings,

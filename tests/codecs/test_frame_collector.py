@@ -43,7 +43,7 @@ def collected(
     (folder / "raw").touch()
     request = FramesRequest(folder / "a", collector.spec, origin(collector.spec, folder / "raw", 0.0, None))
     collector.write(request, duration_s=duration_s, num_frames=num_frames)
-    frames, times_s = open_frames(request.path)
+    frames, times_s, _ = open_frames(request.path)
     return frames[:, 0, 0, 0].tolist(), times_s.tolist()
 
 

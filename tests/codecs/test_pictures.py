@@ -13,7 +13,7 @@ from av.video.reformatter import ColorRange, VideoReformatter
 from hypothesis import given
 from hypothesis import strategies as st
 
-from asl.codecs.pictures import grey_cells, grey_thumbnail
+from asl.codecs.pictures import RgbResizer, grey_cells, grey_thumbnail
 
 Plane = npt.NDArray[np.uint8]
 
@@ -102,3 +102,19 @@ def test_thumbnails_are_close_to_those_of_ffmpeg_in_every_format(
     expected = frame.reformat(width=16, height=16, format="gray", interpolation="AREA").to_ndarray()
     difference = grey_thumbnail(frame, 16, VideoReformatter()).astype(int) - expected
     assert np.abs(difference).max() <= 2
+
+
+@pytest.mark.parametrize("matrix", [1, 2], ids=["BT.709", "unspecified"])
+@pytest.mark.parametrize("part", [(0, 0, 320, 240), (64, 20, 128, 100), (206, 140, 114, 100)], ids=str)
+def test_a_part_has_the_pixels_and_colours_that_it_has_in_the_whole_picture(
+    part: tuple[int, int, int, int], matrix: int
+) -> None:
+    planes = [waves(240, 320), waves(120, 160).reshape(60, 320), waves(120, 160)[:, ::-1].reshape(60, 320)]
+    frame = VideoFrame.from_ndarray(np.concatenate(planes), format="yuv420p")
+    frame.colorspace, frame.color_range, frame.time_base = matrix, ColorRange.MPEG, Fraction(1, 25)
+    left, top, width, height = part
+    whole = RgbResizer(320, 240)(frame)[top : top + height, left : left + width].astype(int)
+    cropped = RgbResizer(width, height, part=part)(frame)
+    assert cropped.shape == (height, width, 3)
+    inside = np.abs(cropped - whole)[2:-2, 2:-2]  # colour is interpolated across the edge
+    assert inside.max() <= 1

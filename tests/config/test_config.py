@@ -13,14 +13,18 @@ from asl.config.setting import ConfigError, setting
 
 
 def choices():
+    """Every choice of every program; slow are those of groups that a program before has, too."""
+    known = set()
     for program in SCHEMAS:
         defaults = yaml.safe_load((CONF / f"{program}.yaml").read_text())["defaults"]
         groups = [name for entry in defaults if isinstance(entry, dict) for name in entry]
         groups = [name for name in groups if not name.startswith("override ")]  # Hydra's own
         for group in groups:
+            marks = pytest.mark.slow if group in known else ()
             for path in sorted((CONF / group).glob("*.yaml")):
                 if (program, path.stem) != ("download", "demo"):  # it is made, not downloaded
-                    yield program, group, path.stem
+                    yield pytest.param(program, group, path.stem, marks=marks)
+        known.update(groups)
 
 
 @pytest.mark.parametrize(("program", "group", "choice"), list(choices()))

@@ -28,7 +28,10 @@ from asl.training.trainer import TrainerSettings
             {"resize": [128, 171], "crop_size": 112, "fit": "squeeze", "crop": "none", "enlarge": 1.2},
         ),
         (SplitSettings, {"split": None, "folds": 5, "fold": None, "fold_seed": 0}),
-        (FrameSettings, {"fps": 25.0, "short_side": 128, "enabled": True}),
+        (
+            FrameSettings,
+            {"fps": 25.0, "short_side": 128, "crop": "none", "enlarge": 1.2, "enabled": True},
+        ),
         (
             Augmentation,
             {
@@ -65,6 +68,7 @@ def test_defaults(settings: type[Any], defaults: dict[str, Any]) -> None:
         (SplitSettings, "fold_seed", -1, 0),
         (FrameSpec, "fps", 0.0, 0.1),
         (FrameSpec, "short_side", 15, 16),
+        (FrameSpec, "enlarge", 0.0, 0.1),
         (Augmentation, "scale", [0.0, 1.0], [0.01, 1.0]),
         (Augmentation, "scale", [0.5, 1.01], [1.0, 1.0]),
         (Augmentation, "scale", [0.6, 0.5], [0.5, 0.5]),

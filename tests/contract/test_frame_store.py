@@ -21,11 +21,13 @@ from asl.contract.frame_store import (
     frames_path,
     open_frames,
     origin,
+    part_pixels,
     read_origin,
     read_shape,
     store_bytes,
     write_frames,
 )
+from asl.contract.manifest import Box
 
 
 @pytest.fixture
@@ -43,7 +45,7 @@ def test_written_frames_are_read_back_memory_mapped_and_read_only(tmp_path: Path
     path = frames_path(tmp_path / "frames", FrameSpec(), "00001")
     made_from = origin(FrameSpec(), source, 1.0, None)
     write_frames(path, some_frames(), np.arange(5) / 25, made_from)
-    frames, times = open_frames(path)
+    frames, times, _ = open_frames(path)
     assert isinstance(frames, np.memmap)
     assert not frames.flags.writeable
     assert np.array_equal(frames, some_frames())
@@ -160,6 +162,55 @@ def test_frames_that_were_stored_before_are_still_known(source: Path) -> None:
     common = {"source": "raw.mp4", "short_side": 128, "version": 1}
     assert whole == Origin(key="0464e5ff43b0db0ee31a", start_s=0.0, end_s=-1.0, fps=25.0, **common)
     assert part == Origin(key="09d95c658efc1fdbb130", start_s=0.5, end_s=2.5, fps=None, **common)
+
+
+BOX = (0.1, 0.25, 0.3, 0.75)
+
+
+def test_a_part_is_stored_around_the_signer_only_and_named_in_the_header(
+    tmp_path: Path, source: Path
+) -> None:
+    spec = FrameSpec(crop="signer")
+    assert FrameSpec().part(640, 360, BOX) is None
+    assert spec.part(640, 360, None) is None
+    part = spec.part(640, 360, BOX)
+    assert part_pixels(part, 640, 360) == (4, 56, 248, 248)
+    assert spec.size(248, 248) == (128, 128)
+    made_from = origin(spec, source, 0, None, part)
+    assert made_from != origin(spec, source, 0, None)
+    assert made_from != origin(spec, source, 0, None, spec.part(640, 360, (0.1, 0.25, 0.3, 0.8)))
+    path = frames_path(tmp_path / "frames", spec, "1")
+    assert path.parent.name == "25fps_128px_signer1.2"
+    write_frames(path, some_frames(), np.arange(5) / 25, made_from)
+    assert open_frames(path).part == part
+    assert read_origin(path) == made_from
+
+
+def test_the_header_of_an_earlier_version_names_no_part(tmp_path: Path, source: Path) -> None:
+    path, made_from = tmp_path / "a.safetensors", origin(FrameSpec(), source, 0, None)
+    write_frames(path, some_frames(), np.arange(5) / 25, made_from)
+    assert open_frames(path).part is None
+    content = path.read_bytes()
+    named = rb", \"part\": null"
+    assert named in content
+    path.write_bytes(content.replace(named, b" " * len(named)))
+    assert open_frames(path).part is None
+    assert read_origin(path) == made_from
+
+
+@pytest.mark.parametrize(
+    ("box", "pixels"),
+    [
+        ((0.0, 0.0, 0.3, 0.5), (0, 0, 264, 264)),  # moved inside
+        ((0.7, 0.5, 1.0, 1.0), (376, 96, 264, 264)),
+        ((0.4, 0.0, 0.6, 1.0), (72, 0, 496, 360)),  # as high as the picture
+        ((0.0, 0.0, 1.0, 1.0), None),
+    ],
+    ids=str,
+)
+def test_a_part_lies_in_the_picture(box: Box, pixels: tuple[int, ...] | None) -> None:
+    part = FrameSpec(crop="signer").part(640, 360, box)
+    assert (None if part is None else part_pixels(part, 640, 360)) == pixels
 
 
 def test_frames_are_stored_unless_they_are_switched_off() -> None:

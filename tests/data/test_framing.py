@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import re
 from pathlib import Path
 from typing import Any
 
@@ -10,17 +11,19 @@ import numpy as np
 import pytest
 import torch
 from clips import make_clip, write_clip
+from hypothesis import assume, given
+from hypothesis import strategies as st
 
 from asl.config.setting import find_problems
-from asl.contract.frame_store import FrameSpec
+from asl.contract.frame_store import FrameSettings, FrameSpec, part_pixels
 from asl.contract.manifest import Box
 from asl.data.frames.missing import find_missing, make_missing
 from asl.data.frames.on_device import FramesOnDevice
 from asl.data.frames.on_host import FramesOnHost
-from asl.data.frames.store import FrameStore, frame_pictures, resize_frames
+from asl.data.frames.store import FrameStore, box_in_part, frame_pictures, resize_frames
 from asl.data.framing import Framing, Square
 from asl.data.readers.decord import DecordReader
-from asl.data.readers.frames import FramesReader
+from asl.data.readers.frames import FramesReader, FramesReaderSettings
 from asl.data.sampling import Sampling
 from asl.data.settings import DataSettings
 from asl.data.transforms import crop_pictures
@@ -141,6 +144,67 @@ def test_a_square_at_the_edge_of_the_picture_is_black_outside() -> None:
     assert (framed[:, 10:] == 90).all()
     tiny = frame_pictures(frames, framing, (0.999, 0.999, 1.0, 1.0))  # less than a pixel
     assert tiny.shape == (1, 40, 40, 3)
+
+
+edges = st.floats(0, 1).map(lambda share: round(share, 4))
+
+
+@given(
+    size=st.tuples(st.integers(16, 1000), st.integers(16, 1000)),
+    corners=st.tuples(edges, edges, edges, edges),
+    fit=st.sampled_from(["squeeze", "pad", "crop"]),
+    enlarge=st.floats(0.3, 1.5),
+)
+def test_the_stored_part_has_all_that_training_sees_of_a_square(
+    size: tuple[int, int], corners: Box, fit: str, enlarge: float
+) -> None:
+    (left, right), (top, bottom) = sorted(corners[:2]), sorted(corners[2:])
+    assume(left < right and top < bottom)
+    width, height = size
+    box = (left, top, right, bottom)
+    part = FrameSpec(crop="signer", enlarge=1.5).part(width, height, box)
+    first_column, first_row, columns, rows = part_pixels(part, width, height)
+    framing = Framing(crop="signer", fit=fit, enlarge=enlarge, **SQUARE)
+    square = framing.square(height, width, box)
+    assert square is not None
+    for first, length, start, whole in (
+        (first_column, columns, square.left, width),
+        (first_row, rows, square.top, height),
+    ):
+        assert first % 2 == 0
+        assert 0 <= first < first + length <= whole
+        assert first <= max(start, 0) + 1e-5
+        assert first + length >= min(start + square.side, whole) - 1e-5
+    of_part = framing.square(rows, columns, box_in_part(box, part))
+    assert of_part is not None
+    assert of_part.side == pytest.approx(square.side)
+    assert of_part.left == pytest.approx(square.left - first_column, abs=1e-6)
+    assert of_part.top == pytest.approx(square.top - first_row, abs=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("framing", "message"),
+    [
+        (
+            {"crop": "none"},
+            r"data\.crop=none needs whole pictures, but frames\.crop=signer.*frames\.crop=none",
+        ),
+        ({"enlarge": 1.3}, r"data\.enlarge=1\.3 .*frames\.enlarge=1\.2 stores: set frames\.enlarge=1\.3 "),
+        ({"crop_size": 96}, r"crop_size=96 needs more .*set frames\.enlarge=1\.4 .*, or data\.enlarge=1\.02"),
+        ({"enlarge": 1.1}, None),
+        ({"fit": "pad"}, None),
+        ({"resize": [64, 64], "crop_size": 56}, None),
+    ],
+    ids=str,
+)
+def test_a_framing_that_needs_more_than_is_stored_is_explained(
+    framing: dict[str, Any], message: str | None
+) -> None:
+    data = DataSettings(**{"crop": "signer", **SQUARE, **framing})
+    problems = list(FramesReaderSettings().problems_with(data, FrameSettings(crop="signer")))
+    assert len(problems) == (message is not None)
+    assert message is None or re.search(message, problems[0])
+    assert not list(FramesReaderSettings().problems_with(data, FrameSettings()))
 
 
 def test_readers_and_placements_give_the_same_part(tmp_path: Path) -> None:

@@ -75,7 +75,7 @@ def test_missing_frames_are_decoded_once(
     assert [one.clip for one in missing(tmp_path, clip)] == [clip]
     make(tmp_path, clip)
     assert "frames of 1 clips" in capsys.readouterr().out
-    frames, times_s = open_frames(frames_path(tmp_path / "frames", SPEC, clip.video_id))
+    frames, times_s, _ = open_frames(frames_path(tmp_path / "frames", SPEC, clip.video_id))
     assert frames.shape == (12, 32, 43, 3)
     assert frames.mean(axis=(1, 2, 3)) == pytest.approx(GREY, abs=3)
     assert times_s == pytest.approx(np.arange(12) / 25)
@@ -122,11 +122,21 @@ def test_frames_of_other_settings_or_versions_and_incomplete_files_are_missing(
     assert len(missing(tmp_path, clip)) == 1
 
 
+def test_frames_around_another_box_are_missing(tmp_path: Path, clip: Clip) -> None:
+    spec = FrameSpec(short_side=32, crop="signer")
+    boxed = dataclasses.replace(clip, box="0.1 0.2 0.4 0.6")
+    make(tmp_path, boxed, spec=spec)
+    assert missing(tmp_path, boxed, spec=spec) == []
+    for other in ("", "0.2 0.2 0.5 0.6"):
+        assert len(missing(tmp_path, dataclasses.replace(clip, box=other), spec=spec)) == 1
+    assert len(missing(tmp_path, boxed)) == 1
+
+
 @pytest.mark.parametrize("short_side", [48, 36, 18], ids=lambda side: f"{side * 4 // 3} wide")
 def test_frames_have_the_size_of_the_spec(tmp_path: Path, clip: Clip, short_side: int) -> None:
     spec = FrameSpec(short_side=short_side)
     make(tmp_path, clip, spec=spec)
-    frames, _ = open_frames(frames_path(tmp_path / "frames", spec, clip.video_id))
+    frames, *_ = open_frames(frames_path(tmp_path / "frames", spec, clip.video_id))
     assert frames.shape == (12, *spec.size(64, 48), 3)
     assert frames.mean(axis=(1, 2, 3)) == pytest.approx(GREY, abs=3)
 

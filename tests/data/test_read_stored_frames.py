@@ -54,7 +54,7 @@ def test_an_index_after_the_last_frame_is_an_error_that_names_clip_and_number(pa
 
 def test_the_number_of_frames_is_checked_if_it_is_known(path: Path) -> None:
     for count in (None, 5):
-        frames, times_s = open_stored_frames(CLIP, path, count=count)
+        frames, times_s, _ = open_stored_frames(CLIP, path, count=count)
         assert np.array_equal(frames, FRAMES)
         assert times_s.tolist() == [0.0, 0.04, 0.08, 0.12, 0.16]
     for count in (0, 4, 6):

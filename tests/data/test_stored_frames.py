@@ -183,7 +183,7 @@ def test_stored_frames_that_were_changed_are_an_error_that_names_the_clip(tmp_pa
     clip = module.datasets["val"].clips[0]
     store = module.reader.store
     assert store is not None
-    frames, times_s = open_frames(store.path(clip))
+    frames, times_s, _ = open_frames(store.path(clip))
     made_from = read_origin(store.path(clip))
     assert made_from is not None
     write_frames(store.path(clip), frames[:2].copy(), times_s[:2], made_from)

@@ -231,6 +231,7 @@ def test_a_checkpoint_of_two_data_sets_is_measured_on_both_and_on_each(
             r"frames\.enabled=false: reader=frames needs .*\n\(data\.\* are those of",
         ),
         ({}, ["frames.short_side=160"], r"other frames: frames\.short_side=128 there, 160 now\. Set these"),
+        ({}, ["frames.crop=signer"], r"data\.crop=none needs whole pictures, but frames\.crop=signer"),
         ({}, ["dataset=wlasl300", "dataset.name=tiny", "data.manifest=no.csv"], r"no\.csv: no such manifest"),
         ({}, ["accelerator=gpu"], r"accelerator=gpu: there is no CUDA device here"),
     ],

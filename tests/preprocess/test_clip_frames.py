@@ -149,8 +149,8 @@ def test_training_makes_the_same_frames_of_a_copied_clip(done: Path) -> None:
     for one in find_missing(clips, files, folder=folder, spec=FrameSpec()):
         make_frames(one)
     for clip in clips:
-        made, times_s = open_frames(frames_path(folder, FrameSpec(), clip.video_id))
-        expected, expected_s = open_frames(frames_path(done / "frames", FrameSpec(), clip.video_id))
+        made, times_s, _ = open_frames(frames_path(folder, FrameSpec(), clip.video_id))
+        expected, expected_s, _ = open_frames(frames_path(done / "frames", FrameSpec(), clip.video_id))
         assert np.array_equal(made, expected)
         assert np.array_equal(times_s, expected_s)
 
@@ -183,7 +183,7 @@ def test_a_second_run_makes_only_what_is_missing_cut_short_or_of_another_kind(do
     preprocess(config)
     assert summary(done)["frames"]["host"] == len(clips)
     for clip in clips:
-        frames, times = open_frames(
+        frames, times, _ = open_frames(
             frames_path(done / "frames", FrameSpec(fps=None, short_side=64), clip.video_id)
         )
         assert len(frames) == len(times) == clip.num_frames
@@ -273,7 +273,7 @@ def test_a_batch_holds_exactly_the_frames_of_each_segment(tmp_path: Path, rate: 
     timeline = read_packet_index(source).timeline
     for one in jobs:
         meant = frame_numbers(timeline.times, timeline.end, one.start_s, one.end_s, 25.0)
-        frames, _ = open_frames(one.keep.path)
+        frames, *_ = open_frames(one.keep.path)
         assert [read_frame_number(frame) for frame in frames] == meant.tolist()
         assert read_origin(one.keep.path) == one.keep.origin
 
@@ -498,6 +498,23 @@ def test_a_clip_is_made_by_the_gpu_or_by_the_host_never_by_both(tmp_path: Path) 
     taken = [one.video_id for batch in offload._batches() for one in batch]
     assert taken == ["v0", "v2"]
     assert [offload.claim_for_host(cut.video_id) for cut in cuts] == [False, True, False]
+
+
+def test_parts_of_pictures_are_left_to_the_host(tmp_path: Path) -> None:
+    source = write_raw(tmp_path / "a.mp4")
+    whole = job(tmp_path, source).keep
+    part = replace(whole, origin=replace(whole.origin, part=(0.25, 0.0, 0.75, 1.0)))
+    target = tmp_path / "videos" / "train" / "book" / "a.mp4"
+    cuts = [
+        make_cut(source, target, video_id=video_id, frames=frames, raw=probe_raw(source))
+        for video_id, frames in (("v0", whole), ("v1", part))
+    ]
+    offload = DaliOffload(Pool(1), timeout_s=60)  # type: ignore[arg-type]
+    offload._thread.start = lambda: None  # type: ignore[method-assign]
+    offload.start(cuts)
+    assert [one.video_id for batch in offload._batches() for one in batch] == ["v0"]
+    assert offload.claim_for_host("v1")
+    assert offload._refused == {"v1": "frames.crop=signer"}
 
 
 # ---------------------------------------------------------------- on a GPU

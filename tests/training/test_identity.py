@@ -145,8 +145,22 @@ def test_another_network_or_split_is_refused(
 
 @pytest.mark.parametrize(
     "theirs",
-    [{}, {"epoch": 3}, {"glosses": ["book", "", "go"]}, {"split": None}, {"clips": None, "settings": None}],
-    ids=["same", "with an epoch", "a gloss without clips", "without a split", "without clips"],
+    [
+        {},
+        {"epoch": 3},
+        {"glosses": ["book", "", "go"]},
+        {"split": None},
+        {"clips": None, "settings": None},
+        {"settings": {**INFO["settings"], "frames": {"fps": 25.0, "short_side": 128}}},
+    ],
+    ids=[
+        "same",
+        "with an epoch",
+        "a gloss without clips",
+        "without a split",
+        "without clips",
+        "without frames.crop",
+    ],
 )
 def test_the_same_run_may_be_resumed(theirs: dict[str, Any]) -> None:
     check_same_run(checkpoint(**theirs), PATH, INFO)
@@ -184,11 +198,24 @@ def test_other_clips_are_refused_with_the_settings_that_give_those_of_the_checkp
         ({"settings": {**INFO["settings"], "frames": {"fps": 12.5, "short_side": 128}}}, "frames.fps=25.0"),
         ({"settings": {**INFO["settings"], "frames": {"fps": 25.0, "short_side": 96}}}, "frames.short_side="),
         (
+            {"settings": {**INFO["settings"], "frames": {"crop": "signer"}}},
+            "frames.crop=none there, signer now",
+        ),
+        (
             {"settings": {**INFO["settings"], "reader": "asl.data.readers.decord.DecordReaderSettings"}},
             "reader=frames there, decord now.",
         ),
     ],
-    ids=["sampling and crop", "resize", "fit", "crop", "frames.fps", "frames.short_side", "reader"],
+    ids=[
+        "sampling and crop",
+        "resize",
+        "fit",
+        "crop",
+        "frames.fps",
+        "frames.short_side",
+        "frames.crop",
+        "reader",
+    ],
 )
 def test_another_input_of_evaluation_is_refused(changes: dict[str, Any], named: str) -> None:
     now = {**INFO, **changes}

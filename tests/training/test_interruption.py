@@ -107,7 +107,8 @@ def test_another_rank_passes_signals_on_to_the_first_one(monkeypatch: pytest.Mon
     with Interruption().handled(TRAINER):
         signal.raise_signal(signal.SIGINT)
         assert sent == [(os.getppid(), signal.SIGINT)]
-        monkeypatch.setattr(os, "getppid", lambda: 1)  # the first rank has ended
+        init = os.getppid() + 1
+        monkeypatch.setattr(os, "getppid", lambda: init)  # the first rank has ended
         with pytest.raises(Terminated):
             signal.raise_signal(signal.SIGTERM)
 

@@ -18,11 +18,12 @@ from asl.contract.frame_store import (
     check_space,
     frames_path,
     origin,
+    part_pixels,
     read_origin,
     read_shape,
     store_bytes,
 )
-from asl.contract.manifest import Clip
+from asl.contract.manifest import Box, Clip
 from asl.data.clip_files import unreadable_clip
 from asl.errors import UserError
 from asl.terminal import count_progress, print_text
@@ -39,6 +40,16 @@ class MissingFrames:
     file: Path  # the clip's video file
     target: Path  # the file of its frames
     spec: FrameSpec
+
+    @property
+    def part(self) -> Box | None:
+        """The part of the clip's pictures that is stored. None: the whole pictures."""
+        return self.spec.part(self.clip.width, self.clip.height, self.clip.signer_box)
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """Width and height in pixels of that part."""
+        return part_pixels(self.part, self.clip.width, self.clip.height)[2:]
 
 
 def find_missing(
@@ -75,7 +86,7 @@ def make_missing(missing: Sequence[MissingFrames], *, folder: Path, timeout_s: f
     if not missing:
         return
     console = Console()
-    needed_bytes = sum(store_bytes(one.spec, [_measures(one.clip)]) for one in missing)
+    needed_bytes = sum(store_bytes(one.spec, [_measures(one)]) for one in missing)
     print_text(console, check_space(folder, needed_bytes, len(missing)))
     with count_progress(console) as progress:
         bar = progress.add_task("decoding clips", total=len(missing))
@@ -96,7 +107,7 @@ def make_frames(one: MissingFrames) -> None:
         OSError: the frames cannot be written.
     """
     clip = one.clip
-    collector = FrameCollector(one.spec)
+    collector = FrameCollector(one.spec, one.part)
     try:
         decoded = decode_file(one.file, on_frame=collector.add)
     except VideoError as error:
@@ -109,22 +120,22 @@ def make_frames(one: MissingFrames) -> None:
     if (info.width, info.height) != (clip.width, clip.height):
         size, expected = f"{info.width}x{info.height}", f"{clip.width}x{clip.height}"
         raise unreadable_clip(clip, one.file, f"it has {size} pixels, the manifest says {expected}")
-    request = FramesRequest(one.target, one.spec, origin(one.spec, one.file, 0.0, None))
+    request = FramesRequest(one.target, one.spec, origin(one.spec, one.file, 0.0, None, one.part))
     collector.write(request, duration_s=clip.duration_s, num_frames=clip.num_frames)
 
 
 def _is_stored(one: MissingFrames) -> bool:
     """Whether the store has these frames: complete, of the right size, and made from the same video."""
     clip, spec = one.clip, one.spec
-    shape = (spec.count(clip.duration_s, clip.num_frames), *spec.size(clip.width, clip.height), 3)
+    shape = (spec.count(clip.duration_s, clip.num_frames), *spec.size(*one.size), 3)
     if read_shape(one.target) != shape:
         return False
     made_from = read_origin(one.target)
     if made_from is None or made_from.version != VERSION:
         return False
-    if (made_from.fps, made_from.short_side) != (spec.fps, spec.short_side):
+    if (made_from.fps, made_from.short_side, made_from.part) != (spec.fps, spec.short_side, one.part):
         return False
-    return _is_of_segment(made_from, clip) or made_from == origin(spec, one.file, 0.0, None)
+    return _is_of_segment(made_from, clip) or made_from == origin(spec, one.file, 0.0, None, one.part)
 
 
 def _is_of_segment(made_from: Origin, clip: Clip) -> bool:
@@ -137,9 +148,9 @@ def _is_of_segment(made_from: Origin, clip: Clip) -> bool:
     )
 
 
-def _measures(clip: Clip) -> tuple[float, int, int, int]:
+def _measures(one: MissingFrames) -> tuple[float, int, int, int]:
     """What :func:`store_bytes` needs to know of a clip."""
-    return clip.duration_s, clip.num_frames, clip.width, clip.height
+    return one.clip.duration_s, one.clip.num_frames, *one.size
 
 
 def _explained(failed: Failed[MissingFrames]) -> BaseException:

@@ -79,13 +79,13 @@ class FramesOnDevice:
         """Read, resize and copy the frames of one clip."""
         clip = self._clips[index]
         target = self.frames[int(self.offsets[index]) : int(self.offsets[index + 1])]
-        frames, self.times_s[index] = open_stored_frames(clip, self._files[index], count=len(target))
+        frames, self.times_s[index], box = open_stored_frames(clip, self._files[index], count=len(target))
         staged = self._staging(target.numel()).view(target.shape) if target.is_cuda else target
         height, width = frames.shape[1:3]
-        if (height, width) == self._framing.size and not self._framing.square(height, width, clip.signer_box):
+        if (height, width) == self._framing.size and not self._framing.square(height, width, box):
             np.copyto(staged.numpy(), frames)
         else:
-            staged.copy_(frame_pictures(torch.from_numpy(np.array(frames)), self._framing, clip.signer_box))
+            staged.copy_(frame_pictures(torch.from_numpy(np.array(frames)), self._framing, box))
         if staged is target:
             return
         with torch.cuda.stream(self._thread.stream):

@@ -83,7 +83,7 @@ class FramesOnHost:
 
     def _read_times(self, clip: int) -> npt.NDArray[np.float64]:
         count = int(self.offsets[clip + 1] - self.offsets[clip])
-        return open_stored_frames(self._clips[clip], self._files[clip], count=count)[1]
+        return open_stored_frames(self._clips[clip], self._files[clip], count=count).times_s
 
     def close(self) -> None:
         """End the threads."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -30,9 +30,15 @@ class FrameStore:
         return frames_path(self.folder, self.spec, clip.video_id)
 
 
-def open_stored_frames(
-    clip: Clip, path: Path, *, count: int | None = None
-) -> tuple[Frames, npt.NDArray[np.float64]]:
+class OpenedFrames(NamedTuple):
+    """The stored frames of a clip."""
+
+    frames: Frames  # (T, H, W, C), memory-mapped
+    times_s: npt.NDArray[np.float64]  # (T,)
+    box: Box | None  # of the signer, in the stored pictures; they may be a part around it. None if unknown
+
+
+def open_stored_frames(clip: Clip, path: Path, *, count: int | None = None) -> OpenedFrames:
     """Open the stored frames of a clip.
 
     Args:
@@ -40,19 +46,30 @@ def open_stored_frames(
         path: file with its frames.
         count: the number of frames that it must have, if known.
 
-    Returns:
-        ``(T, H, W, C)`` uint8, memory-mapped, and their ``(T,)`` times in seconds.
-
     Raises:
         ClipError: the file is missing or damaged, or has another number of frames.
     """
     try:
-        frames, times_s = open_frames(path)
-    except (OSError, ValueError, KeyError) as error:
+        frames, times_s, part = open_frames(path)
+    except (OSError, ValueError, KeyError, TypeError) as error:
         raise unreadable_clip(clip, path, str(error) or type(error).__name__) from error
     if count is not None and len(frames) != count:
         raise unreadable_clip(clip, path, f"it has {len(frames)} frames instead of {count}")
-    return frames, times_s
+    return OpenedFrames(frames, times_s, box_in_part(clip.signer_box, part))
+
+
+def box_in_part(box: Box | None, part: Box | None) -> Box | None:
+    """A box in shares of a part of the picture, which it may exceed.
+
+    >>> box_in_part((0.25, 0.0, 0.5, 1.0), (0.25, 0.0, 0.75, 1.0))
+    (0.0, 0.0, 0.5, 1.0)
+    """
+    if box is None or part is None:
+        return box
+    width, height = part[2] - part[0], part[3] - part[1]
+    left, right = ((edge - part[0]) / width for edge in box[::2])
+    top, bottom = ((edge - part[1]) / height for edge in box[1::2])
+    return left, top, right, bottom
 
 
 def read_stored_frames(clip: Clip, path: Path, indices: npt.NDArray[np.int64], framing: Framing) -> Frames:
@@ -72,22 +89,22 @@ def read_stored_frames(clip: Clip, path: Path, indices: npt.NDArray[np.int64], f
     """
     import torch  # takes seconds to import; FrameStore does not need it
 
-    stored, _ = open_stored_frames(clip, path)
+    stored, _, box = open_stored_frames(clip, path)
     if indices.max() >= len(stored):
         raise unreadable_clip(clip, path, f"it has {len(stored)} frames; frame {indices.max()} was drawn")
     # With mode="clip", numpy copies without Python's lock, so that threads read side by side.
     drawn = np.empty((len(indices), *stored.shape[1:]), np.uint8)
     np.take(stored, indices, axis=0, out=drawn, mode="clip")
-    return frame_pictures(torch.from_numpy(drawn), framing, clip.signer_box).numpy()
+    return frame_pictures(torch.from_numpy(drawn), framing, box).numpy()
 
 
 def frame_pictures(frames: Tensor, framing: Framing, box: Box | None = None) -> Tensor:
     """Bring the part of the pictures that ``framing`` chooses to its size.
 
     Args:
-        frames: ``(T, H, W, C)`` uint8 on the host: whole pictures.
+        frames: ``(T, H, W, C)`` uint8 on the host: whole pictures, or the part of them that is stored.
         framing: part of the pictures, and size.
-        box: of the signer. None if unknown.
+        box: of the signer, in shares of these pictures. None if unknown.
 
     Returns:
         ``(T, *framing.size, C)`` uint8; black outside the picture.

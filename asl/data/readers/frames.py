@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,13 +10,15 @@ from pathlib import Path
 import numpy as np
 
 from asl.config.setting import setting
-from asl.contract.frame_store import Frames, FrameSettings
+from asl.contract.frame_store import MARGIN, SIGNER, Frames, FrameSettings
 from asl.contract.manifest import Clip
 from asl.data.frames.store import FrameStore, open_stored_frames, read_stored_frames
 from asl.data.framing import Framing
 from asl.data.readers.base import ClipReader, ReaderSettings
 from asl.data.sampling import Sampling, Tempo, draw_frames
 from asl.data.settings import DataSettings
+
+_ROUNDING = 1 + 1e-6  # by which a product of settings may exceed another
 
 
 @dataclass(kw_only=True)
@@ -49,6 +52,24 @@ class FramesReaderSettings(ReaderSettings):
                 f"data.resize={data.resize} would enlarge the stored frames, whose shorter side is "
                 f"frames.short_side={stored}: set frames.short_side={side} (for both programs), or "
                 f"data.resize={shrunk} (and data.crop_size to at most {min(shrunk)}), or reader=decord"
+            )
+        if frames.crop != SIGNER:
+            return
+        if data.crop != SIGNER:
+            yield (
+                f"data.crop={data.crop} needs whole pictures, but frames.crop=signer stores only the square "
+                "around the signer: set data.crop=signer, or frames.crop=none (for both programs), or "
+                "reader=decord"
+            )
+            return
+        needed = data.enlarge * data.resize[0] / data.crop_size / MARGIN
+        if needed > frames.enlarge * _ROUNDING:
+            yield (
+                f"data.enlarge={data.enlarge:g} with data.resize={data.resize} and data.crop_size="
+                f"{data.crop_size} needs more around the signer than frames.enlarge={frames.enlarge:g} "
+                f"stores: set frames.enlarge={math.ceil(100 * needed) / 100:g} (for both programs), or "
+                f"data.enlarge={math.floor(100 * data.enlarge * frames.enlarge / needed) / 100:g}, or "
+                "reader=decord"
             )
 
     def build(self, frames: FrameSettings, frames_dir: Path) -> FramesReader:
@@ -92,6 +113,6 @@ class FramesReader(ClipReader):
         rng: np.random.Generator | None = None,
     ) -> Frames:
         """Read one clip. Training reads whole batches instead, see FramesOnHost and FramesOnDevice."""
-        _, times_s = open_stored_frames(clip, file)
+        times_s = open_stored_frames(clip, file).times_s
         drawn = draw_frames(times_s, clip.duration_s, sampling, rng, tempo=tempo)
         return read_stored_frames(clip, file, drawn, framing)

@@ -13,7 +13,8 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from asl import __version__
 from asl.config.setting import ConfigError
-from asl.data.framing import CROP, PAD, SIGNER, SQUEEZE, Framing
+from asl.contract.frame_store import SIGNER
+from asl.data.framing import CROP, PAD, SQUEEZE, Framing
 from asl.data.split import OFFICIAL, WLASL_AUTHORS, SplitSettings
 from asl.evaluation.metrics_file import METRICS, evaluation_folder, older_than, other_checkpoint
 from asl.inference.export.measure import TOLERANCE, Measured

@@ -113,7 +113,7 @@ def make_frames(task: tuple[Cut, Proof]) -> None:
     cut, proof = task
     if cut.frames is None:
         return
-    collector = FrameCollector(cut.frames.spec)
+    collector = FrameCollector(cut.frames.spec, cut.frames.origin.part)
     try:
         decode_segment(cut.source, collector.add, start_s=cut.start_s, end_s=cut.end_s)
     except VideoError as error:
@@ -127,7 +127,7 @@ def _write_and_prove(cut: Cut, part: Path, reader: SegmentReader | None) -> Proo
             return _copy_and_prove(cut, part)
         except VideoError:
             pass  # rotated, another codec, or not exact: encoding works, or says what is damaged
-    collector = FrameCollector(cut.frames.spec) if cut.frames else None
+    collector = _collector(cut)
     expected = encode_segment(
         cut.source,
         part,
@@ -146,7 +146,7 @@ def _write_and_prove(cut: Cut, part: Path, reader: SegmentReader | None) -> Proo
 
 def _copy_and_prove(cut: Cut, part: Path) -> Proof:
     """Raises VideoError if the source cannot be copied exactly."""
-    collector = FrameCollector(cut.frames.spec) if cut.frames else None
+    collector = _collector(cut)
     expected = copy_video(cut.source, part, audio=cut.audio, is_yuv420p=cut.can_be_copied_unopened)
     proof = prove(part, cut, expected, copied=True, on_frame=collector.add if collector else None)
     _write_frames(cut, collector, proof)
@@ -161,6 +161,10 @@ def check_end(cut: Cut, encoded: Timeline) -> None:
             f"({float(cut.end_s - encoded.end):.3f} s more)",
             "segment past the end",
         )
+
+
+def _collector(cut: Cut) -> FrameCollector | None:
+    return FrameCollector(cut.frames.spec, cut.frames.origin.part) if cut.frames else None
 
 
 def _write_frames(cut: Cut, collector: FrameCollector | None, proof: Proof) -> None:

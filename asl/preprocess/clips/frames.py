@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 
 from rich.progress import Progress
 
-from asl.contract.frame_store import read_origin, read_shape, store_bytes
+from asl.contract.frame_store import part_pixels, read_origin, read_shape, store_bytes
 from asl.preprocess.clips.accelerator import Accelerator
 from asl.preprocess.clips.cut import make_frames
 from asl.preprocess.clips.plan import Cut
@@ -36,7 +36,8 @@ def space_needed(cuts: Sequence[Cut]) -> tuple[int, int]:
         if cut.frames is None or cut.raw is None or cut.frames.path.exists():
             continue
         duration_s, frames = cut.estimated_length()
-        clips.append((cut.frames.spec, (duration_s, round(frames), cut.raw.width, cut.raw.height)))
+        _, _, width, height = part_pixels(cut.frames.origin.part, cut.raw.width, cut.raw.height)
+        clips.append((cut.frames.spec, (duration_s, round(frames), width, height)))
     return len(clips), sum(store_bytes(spec, [clip]) for spec, clip in clips)
 
 

@@ -10,8 +10,7 @@ from asl.contract.manifest import MANIFEST, SPLITS, Clip, ManifestError, read_ma
 from asl.contract.paths import Paths
 from asl.datasets.instance import Instance
 from asl.preprocess.clips.proof import Proof
-from asl.preprocess.sources.evidence import box_in_shares
-from asl.preprocess.sources.matching import Match, Unmatched
+from asl.preprocess.sources.matching import Match, Unmatched, signer_box
 from asl.preprocess.sources.raw_files import RawVideo
 
 
@@ -63,18 +62,12 @@ def manifest_rows(
                 end_s=round(proof.end_s, 6),
                 match=found.rule,
                 dataset=dataset,
-                box=_box(instance, found, raw_videos),
+                box=" ".join(
+                    f"{edge:g}" for edge in signer_box(instance, found, raw_videos.get(found.source)) or ()
+                ),
             )
         )
     return sorted(clips, key=lambda clip: (SPLITS.index(clip.split), clip.label, clip.video_id))
-
-
-def _box(instance: Instance, found: Match, raw_videos: Mapping[str, RawVideo]) -> str:
-    """The column ``box``: empty if the box is unknown, does not fit the source, or the source is suspect."""
-    raw = raw_videos.get(found.source)
-    if raw is None or found.objection:
-        return ""
-    return " ".join(f"{edge:g}" for edge in box_in_shares(instance.box, raw.width, raw.height) or ())
 
 
 def stale_files(paths: Paths, targets: Iterable[Path], *, dataset: str) -> Sequence[str]:

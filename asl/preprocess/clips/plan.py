@@ -12,7 +12,7 @@ from asl.codecs.frame_collector import FramesRequest
 from asl.contract.frame_store import FrameSpec, frames_path, origin
 from asl.contract.paths import Paths
 from asl.datasets.instance import Instance
-from asl.preprocess.sources.matching import Match, Unmatched
+from asl.preprocess.sources.matching import Match, Unmatched, signer_box
 from asl.preprocess.sources.raw_files import USUAL, RawVideo
 
 
@@ -89,7 +89,7 @@ def plan_cuts(
         match = matches[instance.video_id]
         if isinstance(match, Unmatched):
             continue
-        source = raw_dir / match.source
+        source, raw = raw_dir / match.source, raw_videos.get(match.source)
         cuts.append(
             Cut(
                 video_id=instance.video_id,
@@ -103,14 +103,22 @@ def plan_cuts(
                 audio=audio,
                 frames=None
                 if frames is None
-                else _frames_of(instance, source, Path(paths.frames_dir), frames),
-                raw=raw_videos.get(match.source),
+                else _frames_of(instance, match, source, raw, Path(paths.frames_dir), frames),
+                raw=raw,
             )
         )
     return cuts
 
 
-def _frames_of(instance: Instance, source: Path, frames_dir: Path, spec: FrameSpec) -> FramesRequest:
+def _frames_of(
+    instance: Instance,
+    match: Match,
+    source: Path,
+    raw: RawVideo | None,
+    frames_dir: Path,
+    spec: FrameSpec,
+) -> FramesRequest:
     end_s = None if instance.end_s is None else float(instance.end_s)
-    made_from = origin(spec, source, float(instance.start_s), end_s)
+    part = None if raw is None else spec.part(*raw.clip_size, signer_box(instance, match, raw))
+    made_from = origin(spec, source, float(instance.start_s), end_s, part)
     return FramesRequest(frames_path(frames_dir, spec, instance.video_id), spec, made_from)

@@ -15,10 +15,12 @@ from dataclasses import dataclass
 from pathlib import PurePosixPath
 
 from asl.codecs.video_file import VIDEO_SUFFIXES
+from asl.contract.manifest import Box
 from asl.datasets.instance import Instance
 from asl.messages import first_few
-from asl.preprocess.sources.evidence import Evidence, Verdict
+from asl.preprocess.sources.evidence import Evidence, Verdict, box_in_shares
 from asl.preprocess.sources.names import RULES, Claim, source_path, video_key
+from asl.preprocess.sources.raw_files import RawVideo
 
 
 @dataclass(frozen=True)
@@ -38,6 +40,22 @@ class Unmatched:
     detail: str  # what to do about it, in words
     candidates: tuple[str, ...] = ()  # raw files that bear its name
     rivals: tuple[str, ...] = ()  # video_ids of other videos that claim the same files
+
+
+def signer_box(instance: Instance, found: Match, raw: RawVideo | None) -> Box | None:
+    """The signer's box in shares of the source's picture.
+
+    Args:
+        instance: whose metadata has the box.
+        found: its source.
+        raw: the source's header.
+
+    Returns:
+        None if the box is unknown or does not fit the source, or the source is suspect.
+    """
+    if raw is None or found.objection:
+        return None
+    return box_in_shares(instance.box, raw.width, raw.height)
 
 
 def match(

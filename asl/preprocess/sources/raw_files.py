@@ -33,6 +33,11 @@ class RawVideo:
     header_suffices: bool = False  # see asl.codecs.probe.VideoInfo
 
     @property
+    def clip_size(self) -> tuple[int, int]:
+        """Width and height of the clips that are cut from it: even."""
+        return self.width // 2 * 2, self.height // 2 * 2
+
+    @property
     def can_be_copied_unopened(self) -> bool:
         """Whether it is known without decoding a frame again that the file can be copied."""
         return self.header_suffices and (self.codec, self.pix_fmt, self.turned) == ("h264", "yuv420p", False)

@@ -30,7 +30,7 @@ from asl.codecs.encoder import x264
 from asl.codecs.frame_collector import FramesRequest
 from asl.codecs.video_file import VideoError
 from asl.contract.frame_store import FrameSpec, frames_path, open_frames, origin, read_origin
-from asl.contract.manifest import read_manifest
+from asl.contract.manifest import Box, read_manifest
 from asl.contract.paths import Paths
 from asl.datasets.wlasl import Wlasl
 from asl.demo.frame_number import read_frame_number
@@ -128,13 +128,13 @@ def raw(tmp_path_factory: pytest.TempPathFactory) -> Path:
 # ---------------------------------------------------------------- clips without the rest of a run
 
 
-def cuts_of(raw: Path, folder: Path, names: Sequence[str]) -> list[Cut]:
+def cuts_of(raw: Path, folder: Path, names: Sequence[str], part: Box | None = None) -> list[Cut]:
     cuts = []
     for name in names:
         of, first, last = SEGMENTS.get(name, (name, 0, None))
         source, spec = raw / f"{of}.mp4", FrameSpec()
         start_s, end_s = Fraction(first, 25), None if last is None else Fraction(last + 1, 25)
-        made_from = origin(spec, source, float(start_s), None if end_s is None else float(end_s))
+        made_from = origin(spec, source, float(start_s), None if end_s is None else float(end_s), part)
         cuts.append(
             Cut(
                 video_id=name,
@@ -182,16 +182,17 @@ def make(
     *,
     gpus: Sequence[int] = (0,),
     timeout_s: float = 60,
+    part: Box | None = None,
 ) -> Made:
-    cuts = cuts_of(raw, folder, names)
+    cuts = cuts_of(raw, folder, names, part)
     with nvdec_accelerator(gpus, timeout_s=timeout_s) as device:
         results = dict_of(device.make_clips(cuts, Pool(2), timeout_s=timeout_s))
         outcome = device.finish({}, Pool(2))
     return Made(folder, results, outcome.published, dict(outcome.reasons))
 
 
-def make_on_host(raw: Path, folder: Path, names: Sequence[str] = SOUND) -> Made:
-    cuts = cuts_of(raw, folder, names)
+def make_on_host(raw: Path, folder: Path, names: Sequence[str] = SOUND, *, part: Box | None = None) -> Made:
+    cuts = cuts_of(raw, folder, names, part)
     return Made(folder, dict_of(cut_on_host(cuts, Pool(2), timeout_s=60)), 0, {})
 
 
@@ -222,7 +223,8 @@ def assert_same(made: Made, expected: Made) -> None:
 
 
 def assert_same_frames(a: Path, b: Path) -> None:
-    (frames, times), (expected, expected_times) = open_frames(a), open_frames(b)
+    (frames, times, part), (expected, expected_times, expected_part) = open_frames(a), open_frames(b)
+    assert part == expected_part
     assert frames.shape == expected.shape
     assert np.array_equal(times, expected_times)
     assert read_origin(a) == read_origin(b)
@@ -234,6 +236,18 @@ def test_sound_clips_are_made_by_the_gpu_alone(raw: Path, on_host: Made, tmp_pat
     made = make(raw, tmp_path / "gpu")
     assert (made.by_gpu, made.left) == (len(SOUND), {})
     assert_same(made, on_host)
+
+
+@pytest.mark.usefixtures("gpu")
+def test_the_gpu_makes_frames_of_a_part_of_the_pictures(raw: Path, tmp_path: Path) -> None:
+    part = (8 / 96, 6 / 64, 57 / 96, 51 / 64)
+    names = [SOUND[0], next(iter(SEGMENTS))]
+    made = make(raw, tmp_path / "gpu", names, part=part)
+    assert (made.by_gpu, made.left) == (2, {})
+    expected = make_on_host(raw, tmp_path / "host", names, part=part)
+    assert_same(made, expected)
+    (shape,) = {open_frames(path).frames.shape[1:3] for path in made.folder.rglob("*.safetensors")}
+    assert shape == (45, 49)
 
 
 # ---------------------------------------------------------------- what NVDEC reports

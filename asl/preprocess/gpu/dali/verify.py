@@ -49,7 +49,7 @@ def verify_and_publish(task: tuple[Cut, Proof]) -> str | None:
     if shape is None or shape[0] != expected:
         path.unlink(missing_ok=True)
         return "another number of frames than the proof"
-    frames, _ = open_frames(path)
+    frames = open_frames(path).frames
     if _largest_difference(frames, proof) > _MAX_DIFFERENCE:
         path.unlink()
         return "other pictures than the proof"

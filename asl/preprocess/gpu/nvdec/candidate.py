@@ -15,7 +15,7 @@ from asl.codecs.packets import Packets, read_packets
 from asl.codecs.stream_copy import copy_video
 from asl.codecs.timeline import Timeline
 from asl.codecs.video_file import VideoError
-from asl.contract.frame_store import Frames, write_frames
+from asl.contract.frame_store import Frames, part_pixels, write_frames
 from asl.contract.time_grid import frame_numbers
 from asl.files import temp_path
 from asl.preprocess.clips import fingerprint, thumbnails
@@ -24,7 +24,7 @@ from asl.preprocess.clips.proof import Proof, proof_of
 from asl.preprocess.gpu.cuda import Device, GpuError, Kernel
 from asl.preprocess.gpu.h264.bitstream import Bitstream, read_bitstream
 from asl.preprocess.gpu.h264.rbsp import H264Error, UnsupportedH264Error
-from asl.preprocess.gpu.nvdec.clip_decoder import ClipDecoder, Part, Pictures, Wanted
+from asl.preprocess.gpu.nvdec.clip_decoder import ClipDecoder, Part, Pictures, Rgb, Wanted
 from asl.preprocess.gpu.nvdec.stream_format import NvdecError
 
 Made = TypeVar("Made")
@@ -166,13 +166,13 @@ class FrameGrid:
 
     numbers: npt.NDArray[np.int32]  # (T,) indices in the source, rising; some may be repeated
     times_s: Sequence[float]  # (T,) from the clip's first frame
-    size: tuple[int, int]  # height, width
+    picture: Rgb
 
     @classmethod
     def of(cls, cut: Cut, packets: Packets) -> FrameGrid:
         """Those of a clip of the video with these packets; none if ``cut.frames`` is None."""
         if cut.frames is None:
-            return cls(np.empty(0, np.int32), (), (1, 1))
+            return cls(np.empty(0, np.int32), (), Rgb((1, 1)))
         spec, timeline = cut.frames.spec, packets.timeline
         numbers = frame_numbers(timeline.times, timeline.end, cut.start_s, cut.end_s, spec.fps)
         if spec.fps is None and len(numbers):
@@ -180,15 +180,17 @@ class FrameGrid:
             times_s = [float(timeline.times[number] - first) for number in numbers]
         else:
             times_s = [index / (spec.fps or 1) for index in range(len(numbers))]
-        return cls(numbers, times_s, spec.size(packets.info.width, packets.info.height))
+        part = cut.frames.origin.part
+        _, _, width, height = part_pixels(part, packets.info.width, packets.info.height)
+        return cls(numbers, times_s, Rgb(spec.size(width, height), part))
 
     def wanted(self) -> list[Wanted]:
         """The pictures that have to be made, each once."""
-        return [(number, self.size) for number in np.unique(self.numbers).tolist()]
+        return [(number, self.picture) for number in np.unique(self.numbers).tolist()]
 
     def collect(self, pictures: Pictures) -> Frames | None:
         """``(T, H, W, 3)``; None if there are none."""
-        frames = [pictures[number, self.size] for number in self.numbers.tolist()]
+        frames = [pictures[number, self.picture] for number in self.numbers.tolist()]
         return np.stack(frames) if frames else None
 
     def write(self, files: ClipFiles, cut: Cut, frames: Frames | None, proof: Proof) -> None:
@@ -209,7 +211,7 @@ def proof_pictures(packets: Packets) -> list[Wanted]:
     """The pictures that the proof of a clip needs, by its packets."""
     count = len(packets.timeline.times)
     grey: list[Wanted] = [(index, None) for index in fingerprint.frames_to_keep(count)]
-    shown: list[Wanted] = [(i, _shown_size(packets)) for i in thumbnails.frames_to_show(count)]
+    shown: list[Wanted] = [(i, _thumbnail(packets)) for i in thumbnails.frames_to_show(count)]
     return [*grey, *shown]
 
 
@@ -231,11 +233,11 @@ def prove_decoded(
         timeline=packets.timeline,
         info=replace(packets.info, pix_fmt="yuv420p"),  # read_bitstream takes nothing else
         thumbnails=np.stack([pictures[index, None] for index in fingerprint.frames_to_keep(count)]),
-        pictures=tuple(pictures[i, _shown_size(packets)] for i in thumbnails.frames_to_show(count)),
+        pictures=tuple(pictures[i, _thumbnail(packets)] for i in thumbnails.frames_to_show(count)),
     )
     return proof_of(decoded, part, cut, expected, copied=copied)
 
 
-def _shown_size(packets: Packets) -> tuple[int, int]:
+def _thumbnail(packets: Packets) -> Rgb:
     scale = thumbnails.SIDE / max(packets.info.width, packets.info.height)
-    return max(1, round(packets.info.height * scale)), max(1, round(packets.info.width * scale))
+    return Rgb((max(1, round(packets.info.height * scale)), max(1, round(packets.info.width * scale))))

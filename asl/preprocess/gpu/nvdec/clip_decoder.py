@@ -4,11 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
 from asl.codecs.packets import Packets, Planes
+from asl.contract.frame_store import part_pixels
+from asl.contract.manifest import Box
 from asl.preprocess.clips import fingerprint
 from asl.preprocess.gpu.cuda import Device, DeviceBuffer, Kernel, PinnedBuffer, PreparedKernel
 from asl.preprocess.gpu.h264.bitstream import Bitstream, to_annex_b
@@ -23,9 +26,17 @@ from asl.preprocess.gpu.nvdec.pictures import (
 )
 from asl.preprocess.gpu.nvdec.stream_format import NvdecError
 
-#: (frame, size): a picture that is wanted of the frame at that index in display order. The size is height and
-#: width of an RGB picture; None is a grey one for the fingerprint.
-Wanted = tuple[int, tuple[int, int] | None]
+
+class Rgb(NamedTuple):
+    """An RGB picture of a frame."""
+
+    size: tuple[int, int]  # height, width
+    part: Box | None = None  # of the frame; None: all of it
+
+
+#: (frame, picture): what is wanted of the frame at that index in display order. None: a grey picture for the
+#: fingerprint.
+Wanted = tuple[int, Rgb | None]
 
 Pictures = Mapping[Wanted, npt.NDArray[np.uint8]]  # (H, W, 3), or (SIDE, SIDE) of grey ones
 
@@ -104,19 +115,19 @@ class ClipDecoder:
             by_frame.setdefault(one[0], []).append(one)
         frames, packets = part.frames(), part.packets
 
-        kernels: dict[tuple[int, int] | None, PreparedKernel] = {}  # by size of the result
+        kernels: dict[Rgb | None, PreparedKernel] = {}
 
         def on_picture(picture: MappedPicture) -> None:
             frame = frames[picture.index]
             if packets.ranks[part.first + picture.decoded_as] != frame:
                 raise NvdecError("shows its pictures in another order than its time stamps say")
             for one in by_frame.get(frame, ()):
-                _, size = one
-                if size not in kernels:
-                    kernels[size] = self._prepare(picture, size, part)
-                kernel = kernels[size]
+                _, rgb = one
+                if rgb not in kernels:
+                    kernels[rgb] = self._prepare(picture, rgb, part)
+                kernel = kernels[rgb]
                 set_picture(kernel.values, picture.pointer, picture.pitch)
-                out = kernel.values[GREY_OUT if size is None else RGB_OUT]
+                out = kernel.values[GREY_OUT if rgb is None else RGB_OUT]
                 out.value = results.pointer + offsets[one]
                 kernel.launch(self._decoder.stream)
             if on_whole is not None and frame in whole:
@@ -139,29 +150,32 @@ class ClipDecoder:
             for one, offset in offsets.items()
         }
 
-    def _prepare(self, picture: MappedPicture, size: tuple[int, int] | None, part: Part) -> PreparedKernel:
-        """The kernel that makes a picture of a size, for all frames of a part."""
+    def _prepare(self, picture: MappedPicture, rgb: Rgb | None, part: Part) -> PreparedKernel:
+        """The kernel that makes a picture of each frame of a part."""
+        x, y, width, height = part_pixels(rgb and rgb.part, picture.width, picture.height)
         surface = Nv12Picture(
             pointer=picture.pointer,
             pitch=picture.pitch,
             chroma_offset=picture.chroma_offset,
-            width=picture.width,
-            height=picture.height,
+            width=width,
+            height=height,
+            x=x,
+            y=y,
         )
         color = part.stream.sequences[0].color
         has_matrix = color.matrix_coefficients != _UNSPECIFIED
-        if size is None:
+        if rgb is None:
             grey = grey_arguments(surface, 0, fingerprint.SIDE, full_range=color.full_range)
             return self._kernels["grey_cells"].prepare(*grey)
-        rgb = rgb_arguments(
+        arguments = rgb_arguments(
             surface,
             0,
-            size,
+            rgb.size,
             matrix=color.matrix_coefficients if has_matrix else part.packets.color_matrix,
             full_range=color.full_range,
             chroma_location=color.chroma_location,
         )
-        return self._kernels["rgb_resize"].prepare(*rgb)
+        return self._kernels["rgb_resize"].prepare(*arguments)
 
     def _download(self, picture: MappedPicture) -> Planes:
         """The planes of a picture, on the host."""
@@ -203,8 +217,8 @@ def _lay_out(wanted: Iterable[Wanted]) -> tuple[dict[Wanted, int], int]:
 
 
 def _shape(wanted: Wanted) -> tuple[int, ...]:
-    _, size = wanted
-    return (fingerprint.SIDE, fingerprint.SIDE) if size is None else (*size, _CHANNELS)
+    _, rgb = wanted
+    return (fingerprint.SIDE, fingerprint.SIDE) if rgb is None else (*rgb.size, _CHANNELS)
 
 
 def _nbytes(wanted: Wanted) -> int:
