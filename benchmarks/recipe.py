@@ -12,6 +12,7 @@ to the default are between runs with the same seed, hence with the same clips. R
 from __future__ import annotations
 
 import argparse
+import csv
 import json
 import sys
 import tempfile
@@ -26,6 +27,7 @@ from rich.table import Table
 
 from asl.contract.label_map import read_label_map
 from asl.contract.manifest import read_manifest
+from asl.demo.glosses import GLOSSES, Gloss, hand_position
 from benchmarks.demo_runs import (
     ROOT,
     device_name,
@@ -52,7 +54,10 @@ PARTS = {
     "blocks": ("augment.blocks=0.1",),
     "erase": ("augment.erase=0.2",),
     "mixup": ("augment.mixup=0.2",),
+    "mixup in time": ("augment.time_mix=0.2",),
+    "mixup in time, halves": ("augment.time_mix=50",),
     "smoothing": ("loss.label_smoothing=0.1",),
+    "smoothing by similarity": ("loss.label_smoothing=0.1", "loss.similarity={work}/recipe/similarity.csv"),
 }
 
 
@@ -87,7 +92,8 @@ def run(task: Run) -> dict[str, Any]:
     with temporary(folder):
         manifest = f"data.manifest={manifest_of(task.work, task.setting, task.seed)}"
         keys = [manifest, f"seed={task.seed}", f"trainer.max_epochs={task.setting.epochs}"]
-        made = run_train(task.work, folder, *keys, *PARTS[task.part], *task.keys)
+        part = [key.format(work=task.work) for key in PARTS[task.part]]
+        made = run_train(task.work, folder, *keys, *part, *task.keys)
     return {name: made[name] for name in ("val_top1", "test_top1", "history")}
 
 
@@ -96,8 +102,8 @@ def manifest_of(work: Path, setting: Setting, seed: int) -> Path:
     return work / "recipe" / f"{setting.name}{seed}_manifest.csv"
 
 
-def make_manifests(work: Path, settings: Sequence[Setting], seeds: int) -> None:
-    """Write the manifests of all settings and seeds."""
+def make_data(work: Path, settings: Sequence[Setting], seeds: int) -> None:
+    """Write the manifests of all settings and seeds, and the similarity of the glosses."""
     manifest = make_demo(work)
     clips = read_manifest(manifest)
     glosses = read_label_map(work / "metadata" / "demo_label_map.json")
@@ -105,6 +111,25 @@ def make_manifests(work: Path, settings: Sequence[Setting], seeds: int) -> None:
         for seed in range(seeds):
             chosen = fewer_clips(clips, setting.train_clips, seed)
             write_clips(manifest_of(work, setting, seed), chosen, glosses)
+    with (work / "recipe" / "similarity.csv").open("w", newline="") as file:
+        writer = csv.writer(file)
+        writer.writerow(["", *(gloss.name for gloss in GLOSSES)])
+        for gloss in GLOSSES:
+            writer.writerow([gloss.name, *(f"{similarity(gloss, other):.4f}" for other in GLOSSES)])
+
+
+def similarity(one: Gloss, other: Gloss) -> float:
+    """How alike two glosses are: 1 if their hands are always at the same place, 0 if they are two radii apart.
+
+    The circles of the two hands lie apart, so that glosses of different hands have nothing in common.
+    """
+    if one.hand != other.hand:
+        return 0.0
+    places = [
+        [hand_position(gloss, progress) for progress in np.linspace(0, 1, 97)] for gloss in (one, other)
+    ]
+    distances = np.linalg.norm(np.subtract(*places), axis=1)
+    return float(1 - distances.mean() / 2)
 
 
 def show(results: dict[str, Any], settings: Sequence[Setting], seeds: int, console: Console) -> None:
@@ -182,7 +207,7 @@ def main() -> None:
     args.json.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory() as created:
         work = (args.work or Path(created)).resolve()
-        make_manifests(work, settings, args.seeds)
+        make_data(work, settings, args.seeds)
         parts = [part for part in PARTS if part in args.only.split(",")]
         tasks = [
             Run(setting, part, seed, work, tuple(args.keys))

@@ -240,7 +240,7 @@ def _build_classifier(
     tuned = config.model.tune_for_gpu(network) if on_gpu(config.trainer.accelerator) else None
     classifier = SignClassifier(
         network,
-        config.loss.build(),
+        config.loss.build(glosses),
         num_classes=num_classes,
         optimizer=config.optim,
         channels_last=config.model.channels_last,
