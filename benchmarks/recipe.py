@@ -119,15 +119,14 @@ def make_data(work: Path, settings: Sequence[Setting], seeds: int) -> None:
 
 
 def similarity(one: Gloss, other: Gloss) -> float:
-    """How alike two glosses are: 1 if their hands are always at the same place, 0 if they are two radii apart.
+    """How alike two glosses are: 1 minus the mean distance of their hands, in diameters of the circle.
 
     The circles of the two hands lie apart, so that glosses of different hands have nothing in common.
     """
     if one.hand != other.hand:
         return 0.0
-    places = [
-        [hand_position(gloss, progress) for progress in np.linspace(0, 1, 97)] for gloss in (one, other)
-    ]
+    moments = np.linspace(0, 1, 97)
+    places = [[hand_position(gloss, progress) for progress in moments] for gloss in (one, other)]
     distances = np.linalg.norm(np.subtract(*places), axis=1)
     return float(1 - distances.mean() / 2)
 
@@ -187,8 +186,8 @@ def main() -> None:
     parser.add_argument("--jobs", type=int, default=8, help="trainings side by side")
     parser.add_argument("--settings", default="full,fewer")
     parser.add_argument("--epochs", type=int, default=8, help="of full")
-    parser.add_argument("--fewer", type=int, default=8, help="training clips of each gloss in fewer")
-    parser.add_argument("--fewer-epochs", type=int, default=32)
+    parser.add_argument("--fewer", type=int, default=4, help="training clips of each gloss in fewer")
+    parser.add_argument("--fewer-epochs", type=int, default=48)
     parser.add_argument("--only", default=",".join(PARTS), help="parts, separated by commas")
     parser.add_argument("--resume", action="store_true", help="keep the runs that the JSON file has")
     parser.add_argument("--work", type=Path, help="the demo, made here if it is not there, and kept")
@@ -211,9 +210,9 @@ def main() -> None:
         parts = [part for part in PARTS if part in args.only.split(",")]
         tasks = [
             Run(setting, part, seed, work, tuple(args.keys))
+            for seed in range(args.seeds)
             for setting in settings
             for part in parts
-            for seed in range(args.seeds)
         ]
         tasks = [task for task in tasks if task.name not in results["runs"]]
         for task, made in in_processes(run, tasks, jobs=args.jobs, title="trainings"):
