@@ -11,6 +11,7 @@ import sys
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
+from dataclasses import replace
 from multiprocessing import get_context
 from pathlib import Path
 from typing import Any, TypeVar
@@ -72,9 +73,11 @@ def fewer_clips(clips: Iterable[Clip], per_gloss: int, seed: int) -> list[Clip]:
 
 
 def write_clips(manifest: Path, clips: Sequence[Clip], glosses: Sequence[str]) -> None:
-    """Write a manifest and its label map. Labels are the places in ``glosses``."""
+    """Write a manifest of the clips of ``glosses``, which are by label, and its label map."""
+    label = {gloss: number for number, gloss in enumerate(glosses)}
+    chosen = [replace(clip, label=label[clip.gloss]) for clip in clips if clip.gloss in label]
     manifest.parent.mkdir(parents=True, exist_ok=True)
-    write_manifest(manifest, clips)
+    write_manifest(manifest, chosen)
     read_or_write_label_map(label_map_path(manifest), list(glosses))
 
 

@@ -66,7 +66,7 @@ class Setting:
     """How much there is to learn from: training clips of each gloss, and epochs."""
 
     name: str
-    train_clips: int
+    train_clips: int | None  # None: all
     epochs: int
 
 
@@ -109,7 +109,7 @@ def make_data(work: Path, settings: Sequence[Setting], seeds: int) -> None:
     glosses = read_label_map(work / "metadata" / "demo_label_map.json")
     for setting in settings:
         for seed in range(seeds):
-            chosen = fewer_clips(clips, setting.train_clips, seed)
+            chosen = clips if setting.train_clips is None else fewer_clips(clips, setting.train_clips, seed)
             write_clips(manifest_of(work, setting, seed), chosen, glosses)
     with (work / "recipe" / "similarity.csv").open("w", newline="") as file:
         writer = csv.writer(file)
@@ -134,7 +134,8 @@ def similarity(one: Gloss, other: Gloss) -> float:
 def show(results: dict[str, Any], settings: Sequence[Setting], seeds: int, console: Console) -> None:
     """Print a table for each setting."""
     for setting in settings:
-        title = f"{setting.train_clips} training clips a gloss, {setting.epochs} epochs, mean ± sd over seeds"
+        clips = f"{setting.train_clips or 'all'} training clips a gloss"
+        title = f"{clips}, {setting.epochs} epochs, mean ± standard deviation over seeds"
         table = Table(title=title, title_justify="left")
         columns = ["", "runs", "val top-1", "test top-1", "test - default (95 %)", "least val loss"]
         for column in [*columns, "first 100 % on val: runs", "epoch", "seconds", "whole, s"]:
@@ -186,7 +187,7 @@ def main() -> None:
     parser.add_argument("--jobs", type=int, default=8, help="trainings side by side")
     parser.add_argument("--settings", default="full,fewer")
     parser.add_argument("--epochs", type=int, default=8, help="of full")
-    parser.add_argument("--fewer", type=int, default=4, help="training clips of each gloss in fewer")
+    parser.add_argument("--fewer", type=int, default=6, help="training clips of each gloss in fewer")
     parser.add_argument("--fewer-epochs", type=int, default=48)
     parser.add_argument("--only", default=",".join(PARTS), help="parts, separated by commas")
     parser.add_argument("--resume", action="store_true", help="keep the runs that the JSON file has")
@@ -197,7 +198,7 @@ def main() -> None:
     unknown = {*args.only.split(",")} - {*PARTS}
     if unknown:
         sys.exit(f"error: no part is named {', '.join(sorted(unknown))}; there are {', '.join(PARTS)}")
-    known = [Setting("full", 1000, args.epochs), Setting("fewer", args.fewer, args.fewer_epochs)]
+    known = [Setting("full", None, args.epochs), Setting("fewer", args.fewer, args.fewer_epochs)]
     settings = [one for one in known if one.name in args.settings.split(",")]
 
     results: dict[str, Any] = {"device": device_name(), "jobs": args.jobs, "keys": args.keys, "runs": {}}
