@@ -126,8 +126,8 @@ def similarity(one: Gloss, other: Gloss) -> float:
     if one.hand != other.hand:
         return 0.0
     moments = np.linspace(0, 1, 97)
-    places = [[hand_position(gloss, progress) for progress in moments] for gloss in (one, other)]
-    distances = np.linalg.norm(np.subtract(*places), axis=1)
+    first, second = (np.array([hand_position(gloss, one) for one in moments]) for gloss in (one, other))
+    distances = np.linalg.norm(first - second, axis=1)
     return float(1 - distances.mean() / 2)
 
 
