@@ -129,13 +129,21 @@ def in_processes(
     with ProcessPoolExecutor(
         jobs, mp_context=get_context("spawn"), initializer=_begin_process, initargs=(threads,)
     ) as pool:
-        futures = {pool.submit(function, task): task for task in tasks}
+        futures = {pool.submit(_attempt, function, task): task for task in tasks}
         for future in track(as_completed(futures), title, total=len(futures)):
-            error = future.exception()
-            if error is not None:
-                print(f"{futures[future]}: {type(error).__name__}: {error}", file=sys.stderr)
+            result, error = future.result()
+            if error:
+                print(f"{futures[future]}: {error}", file=sys.stderr)
             else:
-                yield futures[future], future.result()
+                yield futures[future], result
+
+
+def _attempt(function: Callable[[Task], Result], task: Task) -> tuple[Result | None, str]:
+    """What the function returns, and its error as text, because not every exception can leave a process."""
+    try:
+        return function(task), ""
+    except Exception as error:
+        return None, f"{type(error).__name__}: {error}"
 
 
 def _begin_process(threads: int) -> None:

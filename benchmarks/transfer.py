@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import shutil
 import sys
 import tempfile
 from collections.abc import Sequence
@@ -43,7 +44,7 @@ SCRATCH = "from scratch"
 WAYS: dict[str, tuple[str, ...]] = {
     SCRATCH: (),
     "pretrained": ("model.weights={weights}",),
-    "pretrained, layer_decay=0.7": ("model.weights={weights}", "optim.layer_decay=0.7"),
+    "pretrained, layer decay 0.7": ("model.weights={weights}", "optim.layer_decay=0.7"),
 }
 
 
@@ -163,6 +164,7 @@ def main() -> None:
 
     with tempfile.TemporaryDirectory() as created:
         work = (args.work or Path(created)).resolve()
+        shutil.rmtree(work / "transfer", ignore_errors=True)  # of an earlier run with --work
         clips = read_manifest(make_demo(work))
         glosses = read_label_map(work / "metadata" / "demo_label_map.json")
         first, second = glosses[::2], glosses[1::2]
