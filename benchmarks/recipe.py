@@ -55,7 +55,7 @@ PARTS = {
     "erase": ("augment.erase=0.2",),
     "mixup": ("augment.mixup=0.2",),
     "mixup in time": ("augment.time_mix=0.2",),
-    "mixup in time, halves": ("augment.time_mix=50",),
+    "halves in time": ("augment.time_mix=50",),
     "smoothing": ("loss.label_smoothing=0.1",),
     "smoothing by similarity": ("loss.label_smoothing=0.1", "loss.similarity={work}/recipe/similarity.csv"),
 }
