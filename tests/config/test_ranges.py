@@ -116,3 +116,10 @@ def test_ranges(settings: type[Any], key: str, refused: object, allowed: object)
         problem.split("=")[0].split(".")[-1] for problem in find_problems(settings(**{key: refused}))
     ] == [key]
     assert list(find_problems(settings(**{key: allowed}))) == []
+
+
+def test_clips_are_mixed_in_one_way() -> None:
+    (problem,) = find_problems(Augmentation(mixup=0.2, time_mix=0.4), "augment.")
+    assert problem == "augment.mixup=0.2 augment.time_mix=0.4: set one of them to 0"
+    assert not list(find_problems(Augmentation(mixup=0.2)))
+    assert not list(find_problems(Augmentation(time_mix=0.4)))
