@@ -138,7 +138,7 @@ def in_processes(
                 yield futures[future], result
 
 
-def _attempt(function: Callable[[Task], Result], task: Task) -> tuple[Result | None, str]:
+def _attempt(function: Callable[[Task], Any], task: Task) -> tuple[Any, str]:
     """What the function returns, and its error as text, because not every exception can leave a process."""
     try:
         return function(task), ""

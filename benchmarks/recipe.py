@@ -5,8 +5,8 @@
 Each part is the default of ``experiment=demo`` and one more key. With ``full``, all training clips are used,
 on which the default reaches 100 %; with ``fewer``, some of each gloss, drawn anew with each seed. Differences
 to the default are between runs with the same seed, hence with the same clips. Runs share the device in
-``--jobs`` processes, so that seconds are those beside the other runs. Results are written after each run;
-``--resume`` keeps those that are there.
+``--jobs`` processes, so that seconds are those beside the other runs. Losses on val are with the smoothed
+labels of the run. Results are written after each run; ``--resume`` keeps those that are there.
 """
 
 from __future__ import annotations
