@@ -91,18 +91,19 @@ def read_similarity(file: Path, glosses: Sequence[str]) -> Tensor:
             "column"
         )
     cells = {name: dict(zip(columns, row[1:], strict=True)) for name, row in zip(names, rows, strict=True)}
-    values = [
-        [_number(cells[row][column], f"{where}: row {row}, column {column}") for column in glosses]
-        for row in glosses
-    ]
-    return torch.tensor(values)
+    for row in glosses:
+        for column in glosses:
+            if not 0 <= _number(cells[row][column]) < math.inf:
+                raise ConfigError(
+                    f"{where}: row {row}, column {column}: {cells[row][column]!r} must be a number from 0; "
+                    "set negative cosines to 0"
+                )
+    return torch.tensor([[float(cells[row][column]) for column in glosses] for row in glosses])
 
 
-def _number(cell: str, where: str) -> float:
+def _number(cell: str) -> float:
+    """The number in a cell; NaN if it is none."""
     try:
-        value = float(cell)
+        return float(cell)
     except ValueError:
-        value = math.nan
-    if not 0 <= value < math.inf:
-        raise ConfigError(f"{where}: {cell!r} must be a number from 0; set negative cosines to 0")
-    return value
+        return math.nan
