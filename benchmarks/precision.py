@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import subprocess
 import sys
 import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -23,19 +22,15 @@ from typing import Any
 import numpy as np
 import pytorch_lightning as pl
 import torch
-from hydra import compose, initialize_config_dir
 from rich.console import Console
 from rich.table import Table
 from torch import Tensor, nn
 
-from asl.config.compose import checked, register
 from asl.model.networks.padding import pad_planes
 from asl.model.networks.video_resnet import VideoResNet
-from asl.training.config import TrainConfig
-from asl.training.run import train
+from benchmarks.demo_runs import ROOT, make_demo, run_train
 from benchmarks.train import step_rate
 
-ROOT = Path(__file__).resolve().parent.parent
 BATCH, FRAMES, CROP = 16, 32, 112
 GLOSSES = 100
 _NOISE = 1e-3  # standard deviation; the input's is about 1
@@ -127,41 +122,11 @@ def _copied(module: pl.LightningModule) -> State:
     return {name: tensor.detach().clone() for name, tensor in module.model.state_dict().items()}  # type: ignore[operator, union-attr]
 
 
-def run_train(data: Path, *overrides: str, callbacks: Sequence[pl.Callback] = ()) -> dict[str, Any]:
-    """``train.py`` on the demo in this process. Returns its ``metrics.json``, with the loss on val."""
-    register(train_schema=TrainConfig)
-    number = len(list(data.glob("checkpoints/*")))
-    keys = ["experiment=demo", "model=r2plus1d", "model.weights=null", "optim.lr=0.0003"]
-    keys += [f"paths.data_dir={data}", f"paths.checkpoint_dir={data}/checkpoints/{number}"]
-    keys += ["trainer.progress_bar=false", "trainer.compile=off"]
-    with initialize_config_dir(str(ROOT / "conf"), version_base="1.3"):
-        settings = checked(compose("train", overrides=[*keys, *overrides]), TrainConfig)
-    losses = _Losses()
-    return {**train(settings, callbacks=[*callbacks, losses]), "val_loss": losses.val}
-
-
-class _Losses(pl.Callback):
-    """The loss on val after each epoch."""
-
-    def __init__(self) -> None:
-        self.val: list[float] = []
-
-    def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        self.val.append(float(trainer.callback_metrics["val_loss"]))
-
-
-def make_demo(data: Path) -> None:
-    """The demo at its full size, with stored frames of both sizes."""
-    command = [sys.executable, "-m", "asl.demo", str(data)]
-    subprocess.run(command, check=True, stdout=subprocess.DEVNULL, cwd=ROOT)
-    command = [sys.executable, str(ROOT / "preprocess.py"), "dataset=demo", f"paths.data_dir={data}"]
-    for size in ("64", "128"):
-        subprocess.run(
-            [*command, "trim=cpu", f"frames.short_side={size}"],
-            check=True,
-            stdout=subprocess.DEVNULL,
-            cwd=ROOT,
-        )
+def run_network(data: Path, *overrides: str, callbacks: Sequence[pl.Callback] = ()) -> dict[str, Any]:
+    """Train R(2+1)D-18 on the demo. See :func:`run_train` for what is returned."""
+    folder = data / "checkpoints" / f"{len(list(data.glob('checkpoints/*')))}"
+    keys = ["model=r2plus1d", "model.weights=null", "optim.lr=0.0003"]
+    return run_train(data, folder, *keys, *overrides, callbacks=callbacks)
 
 
 # ---------------------------------------------------------------- gradients
@@ -172,7 +137,7 @@ def gradients(data: Path, *, epochs: int, batches: int) -> dict[str, Any]:
     observer = Observer(batches, (1, epochs - 1, epochs))
     larger = ["data.resize=[128,171]", f"data.crop_size={CROP}", "frames.short_side=128"]
     larger += [f"data.batch_size={BATCH}"]
-    run_train(
+    run_network(
         data, *larger, "trainer.precision=32-true", f"trainer.max_epochs={epochs}", callbacks=[observer]
     )
     device = observer.batches[0][0].device
@@ -263,7 +228,7 @@ def accuracy(data: Path, *, epochs: int, seeds: int, save: Callable[[dict[str, A
     for seed in range(seeds):
         for name, way in WAYS.items():
             keys = [f"trainer.precision={way.precision}", f"seed={seed}", f"trainer.max_epochs={epochs}"]
-            results[name].append(run_train(data, *keys, callbacks=[KeepFp32(way.keep)]))
+            results[name].append(run_network(data, *keys, callbacks=[KeepFp32(way.keep)]))
             save(results)
 
 
@@ -322,7 +287,7 @@ def main() -> None:
 
     with tempfile.TemporaryDirectory() as temporary:
         data = (args.work or Path(temporary)).resolve()
-        make_demo(data)
+        make_demo(data, short_sides=(64, 128))
         only = args.only.split(",")
         if "gradients" in only:
             save("gradients", gradients(data, epochs=args.epochs, batches=args.batches))
@@ -352,8 +317,8 @@ def _show_accuracy(found: dict[str, Any], console: Console) -> None:
         columns = [
             [run["val_top1"] for run in runs],
             [run["test_top1"] for run in runs],
-            [min(run["val_loss"]) for run in runs],
-            [run["val_loss"][-1] for run in runs],
+            [min(run["history"]["val_loss"]) for run in runs],
+            [run["history"]["val_loss"][-1] for run in runs],
         ]
         cells = [
             f"{np.mean(values):.3f} ± {np.std(values, ddof=1):.3f}" for values in columns if len(values) > 1

@@ -1,117 +1,191 @@
-"""Accuracy after each epoch with and without pretraining on other glosses.
+"""Accuracy on new glosses with and without pretraining on other ones, over seeds.
 
-    python -m asl.demo && python preprocess.py dataset=demo
-    python -m benchmarks.transfer [--seeds 5 --pretrain-epochs 8 --epochs 4] [key=value ...]
+    python -m benchmarks.transfer [--seeds 5] [--jobs 8] [--epochs 1,2,4,8] [--work DIR] [KEY=VALUE ...]
 
-Each seed trains the demo's network on the first four glosses, and then on the other four: from random weights
-and from those of the first training. Both see the same clips in the same order. Further arguments are keys of
-both trainings on the other glosses.
+For each seed, the demo's network is trained on four of its glosses with all their clips, until it knows them
+on val. It is then trained on few clips of the other four, which are these played backwards, from random
+weights and from those of the first training. Each number of epochs is a training of its own, whose learning
+rate falls to 0. All trainings of a seed have the same clips in the same order. Further arguments are keys of
+the trainings on the new glosses.
 """
 
 from __future__ import annotations
 
 import argparse
-import contextlib
-import csv
-import dataclasses
 import json
+import shutil
+import sys
 import tempfile
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
-import numpy as np
-from hydra import compose, initialize_config_dir
 from rich.console import Console
-from rich.progress import track
 from rich.table import Table
-from scipy import stats
 
-from asl.config.compose import checked, register
-from asl.contract.label_map import label_map_path, read_label_map, read_or_write_label_map
-from asl.contract.manifest import read_manifest, write_manifest
-from asl.training.config import TrainConfig
-from asl.training.run import train
+from asl.contract.label_map import read_label_map
+from asl.contract.manifest import read_manifest
+from benchmarks.demo_runs import (
+    ROOT,
+    device_name,
+    fewer_clips,
+    in_processes,
+    interval,
+    make_demo,
+    run_train,
+    temporary,
+    write_clips,
+)
 
-ROOT = Path(__file__).resolve().parent.parent
-HALF = 4  # of the demo's eight glosses
+_LONGEST = 8  # times --pretrain-epochs, after which pretraining has failed
 
-
-def write_half(data: Path, folder: Path, glosses: Sequence[str]) -> Path:
-    """Write a manifest of the demo's clips of some glosses. Returns its path."""
-    label = {gloss: number for number, gloss in enumerate(glosses)}
-    clips = [
-        dataclasses.replace(clip, label=label[clip.gloss])
-        for clip in read_manifest(data / "metadata" / "demo_manifest.csv")
-        if clip.gloss in label
-    ]
-    manifest = folder / f"{glosses[0].replace(' ', '_')}_manifest.csv"
-    write_manifest(manifest, clips)
-    read_or_write_label_map(label_map_path(manifest), list(glosses))
-    return manifest
-
-
-def accuracies(data: Path, manifest: Path, folder: Path, *overrides: str) -> list[float]:
-    """Train. Returns the top-1 accuracy on val after each epoch."""
-    keys = ["experiment=demo", f"paths.data_dir={data}", f"data.manifest={manifest}"]
-    keys += [f"paths.checkpoint_dir={folder}", "logger=[]", "trainer.progress_bar=false"]
-    with initialize_config_dir(str(ROOT / "conf"), version_base="1.3"):
-        config = checked(compose("train", overrides=[*keys, *overrides]), TrainConfig)
-    folder.mkdir(parents=True)
-    with (folder / "output.txt").open("w") as output, contextlib.redirect_stdout(output):
-        train(config)
-    with (folder / "history.csv").open(newline="") as history:
-        return [float(row["val_top1"]) for row in csv.DictReader(history)]
+SCRATCH = "from scratch"
+WAYS: dict[str, tuple[str, ...]] = {
+    SCRATCH: (),
+    "pretrained": ("model.weights={weights}",),
+    "pretrained, layer decay 0.7": ("model.weights={weights}", "optim.layer_decay=0.7"),
+}
 
 
-def interval(values: Sequence[float]) -> str:
-    """The mean over seeds with its 95 % interval (Student's t)."""
-    mean = float(np.mean(values))
-    if len(values) < 2:
-        return f"{mean:.1%}"
-    margin = float(stats.t.ppf(0.975, len(values) - 1) * stats.sem(values))
-    return f"{mean:.1%} ± {margin:.1%}"
+@dataclass(frozen=True)
+class Pretraining:
+    """A training on the first glosses, with at least so many epochs and until val has the least accuracy."""
+
+    seed: int
+    work: Path
+    epochs: int
+    least: float
+
+    @property
+    def folder(self) -> Path:
+        """Its checkpoints."""
+        return self.work / "transfer" / f"pretrained{self.seed}"
+
+
+@dataclass(frozen=True)
+class Tuning:
+    """A training on the other glosses."""
+
+    pretraining: Pretraining
+    way: str
+    epochs: int
+    keys: tuple[str, ...]
+
+    @property
+    def name(self) -> str:
+        """By which its result is kept."""
+        return f"{self.way}, {self.epochs} epochs, seed {self.pretraining.seed}"
+
+
+def manifest_of(work: Path, name: str) -> Path:
+    """The manifest of the ``first`` glosses, or of the others for a seed."""
+    return work / "transfer" / f"{name}_manifest.csv"
+
+
+def pretrain(task: Pretraining) -> dict[str, Any]:
+    """Train, twice as long each time, until the best epoch is good enough on val.
+
+    Raises:
+        RuntimeError: it never is.
+    """
+    tried: dict[int, float] = {}
+    epochs = task.epochs
+    while epochs <= _LONGEST * task.epochs:
+        with temporary(task.folder.with_suffix(".part")) as folder:
+            keys = [f"data.manifest={manifest_of(task.work, 'first')}", f"seed={task.seed}"]
+            tried[epochs] = run_train(task.work, folder, *keys, f"trainer.max_epochs={epochs}")["val_top1"]
+            if tried[epochs] >= task.least:
+                folder.rename(task.folder)
+                return {"epochs": epochs, "val_top1": tried[epochs], "tried": tried}
+        epochs *= 2
+    raise RuntimeError(f"val_top1 is below {task.least} after any number of epochs: {tried}")
+
+
+def tune(task: Tuning) -> float:
+    """Train on the other glosses. Returns the accuracy of the best epoch on test."""
+    work, seed = task.pretraining.work, task.pretraining.seed
+    manifest = manifest_of(work, f"second{seed}")
+    keys = [f"data.manifest={manifest}", f"seed={seed}", f"trainer.max_epochs={task.epochs}"]
+    keys.append(f"optim.warmup_epochs={task.epochs / 8}")
+    keys += [key.format(weights=task.pretraining.folder / "best.pt") for key in WAYS[task.way]]
+    with temporary(work / "transfer" / task.name.replace(", ", "-").replace(" ", "_")) as folder:
+        accuracy: float = run_train(work, folder, *keys, *task.keys)["test_top1"]
+    return accuracy
+
+
+def show(results: dict[str, Any], epochs: Sequence[int], seeds: Sequence[int], console: Console) -> None:
+    """Print accuracies and differences to training from scratch."""
+    clips = results["train_clips"]
+    title = f"top-1 on test, four glosses, {clips} training clips each, mean and 95 % interval over seeds"
+    table = Table("epochs", title=title, title_justify="left")
+    for way in WAYS:
+        table.add_column(way, justify="right")
+        if way != SCRATCH:
+            table.add_column("difference", justify="right")
+    for number in epochs:
+        cells: list[str] = []
+        for way in WAYS:
+            pairs = [
+                tuple(results["runs"].get(f"{one}, {number} epochs, seed {seed}") for one in (way, SCRATCH))
+                for seed in seeds
+            ]
+            done = [(one, scratch) for one, scratch in pairs if one is not None and scratch is not None]
+            cells.append(interval([one for one, _ in done]) if done else "")
+            if way != SCRATCH:
+                cells.append(interval([one - scratch for one, scratch in done]) if done else "")
+        table.add_row(f"{number}", *cells)
+    console.print(table)
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--data", type=Path, default=ROOT / "data" / "demo", help="the preprocessed demo")
     parser.add_argument("--seeds", type=int, default=5)
-    parser.add_argument("--pretrain-epochs", type=int, default=8)
-    parser.add_argument("--epochs", type=int, default=4)
+    parser.add_argument("--jobs", type=int, default=8, help="trainings side by side")
+    parser.add_argument("--pretrain-epochs", type=int, default=40)
+    parser.add_argument("--pretrain-top1", type=float, default=0.9, help="least on val; else twice as long")
+    parser.add_argument("--epochs", default="1,2,4,8,16,32,64", help="of the trainings on new glosses")
+    parser.add_argument("--train-clips", type=int, default=8, help="of each new gloss")
+    parser.add_argument("--work", type=Path, help="the demo, made here if it is not there, and kept")
     parser.add_argument("--json", type=Path, default=ROOT / "benchmarks/out/transfer.json")
-    parser.add_argument("keys", nargs="*", help="of train.py, such as optim.layer_decay=0.7")
+    parser.add_argument("keys", nargs="*", help="of train.py, such as optim.lr=0.003")
     args = parser.parse_args()
-
-    register(train_schema=TrainConfig)
-    data = args.data.resolve()
-    glosses = read_label_map(data / "metadata" / "demo_label_map.json")
-    results: dict[str, list[list[float]]] = {"from scratch": [], "pretrained": []}
-    with tempfile.TemporaryDirectory() as temporary:
-        folder = Path(temporary).resolve()
-        first, second = (write_half(data, folder, half) for half in (glosses[:HALF], glosses[HALF:]))
-        for seed in track(range(args.seeds), "seeds"):
-            run, seeded = folder / f"{seed}", f"seed={seed}"
-            before = accuracies(
-                data, first, run / "first", seeded, f"trainer.max_epochs={args.pretrain_epochs}"
-            )
-            results.setdefault("on the first glosses", []).append(before)
-            keys = [seeded, f"trainer.max_epochs={args.epochs}", *args.keys]
-            weights = f"model.weights={run / 'first' / 'best.pt'}"
-            results["from scratch"].append(accuracies(data, second, run / "scratch", *keys))
-            results["pretrained"].append(accuracies(data, second, run / "pretrained", *keys, weights))
+    results: dict[str, Any] = {"device": device_name(), "keys": args.keys, "train_clips": args.train_clips}
+    results |= {"pretrained": {}, "runs": {}}
+    numbers = [int(number) for number in args.epochs.split(",")]
+    console = Console(width=None if sys.stdout.isatty() else 160)
     args.json.parent.mkdir(parents=True, exist_ok=True)
-    args.json.write_text(json.dumps({"keys": args.keys, **results}, indent=1))
 
-    scratch, pretrained = np.array(results["from scratch"]), np.array(results["pretrained"])
-    table = Table(title=f"top-1 on val, four glosses, {args.seeds} seeds", title_justify="left")
-    for column in ("after epoch", "from scratch", "pretrained on four others", "difference"):
-        table.add_column(column, justify="right")
-    for epoch in range(args.epochs):
-        values = scratch[:, epoch], pretrained[:, epoch], pretrained[:, epoch] - scratch[:, epoch]
-        table.add_row(f"{epoch + 1}", *map(interval, values))
-    Console().print(table)
+    def save(part: str, name: str, value: object) -> None:
+        results[part][name] = value
+        args.json.write_text(json.dumps(results, indent=1))
+
+    with tempfile.TemporaryDirectory() as created:
+        work = (args.work or Path(created)).resolve()
+        shutil.rmtree(work / "transfer", ignore_errors=True)  # of an earlier run with --work
+        clips = read_manifest(make_demo(work))
+        glosses = read_label_map(work / "metadata" / "demo_label_map.json")
+        first, second = glosses[::2], glosses[1::2]
+        write_clips(manifest_of(work, "first"), clips, first)
+        begin = (work, args.pretrain_epochs, args.pretrain_top1)
+        pretrainings = [Pretraining(seed, *begin) for seed in range(args.seeds)]
+        for one in pretrainings:
+            few = fewer_clips(clips, args.train_clips, one.seed)
+            write_clips(manifest_of(work, f"second{one.seed}"), few, second)
+        usable: list[Pretraining] = []
+        for done, made in in_processes(pretrain, pretrainings, jobs=args.jobs, title="pretraining"):
+            usable.append(done)
+            save("pretrained", f"{done.seed}", made)
+            reached = f"{made['val_top1']:.1%} on val of the first glosses after {made['epochs']} epochs"
+            console.print(f"seed {done.seed}: {reached}; best by number of epochs: {made['tried']}")
+        tasks = [
+            Tuning(one, way, number, tuple(args.keys)) for one in usable for way in WAYS for number in numbers
+        ]
+        for task, accuracy in in_processes(tune, tasks, jobs=args.jobs, title="new glosses"):
+            save("runs", task.name, accuracy)
+    show(results, numbers, range(args.seeds), console)
 
 
 if __name__ == "__main__":

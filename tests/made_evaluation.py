@@ -96,7 +96,7 @@ def make_page(
     """The page of random predictions. Films are grey; their clips have names of files, and no files.
 
     Args:
-        folder: the data folder, and the page's.
+        folder: the data folder, and the page's; an ``input.html`` there is linked.
         clips: how many.
         classes: how many glosses.
         skill: of the network.
@@ -130,5 +130,6 @@ def make_page(
             sampling=Sampling(clip_len=8),
             framing=Framing(resize=[20, 30], crop_size=16),
         ),
+        input_page=folder / "input.html",
         folder=folder / "evaluation",
     )

@@ -35,6 +35,7 @@ from asl.page.render import write_page
 from asl.training.checkpoints import read_checkpoint
 from asl.training.device_errors import DeviceMemoryError, is_out_of_memory
 from asl.training.history import HISTORY
+from asl.training.input_page.page import PAGE as INPUT_PAGE
 
 PREDICTIONS, PAGE = "predictions.csv", "evaluation.html"
 COMPARISON = "comparison.json"
@@ -131,7 +132,14 @@ def _measure(config: EvaluateConfig) -> dict[str, Any]:
         framing=recogniser.framing,
     )
     history = read_history(path.with_name(HISTORY))
-    page = build_page(metrics, predictions[UNCHANGED], history=history, films=films, folder=folder)
+    page = build_page(
+        metrics,
+        predictions[UNCHANGED],
+        history=history,
+        input_page=path.with_name(INPUT_PAGE),
+        films=films,
+        folder=folder,
+    )
     named = {_name(key, figure): value for key, value in metrics.items()}
     _write(folder, named, predictions)
     write_page(folder / PAGE, page)

@@ -38,7 +38,7 @@ class TrainConfig:
         False, "try rising learning rates for 100 steps, print a suggestion for optim.lr, and end"
     )
     show: bool = setting(
-        False, "write input.html into paths.checkpoint_dir: clips as the network gets them; and end"
+        False, "write only input.html, clips as the network gets them, into paths.checkpoint_dir; and end"
     )
     seed: int = setting(0, "seed of initial weights, order of clips, jitter, augmentation and dropout", ge=0)
 

@@ -279,7 +279,7 @@ def print_result(metrics: dict[str, Any], folder: Path) -> None:
         if metrics["test_top1"] is not None:
             test = _accuracies(metrics, "test", "test")
         rows = {"val": f"{_accuracies(metrics, 'val', 'val')}, {best}", "test": test}
-    rows["files"] = f"{folder}/best.pt, last.pt, metrics.json, history.csv, logs/"
+    rows["files"] = f"{folder}/best.pt, last.pt, metrics.json, history.csv, input.html, logs/"
     _print_table("Result", rows)
 
 

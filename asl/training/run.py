@@ -73,8 +73,10 @@ METRICS = "metrics.json"
 def train(config: TrainConfig, *, callbacks: Sequence[pl.Callback] = ()) -> dict[str, Any]:
     """Train, keep the epoch that is best on val, and measure it once on test.
 
+    A page with what the network gets is written first.
+
     With ``config.find_lr``, suggest a learning rate instead, and write no file. With ``config.show``,
-    write a page that shows what the network gets.
+    write only that page.
 
     Args:
         config: the checked configuration.
@@ -147,7 +149,6 @@ def train(config: TrainConfig, *, callbacks: Sequence[pl.Callback] = ()) -> dict
         not_compiled = why_not_compiled(config.trainer.compile, device)
         if not_compiled is None:
             module.compile_training()
-            datamodule.compile_augmentation()
         datamodule.decide_placement(device, processes=trainer.num_devices)
         if trainer.is_global_zero:
             if resumed is not None:
@@ -168,6 +169,10 @@ def train(config: TrainConfig, *, callbacks: Sequence[pl.Callback] = ()) -> dict
         # Before Lightning starts the other processes: they would exceed its time limit while they wait.
         if trainer.local_rank == 0:
             datamodule.prepare_data()
+        if trainer.is_global_zero:
+            write_input_page(datamodule, config.augment, folder)
+        if not_compiled is None:
+            datamodule.compile_augmentation()  # after the page, whose batch has another size
         trainer.fit(module, datamodule=datamodule, ckpt_path=resume_from, weights_only=True)
         metrics = _measure_best(trainer, module, datamodule, folder, info)
     if trainer.is_global_zero:
@@ -241,7 +246,7 @@ def _build_classifier(
     tuned = config.model.tune_for_gpu(network) if on_gpu(config.trainer.accelerator) else None
     classifier = SignClassifier(
         network,
-        config.loss.build(),
+        config.loss.build(glosses),
         num_classes=num_classes,
         optimizer=config.optim,
         channels_last=config.model.channels_last,

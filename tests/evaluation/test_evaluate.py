@@ -57,6 +57,7 @@ def test_an_evaluation_writes_files_beside_the_checkpoint_whose_figures_agree(
 ) -> None:
     checkpoint = write_checkpoint(tmp_path / "best.pt", tiny_data)
     (tmp_path / "metrics.json").write_text("of training")
+    (tmp_path / "input.html").touch()
     signers = write_manifest_and_label_map(tmp_path / "tiny_manifest.csv", signed(manifest))
     metrics = run(tiny_data, checkpoint, f"data.manifest={signers}", "probe=all", "views=2")
     folder = tmp_path / "evaluation" / "best-test-2views"
@@ -67,6 +68,7 @@ def test_an_evaluation_writes_files_beside_the_checkpoint_whose_figures_agree(
     assert (tmp_path / "metrics.json").read_text() == "of training"
     page = Page((folder / "evaluation.html").read_text(encoding="utf-8"))
     assert "There is no history.csv beside the checkpoint." in page.text
+    assert "../../input.html" in [link["href"] for link in page.all("a")]
     wrong = round(6 * (1 - metrics["accuracy"]["top1"]["instances"]["value"]))
     assert len(page.all("img")) == page.data["tables"]["mistakes"]["length"] == wrong > 0
     printed = " ".join(capsys.readouterr().out.split())

@@ -83,6 +83,14 @@ def test_tables_have_intervals_and_both_ways_to_average() -> None:
     assert sum(row[1] for row in rows(predictions, "classes")) == 60
 
 
+def test_what_the_network_saw_in_training_is_linked_if_it_is_there(tmp_path: Path) -> None:
+    assert "What the network saw" not in Page(make_page(tmp_path)).text
+    (tmp_path / "input.html").touch()
+    page = Page(make_page(tmp_path))
+    assert "What the network saw : training and evaluation clips" in page.text
+    assert [link["href"] for link in page.all("a")].count("../input.html") == 1
+
+
 def test_a_protocol_of_its_own_is_named_with_its_note(tmp_path: Path) -> None:
     assert "chosen on test" not in Page(make_page(tmp_path)).text
     page = Page(make_page(tmp_path, protocol="wlasl_authors", protocol_note="the epoch was chosen on test"))

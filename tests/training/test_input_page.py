@@ -1,4 +1,4 @@
-"""``python train.py show=true``: a page with the clips as the network gets them."""
+"""``input.html``, of training and of ``show=true``: the clips as the network gets them."""
 
 from __future__ import annotations
 
@@ -22,6 +22,8 @@ from asl.data.augmentation import Augmentation
 from asl.data.datamodule import ClipDataModule
 from asl.data.settings import DataSettings
 from asl.data.transforms import KINETICS_MEAN, KINETICS_STD, normalise, to_pictures
+from asl.model.classifier import SignClassifier
+from asl.training import run as run_module
 from asl.training.checkpoints import read_checkpoint
 from asl.training.config import TrainConfig
 from asl.training.run import train
@@ -68,6 +70,24 @@ def test_the_page_shows_eight_training_and_eight_evaluation_clips(data_dir: Path
     assert all(key in text for key in keys)
     assert "augment.scale=[0.6,1.0]" in text
     assert not list((data_dir / "checkpoints").glob("*.pt"))
+
+
+def test_training_writes_the_page_before_it_compiles_the_augmentation(
+    data_dir: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    written = []
+
+    def record(datamodule: ClipDataModule) -> None:
+        written.append((tmp_path / "run" / "input.html").read_text())
+
+    monkeypatch.setattr(run_module, "why_not_compiled", lambda choice, device: None)
+    monkeypatch.setattr(SignClassifier, "compile_training", lambda module: None)
+    monkeypatch.setattr(ClipDataModule, "compile_augmentation", record)
+    keys = ["model.width=2", "model.layers=[1,1]", "data.batch_size=4", "trainer.max_epochs=1"]
+    train(config_of(data_dir, *keys, f"paths.checkpoint_dir={tmp_path / 'run'}"))
+    shown = train(config_of(data_dir, *keys, f"paths.checkpoint_dir={tmp_path / 'shown'}", "show=true"))
+    assert written == [Path(shown["page"]).read_text()]
+    assert len(strips(written[0])) == 16
 
 
 def test_the_training_clips_are_those_that_the_first_epoch_draws(data_dir: Path) -> None:

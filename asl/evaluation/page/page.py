@@ -30,6 +30,7 @@ def build_page(
     predictions: Sequence[Prediction],
     *,
     history: History | str,
+    input_page: Path,
     films: Mapping[str, Film],
     folder: Path,
 ) -> str:
@@ -39,6 +40,7 @@ def build_page(
         metrics: content of ``metrics.json``, with the dataclasses of each figure.
         predictions: of the clips as they are.
         history: of the training, or why it is unknown.
+        input_page: the training's page of clips as the network gets them; linked if it exists.
         films: frames of clips that went wrong, by ``video_id``.
         folder: the page's folder, from which it links to the clips.
     """
@@ -53,6 +55,7 @@ def build_page(
         wrong=wrong,
         shown=[(one, films[one.video_id]) for one in wrong if one.video_id in films],
         no_history=history if isinstance(history, str) else "",
+        input_page=link_to(input_page, folder) if input_page.is_file() else "",
         epochs=history.epochs if isinstance(history, History) else (),
         matrix=matrix,
         top=TOP,

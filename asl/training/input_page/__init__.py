@@ -1,1 +1,1 @@
-"""``input.html``: clips as the network gets them, written by ``python train.py show=true``."""
+"""``input.html``: clips as the network gets them, written before training, or alone by ``show=true``."""

@@ -45,7 +45,7 @@ def write_input_page(datamodule: ClipDataModule, augmentation: Augmentation, fol
     split that chooses the best epoch. Frames that are not stored are made first, of these clips only.
 
     Args:
-        datamodule: of the run, without a Trainer.
+        datamodule: of the run, without a Trainer and not compiled.
         augmentation: of the run.
         folder: the page's folder.
 
