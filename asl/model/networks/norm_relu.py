@@ -39,6 +39,7 @@ class NormRelu3d(nn.BatchNorm3d):
 
     def forward(self, video: Tensor) -> Tensor:
         """``(B, num_features + extra, T, H, W)`` -> the same shape."""
+        assert self.momentum is not None
         weight, bias = self._padded(self.weight), self._padded(self.bias)
         # Only compiled: otherwise each operation would be a pass over memory of its own.
         if self.training and torch.compiler.is_compiling():

@@ -68,19 +68,19 @@ def _space_to_depth(video: Tensor) -> Tensor:
     return blocks.permute(0, 1, 4, 6, 2, 3, 5).flatten(1, 3)
 
 
-def rearrange_stem(stem: nn.Sequential) -> bool:
+def rearrange_stem(stem: nn.Module) -> bool:
     """Replace the stem's first convolution, if it is one of 7x7 with stride 2. It computes the same function.
 
     Args:
-        stem: changed in place. Parameters and their names do not change.
+        stem: begins with the convolution; changed in place. Parameters and their names do not change.
     """
-    conv = stem[0]
-    fits = (
-        isinstance(conv, nn.Conv3d)
-        and not isinstance(conv, SpaceToDepthConv3d)
-        and (conv.kernel_size[1:], conv.stride[1:], conv.padding[1:]) == (_KERNEL, _STRIDE, _PADDING)
-        and conv.stride[0] == 1
-    )
-    if fits:
-        stem[0] = SpaceToDepthConv3d(conv, extra_out=getattr(conv, "extra_out", 0))
-    return fits
+    conv = stem.get_submodule("0")
+    if (
+        not isinstance(conv, nn.Conv3d)
+        or isinstance(conv, SpaceToDepthConv3d)
+        or (conv.kernel_size[1:], conv.stride[1:], conv.padding[1:]) != (_KERNEL, _STRIDE, _PADDING)
+        or conv.stride[0] != 1
+    ):
+        return False
+    stem.add_module("0", SpaceToDepthConv3d(conv, extra_out=getattr(conv, "extra_out", 0)))
+    return True
