@@ -50,6 +50,16 @@ def atomic_write(path: Path, *, sync: bool = True) -> Iterator[IO[bytes]]:
         part.unlink(missing_ok=True)
 
 
+def sync_folder(folder: Path) -> None:
+    """Flush the names of the files in a folder to disk, such as after a rename. No effect on Windows."""
+    if os.name == "posix":
+        descriptor = os.open(folder, os.O_RDONLY)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
+
+
 def atomic_write_text(path: Path, text: str) -> None:
     """Write a text file, UTF-8, atomically."""
     with atomic_write(path) as file:

@@ -5,11 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from asl.config.setting import setting
-from asl.contract.frame_store import FrameSettings
 from asl.contract.paths import Paths
 from asl.datasets.base import SignDataset
 from asl.preprocess.audit.settings import AuditSettings
 from asl.preprocess.clips.backend import TrimSettings
+from asl.preprocess.clips.pack_frames import StoredFrameSettings
 from asl.preprocess.sources.settings import MatchingSettings
 
 
@@ -21,7 +21,7 @@ class PreprocessConfig:
     dataset: SignDataset = field(default_factory=SignDataset)
     matching: MatchingSettings = field(default_factory=MatchingSettings)
     trim: TrimSettings = field(default_factory=TrimSettings)
-    frames: FrameSettings = field(default_factory=FrameSettings)
+    frames: StoredFrameSettings = field(default_factory=StoredFrameSettings)
     audit: AuditSettings = field(default_factory=AuditSettings)
     overwrite: bool = setting(False, "cut every clip again, also those that are there and right")
     strict: bool = setting(False, "exit with 1 if any row was refused or any clip failed")

@@ -29,6 +29,7 @@ from asl.preprocess.clips.decord_probe import DecordProbe
 from asl.preprocess.clips.folder_lock import locked_folders
 from asl.preprocess.clips.frames import space_needed
 from asl.preprocess.clips.manifest_rows import manifest_rows, stale_files
+from asl.preprocess.clips.pack_frames import pack_frames
 from asl.preprocess.clips.plan import Cut, plan_cuts
 from asl.preprocess.clips.proof_log import ProofLog
 from asl.preprocess.config import PreprocessConfig
@@ -180,6 +181,9 @@ def _run(
         shown = collect_shown_clips(result, paths, workers)
         clock.stop("pictures")
         written = write_files(result, paths, shown)
+        if config.frames.pack and config.frames.enabled:
+            with count_progress(console) as progress:
+                pack_frames(Path(paths.frames_dir) / config.frames.name, progress)
 
     print_summary(result, console)
     for probed in probe.results():

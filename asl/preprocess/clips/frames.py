@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 
 from rich.progress import Progress
 
-from asl.contract.frame_store import read_origin, read_shape, store_bytes
+from asl.contract.frame_store import has_frames, read_origin, read_shape, store_bytes
 from asl.preprocess.clips.accelerator import Accelerator
 from asl.preprocess.clips.cut import make_frames
 from asl.preprocess.clips.plan import Cut
@@ -33,7 +33,7 @@ def space_needed(cuts: Sequence[Cut]) -> tuple[int, int]:
     """Number of clips that have no frames yet, and an estimate of the bytes that these will take."""
     clips = []
     for cut in cuts:
-        if cut.frames is None or cut.raw is None or cut.frames.path.exists():
+        if cut.frames is None or cut.raw is None or has_frames(cut.frames.path):
             continue
         duration_s, frames = cut.estimated_length()
         clips.append((cut.frames.spec, (duration_s, round(frames), cut.raw.width, cut.raw.height)))
