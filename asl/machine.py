@@ -10,7 +10,7 @@ import importlib
 import multiprocessing
 import os
 import signal
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from multiprocessing.context import BaseContext
 from pathlib import Path
@@ -46,9 +46,27 @@ class FileLocksUnsupportedError(UserError):
 
 def available_cores() -> int:
     """Number of cores this process may use; in a container or batch job fewer than the machine has."""
+    count = len(usable_cores())
+    quota = " ".join(_lines(_CGROUP / "cpu.max")).split()  # of time, in a period: "200000 100000"
+    if len(quota) == 2 and quota[0].isdigit():
+        count = min(count, int(quota[0]) // int(quota[1]))
+    task = os.environ.get("SLURM_CPUS_PER_TASK", "")
+    if task.isdigit():
+        count = min(count, int(task))
+    return max(1, count)
+
+
+def usable_cores() -> list[int]:
+    """The numbers of the cores on which the system may run this process."""
     if hasattr(os, "sched_getaffinity"):  # Linux
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
+        return sorted(os.sched_getaffinity(0))
+    return list(range(os.cpu_count() or 1))
+
+
+def keep_to_cores(cores: Iterable[int]) -> None:
+    """Have the system run this process and its children on these cores alone. No effect outside Linux."""
+    if hasattr(os, "sched_setaffinity"):
+        os.sched_setaffinity(0, cores)
 
 
 def available_memory() -> int:

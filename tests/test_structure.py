@@ -19,7 +19,7 @@ FILES = {
 FIRST_HALF = ("asl.preprocess", "asl.download")
 SECOND_HALF = ("asl.data", "asl.model", "asl.training", "asl.inference", "asl.evaluation")
 DEEPER = ("asl.preprocess", "asl.inference")
-SHARED = ("asl.codecs", "asl.contract", "asl.config", "asl.datasets", "asl.page")
+SHARED = ("asl.codecs", "asl.contract", "asl.config", "asl.datasets", "asl.launch", "asl.page")
 HEAVY = {
     "torch",
     "torchvision",
@@ -34,6 +34,7 @@ HEAVY = {
     "av",
     "aiohttp",
     "yt_dlp",
+    "submitit",
 }
 
 

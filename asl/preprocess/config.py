@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from asl.config.setting import setting
 from asl.contract.paths import Paths
 from asl.datasets.base import SignDataset
+from asl.launch.settings import LauncherSettings
 from asl.preprocess.audit.settings import AuditSettings
 from asl.preprocess.clips.backend import TrimSettings
 from asl.preprocess.clips.pack_frames import StoredFrameSettings
@@ -23,6 +24,7 @@ class PreprocessConfig:
     trim: TrimSettings = field(default_factory=TrimSettings)
     frames: StoredFrameSettings = field(default_factory=StoredFrameSettings)
     audit: AuditSettings = field(default_factory=AuditSettings)
+    launcher: LauncherSettings = field(default_factory=LauncherSettings)
     overwrite: bool = setting(False, "cut every clip again, also those that are there and right")
     strict: bool = setting(False, "exit with 1 if any row was refused or any clip failed")
     probe: int = setting(3, "open this many random clips with decord at the end", ge=0)

@@ -12,6 +12,7 @@ from asl.data.augmentation import Augmentation
 from asl.data.readers.base import ReaderSettings
 from asl.data.settings import DataSettings
 from asl.datasets.base import SignDataset
+from asl.launch.settings import LauncherSettings
 from asl.model.losses.base import LossSettings
 from asl.model.networks.base import NetworkSettings
 from asl.model.optimizer import OptimizerSettings
@@ -33,6 +34,7 @@ class TrainConfig:
     optim: OptimizerSettings = field(default_factory=OptimizerSettings)
     trainer: TrainerSettings = field(default_factory=TrainerSettings)
     logger: LoggerSettings = field(default_factory=LoggerSettings)
+    launcher: LauncherSettings = field(default_factory=LauncherSettings)
     resume: str | None = setting(None, "checkpoint file to resume from; auto: last.pt if it exists")
     find_lr: bool = setting(
         False, "try rising learning rates for 100 steps, print a suggestion for optim.lr, and end"
