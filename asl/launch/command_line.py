@@ -1,4 +1,4 @@
-"""The command of a job: that of this program, with other overrides."""
+"""Commands of jobs, which are that of this program with other overrides."""
 
 from __future__ import annotations
 
@@ -9,26 +9,28 @@ from pathlib import Path
 from hydra._internal.utils import get_args_parser
 
 
-def job_command(overrides: Iterable[str], *, without: Iterable[str] = ()) -> tuple[str, ...]:
-    """The command that runs this program with other overrides, and without launcher.
+def this_program() -> tuple[str, str]:
+    """The interpreter and the script that are running."""
+    return sys.executable, str(Path(sys.argv[0]).resolve())
 
-    Args:
-        overrides: those of this program that are kept, and new ones.
-        without: names of keys and groups whose overrides are left out.
-    """
+
+def arguments_without(keys: Iterable[str]) -> list[str]:
+    """The arguments of this program but the overrides of these keys and groups."""
+    return [one for one in sys.argv[1:] if not is_override_of(one, keys)]
+
+
+def config_flags() -> list[str]:
+    """Hydra's flags of this program that say where its configuration is."""
     args = get_args_parser().parse_args()
-    options = ("config_path", "config_name", "config_dir")
-    flags = [f"--{name.replace('_', '-')}={value}" for name in options if (value := getattr(args, name))]
-    kept = [one for one in overrides if not is_override_of(one, ("launcher", *without))]
-    script = str(Path(sys.argv[0]).resolve())
-    return (sys.executable, script, *flags, *kept, "launcher=none")
+    names = ("config_path", "config_name", "config_dir")
+    return [f"--{name.replace('_', '-')}={value}" for name in names if (value := getattr(args, name))]
 
 
-def is_override_of(override: str, keys: Iterable[str]) -> bool:
-    """Whether an override sets one of these keys or groups, or a key in one of them.
+def is_override_of(argument: str, keys: Iterable[str]) -> bool:
+    """Whether an argument sets one of these keys or groups, or a key in one of them.
 
     >>> is_override_of("+launcher.cpus=4", ["launcher"]), is_override_of("launchers=1", ["launcher"])
     (True, False)
     """
-    key = override.lstrip("+~").split("=", 1)[0].split("@", 1)[0]
+    key = argument.lstrip("+~").split("=", 1)[0]
     return any(key == one or key.startswith(f"{one}.") for one in keys)

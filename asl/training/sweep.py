@@ -12,7 +12,7 @@ from rich.console import Console
 
 from asl.config.compose import checked
 from asl.config.setting import path_override
-from asl.launch.command_line import job_command
+from asl.launch.command_line import config_flags, is_override_of, this_program
 from asl.launch.jobs import Job, run_jobs
 from asl.launch.settings import JobLauncher, LauncherError
 from asl.training.config import TrainConfig
@@ -75,8 +75,9 @@ class SweepLauncher(BasicLauncher):
         for number, (name, overrides) in enumerate(zip(names, job_overrides, strict=True), initial_job_idx):
             # A sweep of one job, so that it has the same folder as in this process.
             own = (path_override("hydra.sweep.dir", folder / str(number)), "hydra.sweep.subdir=.")
-            command = job_command([*self.config.hydra.overrides.hydra, *overrides])
-            jobs.append(Job(name, (*command, *own)))
+            task = (one for one in overrides if not is_override_of(one, ["launcher"]))
+            hydra = self.config.hydra.overrides.hydra
+            jobs.append(Job(name, (*this_program(), *config_flags(), *hydra, *task, *own)))
         return run_jobs(
             jobs,
             launcher,

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from rich.progress import Progress
 
 from asl.contract.frame_store import forget_frames
+from asl.files import remove_temp_files
 from asl.preprocess.clips.accelerator import Accelerator
 from asl.preprocess.clips.frames import FramesOutcome, make_missing_frames, without_frames
 from asl.preprocess.clips.plan import Cut
@@ -46,6 +47,7 @@ def cut_all(
     frames_dir: Path,
     accelerator: Accelerator,
     overwrite: bool,
+    read_bytes: bool,
     timeout_s: float,
 ) -> CutResults:
     """Make every clip that is not already made, and the frames of all clips.
@@ -58,13 +60,10 @@ def cut_all(
         frames_dir: where frames are stored; those of clips that are cut again are removed first.
         accelerator: makes some of the clips or frames on another device.
         overwrite: cut every clip, also those already made.
+        read_bytes: see :meth:`ProofLog.find_all`.
         timeout_s: time limit of a clip.
     """
-    proofs: dict[str, Proof] = {}
-    for cut in () if overwrite else cuts:
-        proof = log.find(cut)
-        if proof is not None:
-            proofs[cut.video_id] = proof
+    proofs: dict[str, Proof] = {} if overwrite else log.find_all(cuts, read_bytes=read_bytes)
     reused = len(proofs)
     to_cut = [cut for cut in cuts if cut.video_id not in proofs]
     for cut in to_cut:
@@ -88,4 +87,13 @@ def cut_all(
     frames = make_missing_frames(
         missing, proofs, accelerator, workers, progress, there=there, timeout_s=timeout_s
     )
+    _remove_what_killed_workers_left(cut for cut in to_cut if cut.video_id in failures)
     return CutResults(proofs, failures, reused, frames)
+
+
+def _remove_what_killed_workers_left(failed: Iterable[Cut]) -> None:
+    folders = set()
+    for cut in failed:
+        folders |= {cut.target.parent, *([cut.frames.path.parent] if cut.frames else ())}
+    for folder in folders:
+        remove_temp_files(folder, subfolders=False)

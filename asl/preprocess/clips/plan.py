@@ -49,6 +49,12 @@ class Cut:
         duration_s = max(0.0, end_s - float(self.start_s)) or USUAL.duration_s
         return duration_s, duration_s * (raw.fps or USUAL.fps)
 
+    def estimated_ms(self) -> float:
+        """Estimated time of the cut in milliseconds on one core of the machine in benchmarks/README.md."""
+        raw, (_, frames) = self.raw or USUAL, self.estimated_length()
+        frame_ms = 0.2 + raw.width * raw.height * 2e-6  # decoding a frame and shrinking it
+        return frames * frame_ms * (1 if self.is_whole and raw.codec == "h264" else 4)  # encoding adds three
+
 
 def plan_cuts(
     instances: Iterable[Instance],

@@ -1,0 +1,77 @@
+"""What a shard tells the merge about itself, in ``{index}.json`` of the folder of the shards."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+from asl.files import atomic_write_text
+from asl.preprocess.clips.backend import TrimSettings
+from asl.preprocess.clips.folder_lock import Run
+
+RUNNING, FAILED, FINISHED = "running", "failed", "finished"
+
+
+@dataclass(kw_only=True)
+class Record:
+    """A shard's run. Written when it starts and when it ends: one that is killed stays running."""
+
+    state: str = RUNNING
+    host: str
+    pid: int
+    since: str  # ISO 8601
+    seconds: float = 0.0  # how long it took
+    error: str = ""  # why it failed
+    backend: str = ""  # with which it cut, see Choice
+    encoder: dict[str, Any] = field(default_factory=dict)  # see Encoder.as_dict
+    quality: list[Any] = field(default_factory=list)  # see quality_of
+    sources: int = 0
+    clips: int = 0  # that it has, also those of earlier runs
+    reused: int = 0  # of these, the ones of earlier runs
+    failures: dict[str, dict[str, Any]] = field(default_factory=dict)  # by video_id, see merge.failed_clip
+    no_frames: dict[str, str] = field(default_factory=dict)  # error by video_id, see FramesOutcome.failed
+
+    def __str__(self) -> str:
+        return f"process {self.pid} on {self.host}, since {self.since}"
+
+
+def quality_of(trim: TrimSettings) -> list[Any]:
+    """The settings that decide how clips look, whichever machine encodes them."""
+    return [trim.crf, trim.preset, trim.cq, trim.audio]
+
+
+@contextmanager
+def recorded(path: Path, run: Run) -> Iterator[Record]:
+    """Write the record of a run: when the block begins, and when it ends, however it does."""
+    started = datetime.fromtimestamp(run.since).astimezone()
+    record = Record(host=run.host, pid=run.pid, since=started.isoformat(timespec="seconds"))
+    _write(path, record)
+    try:
+        yield record
+    except BaseException as error:
+        record.state = FAILED
+        record.error = "it was stopped" if isinstance(error, KeyboardInterrupt) else str(error) or repr(error)
+        raise
+    else:
+        record.state = FINISHED
+    finally:
+        record.seconds = round(datetime.now().astimezone().timestamp() - run.since, 2)
+        _write(path, record)
+
+
+def read_record(path: Path) -> Record | None:
+    """The record of a shard. None if it never started, or if the file is damaged or of another version."""
+    try:
+        return Record(**json.loads(path.read_text(encoding="utf-8")))
+    except (OSError, ValueError, TypeError):
+        return None
+
+
+def _write(path: Path, record: Record) -> None:
+    atomic_write_text(path, json.dumps(dataclasses.asdict(record), indent=1))

@@ -1,0 +1,181 @@
+"""Preprocessing shared out to several runs, and merged."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+from composing import composed
+from test_preprocess_program import link_demo
+
+from asl.errors import UserError
+from asl.preprocess.clips.folder_lock import FolderInUseError
+from asl.preprocess.pipeline import preprocess
+from asl.preprocess.shards.merge import UnfinishedShardsError
+from asl.preprocess.shards.shares import shard_of_sources, share_out
+
+ROOT = Path(__file__).resolve().parents[2]
+KEYS = ("dataset=demo", "trim=cpu", "trim.workers=1", "probe=0")
+
+#: preprocess.py on a machine with another name; it stops in the middle of cutting if told so.
+ON_A_MACHINE = """
+import itertools, runpy, socket, sys, time
+host, wait_after, program, *sys.argv[1:] = sys.argv[1:]
+socket.gethostname = lambda: host
+from asl.preprocess.clips import folder_lock, proof_log
+folder_lock.HEARTBEAT_S = 0.1
+add, count = proof_log.ProofLog.add, itertools.count(1)
+def add_and_wait(*arguments):
+    add(*arguments)
+    if next(count) == int(wait_after):
+        print("waiting", flush=True)
+        time.sleep(60)
+proof_log.ProofLog.add = add_and_wait
+sys.argv[0] = program
+runpy.run_path(program, run_name="__main__")
+"""
+
+
+def on_machine(host: str, *overrides: str, cwd: Path, wait_after: int = 0) -> subprocess.Popen[str]:
+    command = [sys.executable, "-c", ON_A_MACHINE, host, str(wait_after), str(ROOT / "preprocess.py")]
+    return subprocess.Popen(
+        [*command, *KEYS, *overrides],
+        cwd=cwd,
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        start_new_session=True,
+    )
+
+
+def contents(data: Path) -> dict[str, bytes]:
+    """All clips and frames, and the files whose content does not depend on when and where a run was."""
+    names = ("manifest.csv", "audit.json", "preprocess_errors.csv", "label_map.json")
+    files = [data / "metadata" / f"demo_{name}" for name in names]
+    files += [path for name in ("videos", "frames") for path in (data / name).rglob("*") if path.is_file()]
+    files += (data / "metadata" / "strips").iterdir()
+    return {path.relative_to(data).as_posix(): path.read_bytes() for path in files}
+
+
+@pytest.fixture(scope="module")
+def single(demo_dir: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, bytes]:
+    """What one run over the whole demo gives."""
+    cwd = tmp_path_factory.mktemp("single")
+    data = link_demo(demo_dir, cwd)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(cwd)
+        preprocess(composed("preprocess", *KEYS))
+    return contents(data)
+
+
+def test_shards_of_several_machines_are_merged_to_what_a_single_run_gives(
+    single: dict[str, bytes], demo_dir: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    data = link_demo(demo_dir, tmp_path)
+    monkeypatch.chdir(tmp_path)
+    first, second = (
+        on_machine(
+            f"node{index}", f"shard.index={index}", "shard.count=4", cwd=tmp_path, wait_after=3 * index
+        )
+        for index in (0, 1)
+    )
+    assert second.stdout is not None
+    told = ""
+    while not told.endswith("waiting\n"):  # in the middle, while the first one runs
+        told += second.stdout.readline()
+    for others in (
+        ("shard.index=1", "shard.count=4"),
+        ("shard.index=1", "shard.count=2"),
+        ("merge=true",),
+        (),
+    ):
+        with pytest.raises(
+            FolderInUseError, match=r"by another run \(shard\.index=[01], process \d+ on node[01]"
+        ):
+            preprocess(composed("preprocess", *KEYS, *others))
+    preprocess(composed("preprocess", *KEYS, "shard.index=2", "shard.count=4"))
+    os.killpg(second.pid, signal.SIGKILL)
+    assert second.wait() == -signal.SIGKILL
+    output, _ = first.communicate(timeout=120)
+    assert first.returncode == 0, output
+
+    monkeypatch.setattr("asl.preprocess.clips.folder_lock.SILENT_S", 0.5)
+    with pytest.raises(UnfinishedShardsError) as raised:
+        preprocess(composed("preprocess", *KEYS, "merge=true"))
+    assert raised.value.indices == (1, 3)
+    message = str(raised.value)
+    assert "2 of 4 shards have not done their work" in message
+    assert f"shard.index=1 was killed (process {second.pid} on node1, since 2" in message
+    assert "shard.index=3 was never started" in message
+    assert not (data / "metadata" / "demo_manifest.csv").exists()
+    for index in raised.value.indices:
+        assert f"\n  python preprocess.py shard.index={index} shard.count=4" in message
+        preprocess(composed("preprocess", *KEYS, f"shard.index={index}", "shard.count=4"))
+    record = json.loads((data / "metadata" / "demo_shards_of_4" / "1.json").read_text())
+    assert (record["state"], record["reused"]) == ("finished", 3)
+
+    cut: list[Any] = []
+    monkeypatch.setattr("asl.preprocess.pipeline.cut_all", lambda *given, **_: cut.append(given))
+    preprocess(composed("preprocess", *KEYS, "merge=true", "verify=full"))
+    assert cut == []
+    merged = contents(data)
+    assert merged.keys() == single.keys()
+    assert [name for name in merged if merged[name] != single[name]] == []
+    monkeypatch.undo()
+    monkeypatch.chdir(tmp_path)
+    preprocess(composed("preprocess", *KEYS, "merge=true"))  # again, without the logs that it joined
+    preprocess(composed("preprocess", *KEYS))
+    assert contents(data) == single
+    summary = json.loads((data / "metadata" / "demo_preprocess_summary.json").read_text())
+    assert summary["reused"] == summary["clips"]
+
+
+# ---------------------------------------------------------------- who cuts what
+
+
+def test_shares_have_about_the_same_work() -> None:
+    work_ms = {f"{number}.mp4": 100 + 37 * number % 900 for number in range(1000)}
+    shares = share_out(work_ms, [0] * 16)
+    loads = [sum(work_ms[source] for source in share) for share in shares]
+    assert max(loads) - min(loads) < 1000
+    assert sorted(source for share in shares for source in share) == sorted(work_ms)
+
+
+def test_a_source_stays_where_it_is_when_others_come_and_go(tmp_path: Path) -> None:
+    before = shard_of_sources(tmp_path, 2, {"a": 8, "b": 4, "c": 3})
+    assert before == {"a": 0, "b": 1, "c": 1}
+    after = shard_of_sources(tmp_path, 2, {"b": 400, "c": 3, "d": 2, "e": 1})
+    assert after == before | {"d": 1, "e": 0}
+    assert shard_of_sources(tmp_path, 2, {"d": 5}) == after
+    assert shard_of_sources(tmp_path, 2, {"d": 5, "f": 1}) == after | {"f": 0}
+    assert len(list(tmp_path.iterdir())) == 3
+
+
+def test_of_machines_that_share_out_at_the_same_moment_one_decides(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def slower(path: Path, text: str) -> bool:
+        monkeypatch.undo()
+        shard_of_sources(tmp_path, 2, {"z": 5, "a": 1})  # the other machine, which sees another file
+        return bool(write_new(path, text))
+
+    from asl.preprocess.shards.shares import write_new
+
+    monkeypatch.setattr("asl.preprocess.shards.shares.write_new", slower)
+    assert shard_of_sources(tmp_path, 2, {"a": 1, "b": 1}) == {"z": 0, "a": 1, "b": 1}
+
+
+def test_a_damaged_file_of_sources_is_an_error_that_names_it(tmp_path: Path) -> None:
+    for content in ("[", '{"work_ms": [1], "sources": [["a"]]}', "{}"):
+        (tmp_path / "sources.0.json").write_text(content)
+        with pytest.raises(
+            UserError, match=rf"{tmp_path}/sources\.0\.json cannot be read.*Remove {tmp_path}"
+        ):
+            shard_of_sources(tmp_path, 2, {"a": 1})
