@@ -19,7 +19,7 @@ from asl.preprocess.shards.merge import NOT_OF_A_SHARD, UnfinishedShardsError, f
 def preprocess_in_jobs(config: PreprocessConfig, launcher: JobLauncher) -> None:
     """Run the shards as jobs, wait for them, and merge. With ``config.merge``, run those that are missing.
 
-    Shards that the merge finds missing, although no job failed, are started again, ``launcher.retries`` times.
+    Shards that the merge misses although no job failed are started again, ``launcher.retries`` times.
 
     Raises:
         UnfinishedShardsError: shards failed.
