@@ -15,6 +15,7 @@ from asl.preprocess.clips.accelerator import Accelerator
 from asl.preprocess.clips.cut import make_frames
 from asl.preprocess.clips.plan import Cut
 from asl.preprocess.clips.proof import Proof
+from asl.threads import map_in_threads
 from asl.workers import Failed, Workers
 
 
@@ -42,12 +43,12 @@ def space_needed(cuts: Sequence[Cut]) -> tuple[int, int]:
 
 def without_frames(cuts: Iterable[Cut], proofs: Mapping[str, Proof]) -> list[Cut]:
     """The cuts whose frames are wanted and not stored. A clip that is not proven yet has none."""
-    return [
-        cut
-        for cut in cuts
-        if cut.frames is not None
-        and (cut.video_id not in proofs or not _are_stored(cut, proofs[cut.video_id]))
-    ]
+    wanted = [cut for cut in cuts if cut.frames is not None]
+
+    def is_missing(cut: Cut) -> bool:
+        return cut.video_id not in proofs or not _are_stored(cut, proofs[cut.video_id])
+
+    return [cut for cut, missing in zip(wanted, map_in_threads(is_missing, wanted), strict=True) if missing]
 
 
 def make_missing_frames(

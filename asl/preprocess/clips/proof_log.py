@@ -9,24 +9,19 @@ from __future__ import annotations
 import dataclasses
 import json
 from collections.abc import Container, Iterable, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from asl.files import atomic_write, atomic_write_text
 from asl.preprocess.clips.plan import Cut
 from asl.preprocess.clips.proof import Proof, file_digest
+from asl.threads import map_in_threads
 
 #: Version of the rules by which clips are cut, copied and proven. Raise it when the same source and settings
 #: may give another clip or verdict than before: clips of earlier versions are then cut again.
 RULES = 1
-
-
-#: Threads that look at the files of clips, and how many files a task of a thread has. Network file systems
-#: answer slowly, but many questions at once.
-_THREADS = 16
-_CHUNK = 256
 
 
 @dataclass(frozen=True)
@@ -114,20 +109,14 @@ class ProofLog:
         Raises:
             OSError: a source cannot be read.
         """
-
-        def check(chunk: Sequence[Cut]) -> list[ProvenClip | None]:
-            return [self._check(cut, read_bytes, encoder) for cut in chunk]
-
         proofs = {}
-        with ThreadPoolExecutor(_THREADS) as threads:
-            chunks = [cuts[start : start + _CHUNK] for start in range(0, len(cuts), _CHUNK)]
-            for chunk, checked in zip(chunks, threads.map(check, chunks), strict=True):
-                for cut, clip in zip(chunk, checked, strict=True):
-                    if clip is None:
-                        continue
-                    proofs[cut.video_id] = clip.proof
-                    if clip != self._clips[cut.video_id]:  # another time
-                        self._append(cut.video_id, clip)
+        check = partial(self._check, read_bytes=read_bytes, encoder=encoder)
+        for cut, clip in zip(cuts, map_in_threads(check, cuts), strict=True):
+            if clip is None:
+                continue
+            proofs[cut.video_id] = clip.proof
+            if clip.mtime_ns != self._clips[cut.video_id].mtime_ns:
+                self._append(cut.video_id, clip)
         return proofs
 
     def add(self, cut: Cut, asked: Mapping[str, Any], proof: Proof) -> None:

@@ -75,22 +75,19 @@ def join_shards(
     backends: set[str] = set()
     unfinished: dict[int, str] = {}
     for index, cuts in enumerate(shares):
-        record = read_record(ShardFiles(folder, index).record)
         if not cuts:
             continue
-        if problem := _problem(record, quality):
-            unfinished[index] = problem
+        record = read_record(ShardFiles(folder, index).record)
+        if record is None or (problem := _problem(record, quality)):
+            unfinished[index] = "was never started" if record is None else problem
             continue
-        assert record is not None
         found = log.find_all(cuts, read_bytes=read_bytes, encoder=record.encoder)
         failed = _failures(record, [cut for cut in cuts if cut.video_id not in found])
-        missing = len(cuts) - len(found) - len(failed)
-        frames = without_frames([cut for cut in cuts if cut.video_id in found], found)
-        missing_frames = sum(cut.video_id not in record.no_frames for cut in frames)
-        if missing or missing_frames:
-            unfinished[index] = (
-                f"{missing} clips and the frames of {missing_frames} are missing or new since it ended"
-            )
+        if clips := len(cuts) - len(found) - len(failed):
+            unfinished[index] = f"lacks {clips} clips, which are new or have changed since it ended"
+        without = without_frames([cut for cut in cuts if cut.video_id in found], found)
+        if frames := sum(cut.video_id not in record.no_frames for cut in without):
+            unfinished.setdefault(index, f"lacks the frames of {frames} clips")
         proofs |= found
         failures |= failed
         no_frames |= record.no_frames
@@ -98,21 +95,19 @@ def join_shards(
     if unfinished:
         raise UnfinishedShardsError(_message(unfinished, len(shares)), list(unfinished))
     stored = sum(cut.frames is not None and cut.video_id in proofs for cuts in shares for cut in cuts)
-    frames = FramesOutcome(there=stored - len(no_frames), failed=no_frames)
+    outcome = FramesOutcome(there=stored - len(no_frames), failed=no_frames)
     choice = Choice(" and ".join(sorted(backends)), f"in {len(shares)} shards")
-    return CutResults(proofs, failures, len(proofs), frames), choice
+    return CutResults(proofs, failures, len(proofs), outcome), choice
 
 
-def _problem(record: Record | None, quality: Sequence[Any]) -> str:
-    """Why a shard has not done its work, as far as its record says; empty if it may have."""
-    if record is None:
-        return "was never started"
+def _problem(record: Record, quality: Sequence[Any]) -> str:
+    """Why a shard that was started has not done its work, as its record says; empty if it may have."""
     if record.state == RUNNING:
         return f"was killed ({record})"
     if record.state == FAILED:
         return f"failed ({record}): {record.error}"
     if record.quality != list(quality):
-        return "had other settings of trim"
+        return f"had other settings of trim ({record})"
     return ""
 
 

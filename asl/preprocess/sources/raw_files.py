@@ -12,6 +12,7 @@ from asl.codecs.probe import probe
 from asl.codecs.video_file import VIDEO_SUFFIXES
 from asl.errors import UserError
 from asl.files import atomic_write_text, walk_files
+from asl.threads import map_in_threads
 from asl.workers import Done, Workers
 
 
@@ -136,8 +137,7 @@ class RawVideoCache:
         caches = [self._own, *self._read_others()]
         known: dict[str, RawVideo] = {}
         new: dict[Path, tuple[str, _Stamp]] = {}
-        for file in files:
-            stamp = self._stamp(file)
+        for file, stamp in zip(files, map_in_threads(self._stamp, files), strict=True):
             found = [cache[file][1] for cache in caches if file in cache and cache[file][0] == stamp]
             if found:
                 known[file] = found[0]
