@@ -36,6 +36,7 @@ SLOW_MODULES = {
     "test_h264",
     "test_history",
     "test_input_page",
+    "test_jobs",
     "test_lightning_trainer",
     "test_lr_finder",
     "test_missing_frames",
@@ -67,6 +68,7 @@ SLOW_TESTS = {
     "test_ranks_share_an_epoch_and_measure_val_clips_once",
     "test_intervals_cover_the_true_value",
     "test_a_notebook_does_without_hydra",
+    "test_a_sweep_in_jobs_gives_a_summary_also_if_one_fails",
 }
 
 

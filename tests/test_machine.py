@@ -125,13 +125,28 @@ def test_priority_is_lowered_where_the_system_knows_it(monkeypatch: pytest.Monke
     lower_priority(5)
 
 
-def test_cores_are_those_of_this_process_or_of_the_machine(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_cores_are_those_of_this_process_or_of_the_machine(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(machine, "_CGROUP", tmp_path)
     monkeypatch.setattr(os, "sched_getaffinity", lambda _: {0, 3}, raising=False)
     assert available_cores() == 2
     monkeypatch.delattr(os, "sched_getaffinity")
     monkeypatch.setattr(os, "cpu_count", lambda: 8)
     assert available_cores() == 8
     monkeypatch.setattr(os, "cpu_count", lambda: None)
+    assert available_cores() == 1
+
+
+def test_a_container_and_slurm_may_leave_fewer_cores(linux: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(os, "sched_getaffinity", lambda _: set(range(16)), raising=False)
+    (linux / "cpu.max").write_text("max 100000\n")
+    assert available_cores() == 16
+    (linux / "cpu.max").write_text("650000 100000\n")
+    assert available_cores() == 6
+    monkeypatch.setenv("SLURM_CPUS_PER_TASK", "4")
+    assert available_cores() == 4
+    (linux / "cpu.max").write_text("50000 100000\n")  # half of one
     assert available_cores() == 1
 
 
