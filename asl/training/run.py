@@ -16,6 +16,7 @@ from asl.config.setting import ConfigError, shell_override
 from asl.data.datamodule import ClipDataModule
 from asl.data.split import protocol
 from asl.files import atomic_write_text
+from asl.launch.settings import JobLauncher
 from asl.model.classifier import SignClassifier
 from asl.model.weights import Loaded, load_weights
 from asl.training.averaged_weights import AveragedWeights
@@ -86,6 +87,10 @@ def train(config: TrainConfig, *, callbacks: Sequence[pl.Callback] = ()) -> dict
         UserError: an error that the user can fix; before training if it can be known then.
         KeyboardInterrupt: after Ctrl-C; after SIGTERM it is :class:`~asl.errors.Terminated`.
     """
+    if isinstance(config.launcher, JobLauncher):
+        raise ConfigError(
+            f"launcher={config.launcher.cluster}: starts the jobs of a sweep. Add --multirun, also for one"
+        )
     if config.show:
         return _show(config)
     check_devices(config.trainer)

@@ -11,10 +11,13 @@ import sys
 from pathlib import Path
 
 import pytest
+from composing import composed
 from parsed_page import Page
 from rich.console import Console
 from test_run import TINY
 
+from asl.config.setting import ConfigError
+from asl.training.run import train
 from asl.training.sweep_summary import SweepRun, summarize, write_summary
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -92,6 +95,11 @@ def test_nothing_is_summed_up_of_a_single_run_or_without_results(tmp_path: Path,
     console = Console(file=io.StringIO())
     write_summary(jobs, tmp_path / "sweep", console)
     assert not (tmp_path / "sweep").exists()
+
+
+def test_a_launcher_is_for_sweeps() -> None:
+    with pytest.raises(ConfigError, match=r"launcher=slurm: .* Add --multirun"):
+        train(composed("train", "model.weights=null", "launcher=slurm"))
 
 
 def test_a_sweep_in_jobs_gives_a_summary_also_if_one_fails(tiny_data: Path, tmp_path: Path) -> None:
