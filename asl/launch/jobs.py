@@ -53,8 +53,6 @@ class Command:
         if self.place.cores:
             keep_to_cores(self.place.cores)
         environment = {**os.environ, **self.place.environment}
-        # The command is one process: Lightning must not take it for a task of several.
-        environment.pop("SLURM_NTASKS", None)
         # SLURM sends submitit's signal, before the time limit, to all processes of a job.
         signum = getattr(signal, "SIG" + os.environ.get("SUBMITIT_PREEMPT_SIGNAL", "USR2"))
         ignore = partial(signal.signal, signum, signal.SIG_IGN)

@@ -129,7 +129,7 @@ def test_slurm_gets_all_jobs_as_one_array_with_what_they_need(
         setup=["module load cuda"],
         parameters={"account": "lab", "mail-type": "END"},
     )
-    code = "import os; print('task', 'SLURM_NTASKS' in os.environ, os.environ['SLURM_CPUS_PER_TASK'])"
+    code = "import os; print('cores', os.environ['SLURM_CPUS_PER_TASK'])"
     jobs = [Job("a", python(code)), Job("b", python("import sys; sys.exit('error: none')"))]
     failed, printed = run(jobs, launcher, tmp_path / "jobs", gpus=1)
     script = (tmp_path / "submitted.sh").read_text()
@@ -145,7 +145,7 @@ def test_slurm_gets_all_jobs_as_one_array_with_what_they_need(
     assert "a: done" in printed
     assert list(failed) == ["b"]
     assert "70_1_0_log.out\n  error: none" in failed["b"]
-    assert "task False 3" in (tmp_path / "jobs" / "70_0_0_log.out").read_text()
+    assert "cores 3" in (tmp_path / "jobs" / "70_0_0_log.out").read_text()
 
 
 def test_slurm_needs_its_commands_and_valid_parameters(
