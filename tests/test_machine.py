@@ -20,8 +20,11 @@ from asl.machine import (
     FileLocksUnsupportedError,
     available_cores,
     available_memory,
+    is_running,
     lock_file,
     lower_priority,
+    process_space,
+    process_start,
     worker_context,
 )
 
@@ -191,3 +194,30 @@ def test_a_process_is_ended_after_its_time_and_not_if_that_was_taken_back():
     for first, then, sleep_s, status in (("0.2", "0", 20, -signal.SIGALRM), ("0.2", "end(None)", 0.5, 0)):
         command = [sys.executable, "-c", code.format(first, then, sleep_s)]
         assert subprocess.run(command, timeout=15).returncode == status
+
+
+def test_processes_of_this_machine_that_have_ended_are_known(monkeypatch: pytest.MonkeyPatch) -> None:
+    process = subprocess.Popen([sys.executable, "-c", "import sys; sys.stdin.read()"], stdin=subprocess.PIPE)
+    started = process_start(process.pid)
+    assert is_running(process.pid)
+    assert is_running(process.pid, started)
+    assert is_running(os.getpid(), process_start(os.getpid()))
+    if started:  # where the system tells it
+        assert not is_running(process.pid, started + 1)  # another one has got the number
+    process.kill()
+    os.waitid(os.P_PID, process.pid, os.WEXITED | os.WNOWAIT)
+    assert is_running(process.pid) == (started == 0)  # nobody has fetched its exit status
+    process.communicate()
+    assert not is_running(process.pid)
+    assert process_start(process.pid) == 0
+    monkeypatch.setattr(machine, "_process_stat", lambda _: [])  # another system
+    assert is_running(os.getpid())
+    assert not is_running(process.pid)
+
+
+def test_another_host_is_another_space_of_processes(monkeypatch: pytest.MonkeyPatch) -> None:
+    here = process_space.__wrapped__()
+    assert here == process_space() == process_space.__wrapped__()
+    assert len(here) == 8
+    monkeypatch.setattr("socket.gethostname", lambda: "node7")
+    assert process_space.__wrapped__() != here

@@ -47,7 +47,7 @@ from asl.preprocess.report.terminal import print_summary
 from asl.preprocess.report.write import write_files
 from asl.preprocess.run_result import RunResult
 from asl.preprocess.shards.files import ShardFiles, proof_logs, raw_video_caches
-from asl.preprocess.shards.merge import failed_clip, find_count, join_shards
+from asl.preprocess.shards.merge import find_count, join_shards
 from asl.preprocess.shards.record import quality_of, recorded
 from asl.preprocess.shards.shares import cuts_of_shards
 from asl.preprocess.sources.find import Sources, find_sources
@@ -103,31 +103,20 @@ def preprocess(config: PreprocessConfig) -> None:
             )
         )
         if index is not None:
-            assert count is not None
-            _run_shard(
-                config,
-                ShardFiles(paths.shards(config.dataset.name, count), index),
-                count,
-                run,
-                backend,
-                workers,
-                console,
-            )
+            _run_shard(config, run, backend, workers, console)
         else:
             _run(config, count, backend, workers, console)
 
 
 def _run_shard(
-    config: PreprocessConfig,
-    files: ShardFiles,
-    count: int,
-    run: Run,
-    backend: Backend,
-    workers: Workers,
-    console: Console,
+    config: PreprocessConfig, run: Run, backend: Backend, workers: Workers, console: Console
 ) -> None:
     """Cut the clips of one shard, and leave a record of it for the merge."""
+    index, count = config.shard.index, config.shard.count
+    assert index is not None
+    assert count is not None
     paths, metadata_dir = config.paths, Path(config.paths.metadata_dir)
+    files = ShardFiles(paths.shards(config.dataset.name, count), index)
     _remove_temp_files(paths)
     with recorded(files.record, run) as record:
         cache = RawVideoCache(
@@ -135,27 +124,20 @@ def _run_shard(
             files.raw_videos,
             lambda: [paths.raw_videos, *raw_video_caches(metadata_dir)],
         )
-        plan = _plan(config, cache, backend, workers, console, shard=(files.index, count))
-        cuts = cuts_of_shards(plan.cuts, files.folder, count, raw_dir=Path(config.dataset.root))[files.index]
+        plan = _plan(config, cache, backend, workers, console, shard=(index, count))
+        cuts = cuts_of_shards(plan.cuts, files.folder, count, raw_dir=Path(config.dataset.root))[index]
         asked = {cut.video_id: request_of(cut) for cut in cuts}
         log = ProofLog(files.proof_log, others=[paths.proof_log, *proof_logs(metadata_dir)], only=asked)
         results = _cut(config, cuts, log, backend, workers, console)
         record.backend, record.encoder = plan.choice.name, plan.encoder.as_dict()
         record.quality = quality_of(config.trim)
-        record.sources, record.clips = len({cut.source for cut in cuts}), len(results.proofs)
-        record.reused = results.reused
-        record.failures = {
-            cut.video_id: failed_clip(cut, asked[cut.video_id], results.failures[cut.video_id])
-            for cut in cuts
-            if cut.video_id in results.failures
-        }
-        record.no_frames = dict(results.frames.failed)
+        record.take(cuts, asked, results)
         unwritten = [one.error for one in results.failures.values() if one.reason == NOT_WRITABLE]
         if unwritten:
             raise PreprocessError(f"{len(unwritten)} clips could not be written: {unwritten[0]}")
     print_text(
         console,
-        f"shard.index={files.index} of {count}: {record.clips} clips of {record.sources} sources in "
+        f"shard.index={index} of {count}: {record.clips} clips of {record.sources} sources in "
         f"{record.seconds:.1f} s, {record.reused} of these from an earlier run; {len(record.failures)} "
         "failed. After all shards: python preprocess.py merge=true",
     )

@@ -2,6 +2,7 @@
 
 import csv
 import json
+import os
 import re
 import shutil
 from pathlib import Path
@@ -377,3 +378,18 @@ def test_a_removed_source_takes_its_clip_out_of_the_manifest_and_makes_it_stale(
     preprocess(config)
     assert [clip.video_id for clip in read_manifest(tmp_path / "metadata" / "small_manifest.csv")] == ["v0"]
     assert summary(tmp_path)["stale"] == ["train/book/v1.mp4"]
+
+
+def test_what_a_disk_changes_by_itself_is_found_with_verify_full(tmp_path):
+    config = small(tmp_path, {})
+    preprocess(config)
+    clip = tmp_path / "videos" / "train" / "book" / "v0.mp4"
+    right, times = clip.read_bytes(), (clip.stat().st_atime_ns, clip.stat().st_mtime_ns)
+    changed = right[:-1] + bytes([right[-1] ^ 1])
+    clip.write_bytes(changed)
+    os.utime(clip, ns=times)
+    preprocess(config)
+    assert clip.read_bytes() == changed
+    config.verify = "full"
+    preprocess(config)
+    assert clip.read_bytes() == right

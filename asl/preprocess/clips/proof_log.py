@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import sys
 from collections.abc import Container, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -165,6 +166,7 @@ def _line(video_id: str, clip: ProvenClip) -> str:
 def _read(path: Path, only: Container[str] | None = None) -> tuple[dict[str, ProvenClip], int]:
     """The clips in a log by video_id, and its number of lines. A missing file has none."""
     clips: dict[str, ProvenClip] = {}
+    encoders: dict[str, Any] = {}  # most clips have the same
     count = 0
     if not path.exists():
         return clips, count
@@ -176,8 +178,10 @@ def _read(path: Path, only: Container[str] | None = None) -> tuple[dict[str, Pro
             try:
                 entry = json.loads(line)
                 if only is None or entry["video_id"] in only:
+                    asked = {sys.intern(key): value for key, value in entry["asked"].items()}
+                    asked["encoder"] = encoders.setdefault(str(asked["encoder"]), asked["encoder"])
                     clips[entry["video_id"]] = ProvenClip(
-                        dict(entry["asked"]), Proof(**entry["proof"]), int(entry.get("mtime_ns", 0))
+                        asked, Proof(**entry["proof"]), int(entry.get("mtime_ns", 0))
                     )
             except (ValueError, KeyError, TypeError, AttributeError):
                 continue  # of another version: the clip is cut again

@@ -20,7 +20,7 @@ from asl.preprocess.clips.plan import Cut
 from asl.preprocess.clips.proof import Proof
 from asl.preprocess.clips.proof_log import ProofLog, request_of
 from asl.preprocess.shards.files import ShardFiles
-from asl.preprocess.shards.record import FAILED, RUNNING, Record, read_record
+from asl.preprocess.shards.record import FAILED, RUNNING, Record, failed_clip, read_record
 
 #: Keys that a shard does not have in common with the merge.
 NOT_OF_A_SHARD = ("merge", "shard.index", "shard.count", "launcher")
@@ -109,11 +109,6 @@ def _problem(record: Record, quality: Sequence[Any]) -> str:
     if record.quality != list(quality):
         return f"had other settings of trim ({record})"
     return ""
-
-
-def failed_clip(cut: Cut, asked: Mapping[str, Any], failure: CutFailure) -> dict[str, Any]:
-    """A failure as plain data, with all that decided it."""
-    return {"asked": {**asked, "end_tolerance_s": str(cut.end_tolerance_s)}, "failure": vars(failure)}
 
 
 def _failures(record: Record, cuts: Sequence[Cut]) -> dict[str, CutFailure]:

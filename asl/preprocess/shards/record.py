@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -13,7 +13,9 @@ from typing import Any
 
 from asl.files import atomic_write_text
 from asl.preprocess.clips.backend import TrimSettings
+from asl.preprocess.clips.cutting import CutFailure, CutResults
 from asl.preprocess.clips.folder_lock import Run
+from asl.preprocess.clips.plan import Cut
 
 RUNNING, FAILED, FINISHED = "running", "failed", "finished"
 
@@ -34,8 +36,24 @@ class Record:
     sources: int = 0
     clips: int = 0  # that it has, also those of earlier runs
     reused: int = 0  # of these, the ones of earlier runs
-    failures: dict[str, dict[str, Any]] = field(default_factory=dict)  # by video_id, see merge.failed_clip
+    failures: dict[str, dict[str, Any]] = field(default_factory=dict)  # by video_id, see failed_clip
     no_frames: dict[str, str] = field(default_factory=dict)  # error by video_id, see FramesOutcome.failed
+
+    def take(self, cuts: Sequence[Cut], asked: Mapping[str, Mapping[str, Any]], results: CutResults) -> None:
+        """Note the results of the shard's cuts.
+
+        Args:
+            cuts: all of the shard.
+            asked: what each was when the run began, see :func:`request_of`, by video_id.
+            results: of these.
+        """
+        self.sources, self.clips = len({cut.source for cut in cuts}), len(results.proofs)
+        self.reused, self.no_frames = results.reused, dict(results.frames.failed)
+        self.failures = {
+            cut.video_id: failed_clip(cut, asked[cut.video_id], results.failures[cut.video_id])
+            for cut in cuts
+            if cut.video_id in results.failures
+        }
 
     def __str__(self) -> str:
         return f"process {self.pid} on {self.host}, since {self.since}"
@@ -44,6 +62,11 @@ class Record:
 def quality_of(trim: TrimSettings) -> list[Any]:
     """The settings that decide how clips look, whichever machine encodes them."""
     return [trim.crf, trim.preset, trim.cq, trim.audio]
+
+
+def failed_clip(cut: Cut, asked: Mapping[str, Any], failure: CutFailure) -> dict[str, Any]:
+    """A failure as plain data, with all that decided it."""
+    return {"asked": {**asked, "end_tolerance_s": str(cut.end_tolerance_s)}, "failure": vars(failure)}
 
 
 @contextmanager
