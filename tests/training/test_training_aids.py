@@ -185,8 +185,10 @@ class Accuracies(pl.Callback):
     def __init__(self, *values: float) -> None:
         self.values = values
 
-    def on_validation_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        self.log("val_top1", self.values[trainer.current_epoch])
+    def on_validation_epoch_end(self, trainer: pl.Trainer, pl_module: Any) -> None:
+        top1 = torch.tensor(self.values[trainer.current_epoch])
+        found = {**pl_module.val_metrics.compute(), "top1": top1}
+        pl_module.val_metrics.compute = lambda device: found
 
 
 def test_a_run_stops_after_epochs_without_a_better_accuracy(
