@@ -173,7 +173,9 @@ def test_a_checkpoint_is_synced_before_it_is_renamed_within_its_folder(
 
     monkeypatch.setattr(os, "fsync", recorded_fsync)
     monkeypatch.setattr(Path, "replace", recorded_replace)
-    AtomicCheckpointIO().save_checkpoint({"asl": {"epoch": 1}}, tmp_path / "last.pt")
+    writer = AtomicCheckpointIO()
+    writer.save_checkpoint({"asl": {"epoch": 1}}, tmp_path / "last.pt")
+    writer.teardown()
     assert order == ["fsync", "replace"]
     assert read_checkpoint(tmp_path / "last.pt") == {"asl": {"epoch": 1}}
 
