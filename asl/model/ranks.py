@@ -14,7 +14,10 @@ def num_ranks() -> int:
 
 
 def share_buffers(module: nn.Module) -> None:
-    """Give all ranks the buffers of the first one, such as the statistics of batch norms. All must call this."""
+    """Give all ranks the buffers of the first one, such as the statistics of batch norms.
+
+    All ranks must call this.
+    """
     if num_ranks() == 1:
         return
     buffers = [buffer for buffer in module.buffers() if buffer.numel()]

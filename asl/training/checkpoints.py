@@ -36,11 +36,11 @@ class CheckpointError(UserError):
 
 
 class AtomicCheckpointIO(TorchCheckpointIO):
-    """Writes Lightning's checkpoints atomically, while training goes on, and reads them without executing code.
+    """Writes Lightning's checkpoints atomically, and reads them without executing code.
 
-    A checkpoint is copied to the host's memory, and a thread writes it from there. It is written when the
-    next one is saved, when one is loaded, and when :meth:`teardown` returns, which Lightning calls however a
-    run ends; an error of the write is raised there.
+    A checkpoint is copied to the host's memory, and a thread writes it from there while training goes on. It
+    is complete before the next one is saved or one is loaded, and when :meth:`teardown` returns, which
+    Lightning calls however a run ends; an error of the write is raised there.
 
     Lightning's own class writes to a temporary folder. If that is on another disk, the final move is a copy,
     which can be interrupted.
@@ -95,8 +95,8 @@ class LastAndBest(Checkpoint):
     Of equal epochs, the first one is the best. If ``best.pt`` is missing when a run is resumed, the best of
     the following epochs is kept. ``best.pt`` is written first: if the program is killed before ``last.pt`` is
     written, a resumed run repeats the epoch and writes the same ``best.pt`` again. Both are written while the
-    next epoch trains, by :class:`AtomicCheckpointIO`; the end of the run waits for them, also after Ctrl-C and
-    SIGTERM.
+    next epoch trains (see :class:`AtomicCheckpointIO`). The end of the run waits for them, also after Ctrl-C
+    and SIGTERM.
 
     Args:
         folder: folder of the checkpoints.
