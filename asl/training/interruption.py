@@ -94,7 +94,9 @@ class Interruption(Callback):
                     _requeue_job()
                 raise _EXCEPTIONS[self._received] from None
             if lost or (dead and not isinstance(error, UserError)):
-                raise RankError(_explain(trainer, dead or str(error).splitlines()[0])) from error
+                reason = str(error).splitlines()[0]
+                no_answer = f"another rank does not answer within trainer.timeout_s, or has died ({reason})"
+                raise RankError(_explain(trainer, dead or no_answer)) from error
             raise
         finally:
             done.set()
