@@ -58,6 +58,8 @@ class TrainConfig:
             yield "find_lr=true show=true: choose one of them"
         if self.find_lr and self.trainer.batch == "auto":
             yield "find_lr=true: is for one batch size, so set data.batch_size and trainer.batch=fixed"
+        if self.find_lr and self.optim.scale_lr != "none":
+            yield "find_lr=true: finds the rate of a step as it is, so set optim.scale_lr=none"
         yield from self.reader.problems_with(self.data, self.frames)
         for key, least in (("clip_len", self.model.min_clip_len), ("crop_size", self.model.min_crop_size)):
             if getattr(self.data, key) < least:

@@ -144,12 +144,15 @@ def test_ctrl_c_in_one_of_two_processes_ends_both_in_one_line(tiny_data: Path, t
 
 
 def test_two_processes_measure_each_clip_once(tiny_data: Path, tmp_path: Path) -> None:
-    """Of five clips, one rank gets three and the other two; the latter repeats one that must not count."""
+    """Of five clips, one rank gets three and the other two; the latter repeats one that must not count.
+
+    Each rank's batch norms have seen other clips, and so has their average (optim.ema_decay).
+    """
     clips = read_manifest(tiny_data / "metadata" / "tiny_manifest.csv")
     five = [clip for clip in clips if clip.video_id not in ("val201", "test201")]
     five = [dataclasses.replace(clip, flags="suspect" if clip.label == 0 else "") for clip in five]
     manifest = write_manifest_and_label_map(tmp_path / "five_manifest.csv", five)
-    keys = [f"data.manifest={manifest}", "trainer.max_epochs=1", "logger=[]"]
+    keys = [f"data.manifest={manifest}", "trainer.max_epochs=1", "logger=[]", "optim.ema_decay=0.5"]
     result = run(tiny_data, tmp_path, *keys, "trainer.devices=2", "trainer.strategy=ddp")
     assert result.returncode == 0, result.stderr
     metrics = json.loads((tmp_path / "metrics.json").read_text())
