@@ -7,8 +7,8 @@ import signal
 import subprocess
 import time
 from collections import deque
-from collections.abc import Sequence
-from contextlib import suppress
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
 
+from asl.launch.local import LocalLauncher
 from asl.launch.settings import JobLauncher, LauncherError, Place
 from asl.machine import keep_to_cores
 from asl.terminal import count_progress, print_text
@@ -23,7 +24,7 @@ from asl.terminal import count_progress, print_text
 if TYPE_CHECKING:
     from submitit.helpers import DelayedSubmission
 
-_STOPPING_S = 60  # a preempted job has this long to save
+_STOPPING_S = 60  # that a job which is to end has to save
 
 
 @dataclass(frozen=True)
@@ -57,12 +58,18 @@ class Command:
         signum = getattr(signal, "SIG" + os.environ.get("SUBMITIT_PREEMPT_SIGNAL", "USR2"))
         ignore = partial(signal.signal, signum, signal.SIG_IGN)
         self._process = subprocess.Popen(self.command, env=environment, preexec_fn=ignore)
-        try:
-            while self._process.poll() is None:  # not wait(): checkpoint() is called by a signal meanwhile
-                time.sleep(0.1)
-        finally:
+        local = os.environ.get("SUBMITIT_EXECUTOR") == LocalLauncher.cluster
+        if local:  # else SLURM sends SIGTERM to all processes of a job
+            signal.signal(signal.SIGTERM, lambda *_: self._terminate())
+        while (code := self._process.poll()) is None:  # not wait(): signals call checkpoint() meanwhile
+            time.sleep(0.1)
+        if not local and code in (-signal.SIGTERM, 128 + signal.SIGTERM):
+            time.sleep(_STOPPING_S)  # a job that returns has ended; one that SLURM ends is queued again
+        return code
+
+    def _terminate(self) -> None:
+        if self._process is not None:
             self._process.terminate()
-        return self._process.returncode
 
     def checkpoint(self) -> DelayedSubmission:
         """Stop the command; returns what submitit queues in its place."""
@@ -125,7 +132,7 @@ def run_jobs(
             while queue or running:
                 starting = [(*queue.popleft(), free.pop(0)) for _ in range(min(len(queue), len(free)))]
                 if starting:
-                    with executor.batch():  # SLURM: one array
+                    with _ctrl_c_ignored(), executor.batch():  # SLURM: one array
                         handles = [executor.submit(Command(job.command, place)) for job, _, place in starting]
                     running += [
                         _Running(job, place, handle, retries)
@@ -153,12 +160,31 @@ def run_jobs(
                 going = ", ".join(one.handle.job_id for one in running)
                 stop.args = (f"the jobs {going} go on. When they have ended: {go_on}",)
             else:
-                for one in running:
-                    one.handle.cancel(check=False)
+                _stop([one.handle for one in running])
             raise
         except (OSError, RuntimeError) as error:  # submitit's errors are RuntimeErrors
             raise LauncherError(f"launcher={launcher.cluster}: {error}") from error
     return failed
+
+
+@contextmanager
+def _ctrl_c_ignored() -> Iterator[None]:
+    """Context manager: processes that are started ignore Ctrl-C, which a terminal sends to all."""
+    previous = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, previous)
+
+
+def _stop(handles: Sequence[Any]) -> None:
+    """Stop jobs of this machine, and wait for them."""
+    for handle in handles:
+        with suppress(ProcessLookupError):
+            os.kill(int(handle.job_id), signal.SIGTERM)
+    begin = time.monotonic()
+    while time.monotonic() - begin < _STOPPING_S and not all(handle.done() for handle in handles):
+        time.sleep(0.1)
 
 
 def _exit_code(handle: Any) -> int | None:

@@ -172,7 +172,7 @@ class Handle:
 
     def __init__(self, job_id: int, command: tuple[str, ...], folder: Path) -> None:
         self.job_id, self.command = f"9_{job_id}", command
-        self.polls, self.outcome, self.cancelled = 1, 0, False
+        self.polls, self.outcome = 1, 0
         self.paths = type("Paths", (), {"stdout": folder / f"{job_id}.out"})
 
     def done(self) -> bool:
@@ -183,9 +183,6 @@ class Handle:
         if self.outcome == 99:
             raise RuntimeError("no result")
         return self.outcome
-
-    def cancel(self, check: bool) -> None:
-        self.cancelled = True
 
 
 class Executor:
@@ -251,29 +248,34 @@ def test_killed_jobs_are_started_again_so_many_times(
     assert (failed == {}) if problem is None else failed["one"].startswith(problem)
 
 
-def interrupt(launcher: JobLauncher, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> KeyboardInterrupt:
+def test_after_ctrl_c_jobs_of_the_cluster_go_on_and_the_message_says_how(
+    executor: Executor, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     def stop(_: float) -> None:
         raise KeyboardInterrupt
 
     monkeypatch.setattr("asl.launch.jobs.time.sleep", stop)
+    with pytest.raises(KeyboardInterrupt, match=r"^the jobs 9_0, 9_1 go on\. When they have ended: run it"):
+        run([Job("a", ("a", "5,0")), Job("b", ("b", "5,0"))], SlurmLauncher(), tmp_path)
+
+
+def test_after_ctrl_c_jobs_of_this_machine_are_stopped_and_can_save(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
+    sleep = time.sleep
+
+    def stop(seconds: float) -> None:
+        if seconds == LocalLauncher.poll_s and (tmp_path / "started").exists():
+            raise KeyboardInterrupt
+        sleep(seconds)
+
+    monkeypatch.setattr("asl.launch.jobs.time.sleep", stop)
     with pytest.raises(KeyboardInterrupt) as caught:
-        run([Job("a", ("a", "5,0")), Job("b", ("b", "5,0"))], launcher, tmp_path)
-    return caught.value
-
-
-def test_after_ctrl_c_jobs_of_the_cluster_go_on_and_the_message_says_how(
-    executor: Executor, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    stopped = interrupt(SlurmLauncher(), tmp_path, monkeypatch)
-    assert str(stopped) == "the jobs 9_0, 9_1 go on. When they have ended: run it again"
-    assert not any(handle.cancelled for handle in executor.handles)
-
-
-def test_after_ctrl_c_jobs_of_this_machine_are_stopped(
-    executor: Executor, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    assert not interrupt(LocalLauncher(jobs=2), tmp_path, monkeypatch).args
-    assert all(handle.cancelled for handle in executor.handles)
+        run([Job("a", python(SAVES, tmp_path / "saved"))], LocalLauncher(), tmp_path / "jobs")
+    assert not caught.value.args  # the program's own message says how to go on
+    assert (tmp_path / "saved").read_text() == "half"
+    assert "Traceback" not in capfd.readouterr().err
 
 
 @pytest.mark.parametrize(
