@@ -48,6 +48,7 @@ SLOW_MODULES = {
     "test_protocol",
     "test_run",
     "test_run_choices",
+    "test_shards",
     "test_train_cli",
     "test_torchvision_networks",
     "test_training_aids",

@@ -128,7 +128,7 @@ def _message(unfinished: Mapping[int, str], count: int) -> str:
     commands = [f"  {shard_command(index, count)}" for index in unfinished]
     return "\n".join(
         [
-            f"{len(unfinished)} of {count} shards have not done their work:",
+            f"{len(unfinished)} of {count} shards are not done:",
             *lines,
             "Start them again, on any machines, and then this command:",
             *commands,
