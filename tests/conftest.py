@@ -33,6 +33,7 @@ SLOW_MODULES = {
     "test_encode",
     "test_evaluate",
     "test_export",
+    "test_folder_lock",
     "test_h264",
     "test_history",
     "test_input_page",

@@ -41,7 +41,8 @@ def find_count(paths: Paths, dataset: str) -> int:
         UserError: there is no folder, or there are several.
     """
     start = f"{dataset}{SHARDS}"
-    counts = [path.name.removeprefix(start) for path in Path(paths.metadata_dir).glob(f"{start}*")]
+    names = (path.name.removeprefix(start) for path in Path(paths.metadata_dir).glob(f"{start}*"))
+    counts = [name for name in names if name.isdecimal()]
     if not counts:
         raise UserError(
             f"merge=true: no shard of {dataset} was started with paths.metadata_dir={paths.metadata_dir}"
