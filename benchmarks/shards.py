@@ -199,9 +199,11 @@ def memory_mb() -> int:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--instances", type=int, nargs="+", default=[10_000, 100_000, 1_000_000])
-    parser.add_argument("--files", type=int, default=100_000, help="sizes up to this have files of clips, too")
+    parser.add_argument("--files", type=int, default=100_000, help="sizes up to this have files of clips")
     parser.add_argument("--one", type=int, help=argparse.SUPPRESS)
     args = parser.parse_args()
     if args.one:

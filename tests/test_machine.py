@@ -196,6 +196,7 @@ def test_a_process_is_ended_after_its_time_and_not_if_that_was_taken_back():
         assert subprocess.run(command, timeout=15).returncode == status
 
 
+@pytest.mark.slow
 def test_processes_of_this_machine_that_have_ended_are_known(monkeypatch: pytest.MonkeyPatch) -> None:
     process = subprocess.Popen([sys.executable, "-c", "import sys; sys.stdin.read()"], stdin=subprocess.PIPE)
     started = process_start(process.pid)

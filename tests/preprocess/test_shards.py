@@ -14,11 +14,9 @@ import pytest
 from composing import composed
 from test_preprocess_program import link_demo
 
-from asl.errors import UserError
 from asl.preprocess.clips.folder_lock import FolderInUseError
 from asl.preprocess.pipeline import preprocess
 from asl.preprocess.shards.merge import UnfinishedShardsError
-from asl.preprocess.shards.shares import shard_of_sources, share_out
 
 ROOT = Path(__file__).resolve().parents[2]
 KEYS = ("dataset=demo", "trim=cpu", "trim.workers=1", "probe=0")
@@ -87,12 +85,10 @@ def test_shards_of_several_machines_are_merged_to_what_a_single_run_gives(
         for index in (0, 1)
     )
     assert second.stdout is not None
-    told = ""
-    while not told.endswith("waiting\n"):  # in the middle, while the first one runs
-        told += second.stdout.readline()
+    monkeypatch.setattr("asl.preprocess.clips.folder_lock.HEARTBEAT_S", 0.1)
+    assert any(line.endswith("waiting\n") for line in second.stdout)  # in the middle
     for others in (
         ("shard.index=1", "shard.count=4"),
-        ("shard.index=1", "shard.count=2"),
         ("merge=true",),
         (),
     ):
@@ -111,7 +107,7 @@ def test_shards_of_several_machines_are_merged_to_what_a_single_run_gives(
         preprocess(composed("preprocess", *KEYS, "merge=true"))
     assert raised.value.indices == (1, 3)
     message = str(raised.value)
-    assert "2 of 4 shards have not done their work" in message
+    assert "2 of 4 shards are not done" in message
     assert f"shard.index=1 was killed (process {second.pid} on node1, since 2" in message
     assert "shard.index=3 was never started" in message
     assert not (data / "metadata" / "demo_manifest.csv").exists()
@@ -130,52 +126,7 @@ def test_shards_of_several_machines_are_merged_to_what_a_single_run_gives(
     assert [name for name in merged if merged[name] != single[name]] == []
     monkeypatch.undo()
     monkeypatch.chdir(tmp_path)
-    preprocess(composed("preprocess", *KEYS, "merge=true"))  # again, without the logs that it joined
     preprocess(composed("preprocess", *KEYS))
     assert contents(data) == single
     summary = json.loads((data / "metadata" / "demo_preprocess_summary.json").read_text())
     assert summary["reused"] == summary["clips"]
-
-
-# ---------------------------------------------------------------- who cuts what
-
-
-def test_shares_have_about_the_same_work() -> None:
-    work_ms = {f"{number}.mp4": 100 + 37 * number % 900 for number in range(1000)}
-    shares = share_out(work_ms, [0] * 16)
-    loads = [sum(work_ms[source] for source in share) for share in shares]
-    assert max(loads) - min(loads) < 1000
-    assert sorted(source for share in shares for source in share) == sorted(work_ms)
-
-
-def test_a_source_stays_where_it_is_when_others_come_and_go(tmp_path: Path) -> None:
-    before = shard_of_sources(tmp_path, 2, {"a": 8, "b": 4, "c": 3})
-    assert before == {"a": 0, "b": 1, "c": 1}
-    after = shard_of_sources(tmp_path, 2, {"b": 400, "c": 3, "d": 2, "e": 1})
-    assert after == before | {"d": 1, "e": 0}
-    assert shard_of_sources(tmp_path, 2, {"d": 5}) == after
-    assert shard_of_sources(tmp_path, 2, {"d": 5, "f": 1}) == after | {"f": 0}
-    assert len(list(tmp_path.iterdir())) == 3
-
-
-def test_of_machines_that_share_out_at_the_same_moment_one_decides(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    def slower(path: Path, text: str) -> bool:
-        monkeypatch.undo()
-        shard_of_sources(tmp_path, 2, {"z": 5, "a": 1})  # the other machine, which sees another file
-        return bool(write_new(path, text))
-
-    from asl.preprocess.shards.shares import write_new
-
-    monkeypatch.setattr("asl.preprocess.shards.shares.write_new", slower)
-    assert shard_of_sources(tmp_path, 2, {"a": 1, "b": 1}) == {"z": 0, "a": 1, "b": 1}
-
-
-def test_a_damaged_file_of_sources_is_an_error_that_names_it(tmp_path: Path) -> None:
-    for content in ("[", '{"work_ms": [1], "sources": [["a"]]}', "{}"):
-        (tmp_path / "sources.0.json").write_text(content)
-        with pytest.raises(
-            UserError, match=rf"{tmp_path}/sources\.0\.json cannot be read.*Remove {tmp_path}"
-        ):
-            shard_of_sources(tmp_path, 2, {"a": 1})

@@ -33,11 +33,12 @@ class FramesOutcome:
 def space_needed(cuts: Sequence[Cut]) -> tuple[int, int]:
     """Number of clips that have no frames yet, and an estimate of the bytes that these will take."""
     clips = []
-    for cut in cuts:
-        if cut.frames is None or cut.raw is None or has_frames(cut.frames.path):
-            continue
-        duration_s, frames = cut.estimated_length()
-        clips.append((cut.frames.spec, (duration_s, round(frames), cut.raw.width, cut.raw.height)))
+    wanted = [(cut, cut.frames, cut.raw) for cut in cuts if cut.frames is not None and cut.raw is not None]
+    there = map_in_threads(lambda one: has_frames(one[1].path), wanted)
+    for (cut, request, raw), exists in zip(wanted, there, strict=True):
+        if not exists:
+            duration_s, frames = cut.estimated_length()
+            clips.append((request.spec, (duration_s, round(frames), raw.width, raw.height)))
     return len(clips), sum(store_bytes(spec, [clip]) for spec, clip in clips)
 
 

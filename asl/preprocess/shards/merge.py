@@ -41,7 +41,8 @@ def find_count(paths: Paths, dataset: str) -> int:
         UserError: there is no folder, or there are several.
     """
     start = f"{dataset}{SHARDS}"
-    counts = [path.name.removeprefix(start) for path in Path(paths.metadata_dir).glob(f"{start}*")]
+    names = (path.name.removeprefix(start) for path in Path(paths.metadata_dir).glob(f"{start}*"))
+    counts = [name for name in names if name.isdecimal()]
     if not counts:
         raise UserError(
             f"merge=true: no shard of {dataset} was started with paths.metadata_dir={paths.metadata_dir}"
@@ -128,7 +129,7 @@ def _message(unfinished: Mapping[int, str], count: int) -> str:
     commands = [f"  {shard_command(index, count)}" for index in unfinished]
     return "\n".join(
         [
-            f"{len(unfinished)} of {count} shards have not done their work:",
+            f"{len(unfinished)} of {count} shards are not done:",
             *lines,
             "Start them again, on any machines, and then this command:",
             *commands,
