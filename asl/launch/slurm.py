@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from asl.config.setting import setting
 from asl.launch.settings import JobLauncher, LauncherError, Place
@@ -23,13 +24,19 @@ class SlurmLauncher(JobLauncher):
     mem_gb: float | None = setting(None, "memory of a job, GB; null: the cluster's default", gt=0)
     jobs: int | None = setting(None, "most jobs at once; null: no limit", ge=1)
     setup: list[str] = setting([], "shell commands before the job, as ['module load cuda']", any_length=True)
-    parameters: dict[str, Any] = field(
-        default_factory=dict, metadata={"help": "further parameters of sbatch, as {account:lab,qos:high}"}
+    sbatch: list[str] = setting(
+        [], "further options of sbatch, as ['--account=lab','--exclusive']", any_length=True
     )
 
     cluster = "slurm"
     poll_s = 2.0
     jobs_outlive_program = True
+
+    def problems(self) -> Iterator[str]:
+        """Yield a message for each option that does not begin with ``--``."""
+        for option in self.sbatch:
+            if not option.startswith("--"):
+                yield f"launcher.sbatch: {option} is no long option of sbatch, as --account=lab"
 
     def executor(self, folder: Path, *, name: str, gpus: int | None) -> AutoExecutor:
         executor = super().executor(folder, name=name, gpus=gpus)
@@ -43,7 +50,7 @@ class SlurmLauncher(JobLauncher):
             "slurm_array_parallelism": self.jobs,
             "slurm_srun_args": [f"--cpus-per-task={self.cpus}"],  # srun of SLURM 22.05 on does not inherit it
             "slurm_setup": list(self.setup) or None,
-            "slurm_additional_parameters": dict(self.parameters) or None,
+            "slurm_additional_parameters": dict(map(_option, self.sbatch)) or None,
         }
         try:
             executor.update_parameters(**{key: value for key, value in given.items() if value is not None})
@@ -54,3 +61,13 @@ class SlurmLauncher(JobLauncher):
     def places(self, count: int, *, gpus: int | None) -> list[Place]:
         """One for each job: SLURM decides when it runs, and gives it cores and GPUs."""
         return [Place()] * count
+
+
+def _option(text: str) -> tuple[str, str | bool]:
+    """The name and value of an option.
+
+    >>> _option("--account=lab"), _option("--exclusive")
+    (('account', 'lab'), ('exclusive', True))
+    """
+    name, _, value = text.removeprefix("--").partition("=")
+    return name, value or True

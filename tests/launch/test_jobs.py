@@ -127,7 +127,7 @@ def test_slurm_gets_all_jobs_as_one_array_with_what_they_need(
         mem_gb=16,
         jobs=5,
         setup=["module load cuda"],
-        parameters={"account": "lab", "mail-type": "END"},
+        sbatch=["--account=lab", "--exclusive"],
     )
     code = "import os; print('cores', os.environ['SLURM_CPUS_PER_TASK'])"
     jobs = [Job("a", python(code)), Job("b", python("import sys; sys.exit('error: none')"))]
@@ -136,7 +136,7 @@ def test_slurm_gets_all_jobs_as_one_array_with_what_they_need(
     options = [line.removeprefix("#SBATCH --") for line in script.splitlines() if "#SBATCH" in line]
     for option in (
         *("partition=gpu", "time=90", "cpus-per-task=3", "mem=16GB", "gpus-per-node=1", "array=0-1%2"),
-        *("account=lab", "mail-type=END", "job-name=test"),
+        *("account=lab", "exclusive", "job-name=test"),
     ):
         assert option in options
     assert "module load cuda" in script

@@ -145,6 +145,7 @@ def test_shards_that_fail_or_stay_missing_are_an_error(
         (["launcher=slurm", "shard.count=2", "shard.index=0"], "shard.index=0: a launcher starts all shards"),
         (["shard.count=2"], "shard.count=2: needs shard.index, a launcher"),
         (["launcher=slurm", "shard.count=2", "launcher.cpus=0"], "launcher.cpus=0: must be at least 1"),
+        (["launcher=slurm", "shard.count=2", "launcher.sbatch=[account]"], "account is no long option"),
     ],
 )
 def test_contradictions_are_named(overrides: list[str], problem: str) -> None:
