@@ -17,8 +17,8 @@ register(preprocess_schema=PreprocessConfig)
 def main(cfg: DictConfig) -> None:
     with job(cfg, PreprocessConfig) as config:
         # These import codecs: after the configuration is checked.
+        from asl.preprocess.launch import preprocess_in_jobs
         from asl.preprocess.pipeline import preprocess
-        from asl.preprocess.shards.launch import preprocess_in_jobs
 
         if isinstance(config.launcher, JobLauncher):
             preprocess_in_jobs(config, config.launcher)

@@ -208,6 +208,7 @@ class _Stored:
 
 @contextmanager
 def _open(path: Path) -> Iterator[_Stored]:
+    file: IO[bytes]
     try:
         file, first = path.open("rb"), 0
         size = os.fstat(file.fileno()).st_size

@@ -20,9 +20,9 @@ from asl.config.setting import ConfigError
 from asl.contract.frame_store import FrameSpec, frames_path, open_frames
 from asl.contract.manifest import read_manifest
 from asl.launch.jobs import Job
+from asl.preprocess import launch
+from asl.preprocess.launch import preprocess_in_jobs
 from asl.preprocess.pipeline import preprocess
-from asl.preprocess.shards import launch
-from asl.preprocess.shards.launch import preprocess_in_jobs
 from asl.preprocess.shards.merge import UnfinishedShardsError
 
 ROOT = Path(__file__).resolve().parents[2]

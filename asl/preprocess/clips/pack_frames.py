@@ -18,6 +18,7 @@ from asl.config.setting import setting
 from asl.contract.frame_packs import FramePackError, pack_numbers, pack_path, packed_files
 from asl.contract.frame_store import FrameSettings, FrameStoreError, read_shape
 from asl.files import sync_folder, temp_path
+from asl.threads import map_in_threads
 
 _PACK_BYTES = 16 << 30  # packing needs this much free disk space
 _LEAST_USED = 0.5  # share of a pack's bytes; with less, it is written again without the unused ones
@@ -63,7 +64,7 @@ def pack_frames(folder: Path, progress: Progress, *, pack_bytes: int = _PACK_BYT
         for name, packed in packed_files(folder).items()
         if not (folder / name).exists()
     ]
-    used = Counter[Path]()
+    used = Counter[Path | None]()
     for file in in_pack:
         used[file.pack] += file.size
     packs = [pack_path(folder, number) for number in numbers]
@@ -83,8 +84,9 @@ def pack_frames(folder: Path, progress: Progress, *, pack_bytes: int = _PACK_BYT
 
 
 def _own_files(folder: Path) -> Iterator[_File]:
-    for path in sorted(folder.glob("*.safetensors")):
-        if read_shape(path) is not None:
+    paths = sorted(folder.glob("*.safetensors"))
+    for path, shape in zip(paths, map_in_threads(read_shape, paths), strict=True):
+        if shape is not None:
             stat = path.stat()
             yield _File(path, stat.st_size, stat.st_mtime_ns)
 
