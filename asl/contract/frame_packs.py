@@ -53,7 +53,7 @@ def pack_path(folder: Path, number: int) -> Path:
 
 def pack_numbers(folder: Path) -> list[int]:
     """The numbers of the packs in a folder of files of frames, rising."""
-    return sorted(int(Path(name).stem) for name, _ in _listing(folder))
+    return sorted(int(name.removesuffix(_SUFFIX)) for name in _pack_names(folder))
 
 
 def packed_files(folder: Path) -> Mapping[str, Packed]:
@@ -62,29 +62,24 @@ def packed_files(folder: Path) -> Mapping[str, Packed]:
     Raises:
         FramePackError: a pack is damaged.
     """
-    listing = _listing(folder)
-    return _read_packs(folder, listing) if listing else {}
+    names = _pack_names(folder)
+    return _read_packs(folder, names) if names else {}
 
 
-def _listing(folder: Path) -> tuple[tuple[str, int], ...]:
-    """Name and time of every pack. Another listing means other packs."""
+def _pack_names(folder: Path) -> tuple[str, ...]:
+    """The file names of the packs. Other names mean other packs: a number is used once."""
     try:
-        with os.scandir(folder / PACKS) as entries:
-            found = [
-                (entry.name, entry.stat().st_mtime_ns)
-                for entry in entries
-                if entry.name.endswith(_SUFFIX) and entry.name.removesuffix(_SUFFIX).isdecimal()
-            ]
+        names = os.listdir(folder / PACKS)
     except FileNotFoundError:
         return ()
-    return tuple(sorted(found))
+    return tuple(name for name in names if name.endswith(_SUFFIX) and name[: -len(_SUFFIX)].isdecimal())
 
 
 @lru_cache(maxsize=8)
-def _read_packs(folder: Path, listing: tuple[tuple[str, int], ...]) -> Mapping[str, Packed]:
+def _read_packs(folder: Path, names: tuple[str, ...]) -> Mapping[str, Packed]:
     packed: dict[str, Packed] = {}
-    for number in sorted(int(name.removesuffix(_SUFFIX)) for name, _ in listing):
-        packed |= _read_pack(pack_path(folder, number))
+    for path in sorted((folder / PACKS / name for name in names), key=lambda path: int(path.stem)):
+        packed |= _read_pack(path)
     return packed
 
 

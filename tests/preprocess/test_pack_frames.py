@@ -121,6 +121,18 @@ def test_a_pack_that_is_hardly_used_is_written_again_without_the_rest(tmp_path: 
     assert [read_shape(path) for path in paths[1:3]] == [None, None]
 
 
+def test_the_number_of_a_pack_is_used_once(tmp_path: Path) -> None:
+    path = store(tmp_path, "v0", value=1)
+    pack(tmp_path)
+    forget_frames(tmp_path, "v0")
+    pack(tmp_path)
+    assert names(tmp_path) == ["packs/000.zip", "v0.safetensors"]
+    store(tmp_path, "v0", value=2)
+    assert pack(tmp_path) == 1
+    assert names(tmp_path) == ["packs/001.zip"]
+    assert grey(path) == 2
+
+
 def test_an_incomplete_file_is_not_packed(tmp_path: Path) -> None:
     path = store(tmp_path, "v0", value=1)
     path.write_bytes(path.read_bytes()[:-1])

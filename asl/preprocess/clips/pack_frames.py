@@ -77,8 +77,8 @@ def pack_frames(folder: Path, progress: Progress, *, pack_bytes: int = _PACK_BYT
         for file in group:
             _delete_own(file)
         progress.advance(bar, len(group))
-    for path in wasteful:
-        path.unlink()
+    for path in wasteful - {pack_path(folder, max(pack_numbers(folder), default=-1))}:
+        path.unlink()  # but not the last one, whose number would be used again
     _delete_marks(folder)
     return len(own)
 
