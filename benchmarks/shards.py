@@ -218,7 +218,7 @@ def main() -> None:
     for row in rows:
         table.add_column(f"{row['instances']:,}", justify="right")
     for name in rows[0]["seconds"]:
-        table.add_row(name, *(f"{row['seconds'].get(name, float('nan')):g}" for row in rows))
+        table.add_row(name, *(str(row["seconds"].get(name, "")) for row in rows))
     table.add_section()
     for name in rows[0]["mb"]:
         table.add_row(f"MB, {name}", *(f"{row['mb'][name]:,}" for row in rows))

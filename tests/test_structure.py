@@ -99,7 +99,7 @@ def test_packages_do_not_import_each_other_in_a_circle_not_even_in_functions() -
         (FIRST_HALF, SECOND_HALF),
         (SECOND_HALF, FIRST_HALF),
         (SHARED, FIRST_HALF + SECOND_HALF),
-        # Only pipeline.py and run_result.py know both the GPU and the other packages.
+        # Only pipeline.py, run_plan.py and run_result.py know both the GPU and the other packages.
         (
             tuple(f"asl.preprocess.{name}" for name in ("sources", "clips", "audit", "report")),
             ("asl.preprocess.gpu",),

@@ -69,7 +69,8 @@ def packed_files(folder: Path) -> Mapping[str, Packed]:
 def _pack_names(folder: Path) -> tuple[str, ...]:
     """The file names of the packs. Other names mean other packs: a number is used once."""
     try:
-        names = os.listdir(folder / PACKS)
+        with os.scandir(folder / PACKS) as entries:
+            names = [entry.name for entry in entries]
     except FileNotFoundError:
         return ()
     return tuple(name for name in names if name.endswith(_SUFFIX) and name[: -len(_SUFFIX)].isdecimal())

@@ -1,27 +1,25 @@
 """``python preprocess.py``: the steps in the order in which data flows.
 
 data set -> instances -> sources -> cuts -> clips, proofs and frames -> manifest rows -> audit -> report
+
+A shard ends with the clips of its share. A merge takes the clips from the shards.
 """
 
 from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from contextlib import ExitStack, nullcontext
-from dataclasses import dataclass
 from datetime import datetime
 from functools import partial
 from pathlib import Path
 
 from rich.console import Console
 
-from asl.codecs.encoder import Encoder
 from asl.codecs.video_file import NOT_WRITABLE
 from asl.contract.frame_store import check_space
-from asl.contract.label_map import read_or_write_label_map
 from asl.contract.paths import SHARDS, Paths
-from asl.datasets.instance import Metadata
 from asl.errors import UserError
 from asl.files import remove_temp_files
 from asl.preprocess import WORKER_MODULES
@@ -29,48 +27,33 @@ from asl.preprocess.audit.audit_clips import audit_clips
 from asl.preprocess.audit.confirm import compare_proposals
 from asl.preprocess.audit.missing_clips import find_missing_clips
 from asl.preprocess.audit.statistics import compute_statistics
-from asl.preprocess.clips.backend import Choice, workers_for
+from asl.preprocess.clips.backend import workers_for
 from asl.preprocess.clips.cutting import CutResults, cut_all
 from asl.preprocess.clips.decord_probe import DecordProbe
 from asl.preprocess.clips.folder_lock import Run, locked_folders
 from asl.preprocess.clips.frames import space_needed
 from asl.preprocess.clips.manifest_rows import manifest_rows, stale_files
 from asl.preprocess.clips.pack_frames import pack_frames
-from asl.preprocess.clips.plan import Cut, plan_cuts
+from asl.preprocess.clips.plan import Cut
 from asl.preprocess.clips.proof_log import ProofLog, join_logs, request_of
 from asl.preprocess.config import PreprocessConfig
 from asl.preprocess.gpu.backend import NO_BACKEND, Backend, open_backend
-from asl.preprocess.gpu.capabilities import Capabilities
-from asl.preprocess.gpu.choice import encoder_for
 from asl.preprocess.report.html.thumbnails import collect_shown_clips
 from asl.preprocess.report.terminal import print_summary
 from asl.preprocess.report.write import write_files
+from asl.preprocess.run_plan import plan_run
 from asl.preprocess.run_result import RunResult
 from asl.preprocess.shards.files import ShardFiles, proof_logs, raw_video_caches
 from asl.preprocess.shards.merge import find_count, join_shards
 from asl.preprocess.shards.record import quality_of, recorded
 from asl.preprocess.shards.shares import cuts_of_shards
-from asl.preprocess.sources.find import Sources, find_sources
 from asl.preprocess.sources.raw_files import RawVideoCache, join_caches
 from asl.terminal import count_progress, print_text
 from asl.workers import Workers
 
 
 class PreprocessError(UserError):
-    """A run that gave no clip."""
-
-
-@dataclass(frozen=True)
-class _Plan:
-    """What a run is to do."""
-
-    metadata: Metadata
-    label_of: Mapping[str, int]
-    sources: Sources
-    choice: Choice
-    capabilities: Capabilities | None
-    encoder: Encoder
-    cuts: Sequence[Cut]  # of the whole data set
+    """A run that gave no clip, or could not write some."""
 
 
 def preprocess(config: PreprocessConfig) -> None:
@@ -124,7 +107,7 @@ def _run_shard(
             files.raw_videos,
             lambda: [paths.raw_videos, *raw_video_caches(metadata_dir)],
         )
-        plan = _plan(config, cache, backend, workers, console, shard=(index, count))
+        plan = plan_run(config, cache, backend, workers, console, shard=(index, count))
         cuts = cuts_of_shards(plan.cuts, files.folder, count, raw_dir=Path(config.dataset.root))[index]
         asked = {cut.video_id: request_of(cut) for cut in cuts}
         log = ProofLog(files.proof_log, others=[paths.proof_log, *proof_logs(metadata_dir)], only=asked)
@@ -159,7 +142,7 @@ def _run(
     started, clock = datetime.now().astimezone().isoformat(timespec="seconds"), _Clock()
     there = _remove_temp_files(paths)
     join_caches(paths.raw_videos, raw_video_caches(metadata_dir))
-    plan = _plan(
+    plan = plan_run(
         config, RawVideoCache(Path(config.dataset.root), paths.raw_videos), backend, workers, console
     )
     metadata, sources, cuts = plan.metadata, plan.sources, plan.cuts
@@ -253,68 +236,6 @@ def _run(
         console.print(probed.message, style=None if probed.agrees else "red", soft_wrap=True, markup=False)
     print_text(console, "\n" + "\n".join(f"{name:<9} {path}" for name, path in written.items()))
     _end(result, written["errors"], console)
-
-
-def _plan(
-    config: PreprocessConfig,
-    cache: RawVideoCache,
-    backend: Backend,
-    workers: Workers,
-    console: Console,
-    *,
-    shard: tuple[int, int] = (0, 1),
-) -> _Plan:
-    """Read the metadata, match the sources and plan the cuts.
-
-    Args:
-        config: all settings.
-        cache: of what raw files are.
-        backend: cuts.
-        workers: open raw files.
-        console: for messages.
-        shard: see :meth:`RawVideoCache.probe`.
-    """
-    paths, raw_dir = config.paths, Path(config.dataset.root)
-    metadata = config.dataset.load_with_splits()
-    label_of = read_or_write_label_map(paths.label_map(config.dataset.name), metadata.glosses)
-    for note in filter(None, [*metadata.notes, metadata.made_splits]):
-        print_text(console, note)
-    if not metadata.published_frames and not all(one.path for one in metadata.instances):
-        print_text(
-            console,
-            "no lengths of the source files were published with this data set, or none are given (WLASL: "
-            "dataset.lengths): a raw file whose name several videos share is given to none of them",
-        )
-    with count_progress(console) as progress:
-        sources = find_sources(
-            metadata,
-            raw_dir,
-            paths,
-            config.matching,
-            workers,
-            progress,
-            cache=cache,
-            shard=shard,
-            timeout_s=config.trim.timeout_s,
-        )
-    choice, capabilities = backend.decide()
-    if not config.merge:
-        print_text(console, f"trim: {choice}")
-    encoder = encoder_for(choice.name, config.trim, capabilities)
-    cuts = plan_cuts(
-        metadata.instances,
-        sources.matches,
-        sources.raw_videos,
-        raw_dir=raw_dir,
-        folders=metadata.folders,
-        paths=paths,
-        encoder=encoder,
-        audio=config.trim.audio,
-        frames=config.frames if config.frames.enabled else None,
-        fps=metadata.fps,
-        end_tolerance_s=config.matching.end_tolerance_s,
-    )
-    return _Plan(metadata, label_of, sources, choice, capabilities, encoder, cuts)
 
 
 def _cut(

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 from rich.progress import Progress
 
+from asl.contract import frame_packs
 from asl.contract.frame_packs import FramePackError, pack_path
 from asl.contract.frame_store import (
     FrameSpec,
@@ -217,5 +218,6 @@ def test_a_damaged_pack_is_named(tmp_path: Path) -> None:
     path = store(tmp_path, "v0", value=1)
     pack(tmp_path)
     pack_path(tmp_path / SPEC.name, 0).write_bytes(b"no pack")
+    frame_packs._read_packs.cache_clear()  # as in another process
     with pytest.raises(FramePackError, match=r"000\.zip is damaged.*Delete it"):
         read_shape(path)

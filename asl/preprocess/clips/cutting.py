@@ -87,13 +87,13 @@ def cut_all(
     frames = make_missing_frames(
         missing, proofs, accelerator, workers, progress, there=there, timeout_s=timeout_s
     )
-    _remove_what_killed_workers_left(cut for cut in to_cut if cut.video_id in failures)
+    _remove_what_killed_workers_left([*to_cut, *missing])
     return CutResults(proofs, failures, reused, frames)
 
 
-def _remove_what_killed_workers_left(failed: Iterable[Cut]) -> None:
+def _remove_what_killed_workers_left(cuts: Iterable[Cut]) -> None:
     folders = set()
-    for cut in failed:
+    for cut in cuts:
         folders |= {cut.target.parent, *([cut.frames.path.parent] if cut.frames else ())}
     for folder in folders:
         remove_temp_files(folder, subfolders=False)
