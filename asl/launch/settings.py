@@ -13,6 +13,9 @@ if TYPE_CHECKING:
     from submitit import AutoExecutor
 
 
+_TIME_LIMITS = 100  # so many times a job of SLURM that reaches its time limit is queued again
+
+
 class LauncherError(UserError):
     """Jobs that cannot be started, or that failed."""
 
@@ -61,7 +64,9 @@ class JobLauncher(LauncherSettings):
                 f"launcher={self.cluster} needs submitit ({error}): make install, or pip install 'asl[slurm]'"
             ) from None
         try:
-            executor = submitit.AutoExecutor(folder=str(folder), cluster=self.cluster)
+            executor = submitit.AutoExecutor(
+                folder=str(folder), cluster=self.cluster, slurm_max_num_timeout=_TIME_LIMITS
+            )
         except RuntimeError as error:
             raise LauncherError(f"launcher={self.cluster}: {error}") from None
         executor.update_parameters(name=name, stderr_to_stdout=True)
