@@ -19,6 +19,7 @@ from rich.console import Console
 from asl.launch.local import LocalLauncher
 from asl.launch.settings import JobLauncher, LauncherError, Place
 from asl.machine import keep_to_cores
+from asl.messages import first_few
 from asl.terminal import count_progress, print_text
 
 if TYPE_CHECKING:
@@ -126,6 +127,7 @@ def run_jobs(
     queue = deque((job, 0) for job in jobs)
     running: list[_Running] = []
     failed: dict[str, str] = {}
+    print_text(console, f"{len(jobs)} jobs, launcher={launcher.cluster}, logs in {folder}")
     with count_progress(console) as progress:
         bar = progress.add_task("jobs", total=len(jobs))
         try:
@@ -138,6 +140,7 @@ def run_jobs(
                         _Running(job, place, handle, retries)
                         for (job, retries, place), handle in zip(starting, handles, strict=True)
                     ]
+                    print_text(console, f"started: {first_few(job.name for job, _, _ in starting)}")
                 time.sleep(launcher.poll_s)
                 for one in [one for one in running if one.handle.done()]:
                     running.remove(one)

@@ -52,7 +52,8 @@ def test_local_jobs_run_in_their_places_and_one_that_was_killed_runs_again(
         Job("wrong", python("import sys; print('trying'); sys.exit('error: no such key')")),
         Job("unlucky", python(KILLED_ONCE, tmp_path / "mark")),
     ]
-    failed, printed = run(jobs, LocalLauncher(retries=1), tmp_path / "jobs", gpus=1)
+    failed, printed = run(jobs, LocalLauncher(retries=1, jobs=2), tmp_path / "jobs", gpus=1)
+    assert f"3 jobs, launcher=local, logs in {tmp_path / 'jobs'}\nstarted: first, wrong\n" in printed
     assert list(failed) == ["wrong"]
     assert failed["wrong"].startswith("exit code 1; log: ")
     assert failed["wrong"].endswith("\n  error: no such key")
