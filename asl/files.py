@@ -34,7 +34,7 @@ def temp_path(path: Path, *, pid: int | None = None) -> Path:
     return path.with_name(f".{path.stem}.{process_space()}-{pid or os.getpid()}{PART}{path.suffix}")
 
 
-def is_abandoned(name: str, path: Path | os.DirEntry[str]) -> bool:
+def is_abandoned(name: str, path: Path | os.DirEntry[str], *, own: bool = False) -> bool:
     """Whether a file is incomplete and its process has ended.
 
     Processes of other machines cannot be seen: of theirs, files older than a day count.
@@ -42,31 +42,34 @@ def is_abandoned(name: str, path: Path | os.DirEntry[str]) -> bool:
     Args:
         name: of the file.
         path: the file.
+        own: whether this process counts as ended.
     """
     if not (name.startswith(".") and PART in name):
         return False
     writer = _WRITER.search(name)
     if writer and writer[1] == process_space():
-        return not is_running(int(writer[2]))
+        pid = int(writer[2])
+        return own if pid == os.getpid() else not is_running(pid)
     try:
         return time.time() - path.stat().st_mtime > _ABANDONED_S
     except OSError:  # it has just been renamed or removed
         return False
 
 
-def remove_temp_files(folder: Path, *, subfolders: bool = True) -> list[str]:
+def remove_temp_files(folder: Path, *, subfolders: bool = True, own: bool = False) -> list[str]:
     """Remove incomplete files of processes that have ended, see :func:`is_abandoned`.
 
     Args:
         folder: where to look; it may be missing.
         subfolders: whether to look in its subfolders, too. Links are not followed.
+        own: whether to remove those of this process, too.
 
     Returns:
         The other files but hidden ones, as POSIX paths relative to the folder, in any order.
     """
     others = []
     for path, entry in walk_files(folder, subfolders=subfolders):
-        if is_abandoned(entry.name, entry):
+        if is_abandoned(entry.name, entry, own=own):
             Path(entry.path).unlink(missing_ok=True)
         elif not entry.name.startswith("."):
             others.append(path)

@@ -84,6 +84,8 @@ def test_incomplete_files_of_live_processes_and_of_other_machines_stay_for_a_day
         os.utime(path, (1e9, 1e9))
     remove_temp_files(tmp_path)
     assert set(tmp_path.iterdir()) == {live}
+    remove_temp_files(tmp_path, own=True)
+    assert not live.exists()
 
 
 @pytest.mark.parametrize("links", [True, False])

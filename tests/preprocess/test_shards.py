@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import os
 import signal
@@ -12,11 +13,20 @@ from typing import Any
 
 import pytest
 from composing import composed
+from raw_videos import write_raw
+from test_pipeline import small
 from test_preprocess_program import link_demo
 
+from asl.codecs.video_file import NOT_WRITABLE
+from asl.contract.manifest import read_manifest
+from asl.errors import UserError
+from asl.preprocess import pipeline
+from asl.preprocess.clips.cutting import CutFailure, CutResults
 from asl.preprocess.clips.folder_lock import FolderInUseError
+from asl.preprocess.clips.frames import FramesOutcome
 from asl.preprocess.pipeline import preprocess
 from asl.preprocess.shards.merge import UnfinishedShardsError
+from asl.preprocess.shards.settings import ShardSettings
 
 ROOT = Path(__file__).resolve().parents[2]
 KEYS = ("dataset=demo", "trim=cpu", "trim.workers=1", "probe=0")
@@ -130,3 +140,25 @@ def test_shards_of_several_machines_are_merged_to_what_a_single_run_gives(
     assert contents(data) == single
     summary = json.loads((data / "metadata" / "demo_preprocess_summary.json").read_text())
     assert summary["reused"] == summary["clips"]
+
+
+def test_a_shard_that_finds_no_space_fails_and_goes_on_when_there_is_some(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    config = small(tmp_path, {}, {"url": "http://x.example/b.mp4"})
+    config.shard = ShardSettings(index=0, count=1)
+    full = CutFailure("v0.mp4: No space left on device", NOT_WRITABLE, 0.0, 1.0)
+    with monkeypatch.context() as patch:
+        patch.setattr(pipeline, "cut_all", lambda *_, **__: CutResults({}, {"v0": full}, 0, FramesOutcome()))
+        with pytest.raises(UserError, match=r"1 clips could not be written: v0\.mp4: No space left"):
+            preprocess(config)
+    merge = dataclasses.replace(config, merge=True, shard=ShardSettings())
+    with pytest.raises(UnfinishedShardsError, match=r"shard\.index=0 failed \(.*\): 1 clips .*No space left"):
+        preprocess(merge)
+    preprocess(config)
+    preprocess(merge)
+    (clip,) = read_manifest(tmp_path / "metadata" / "small_manifest.csv")
+    assert clip.video_id == "v0"
+    write_raw(tmp_path / "raw" / "b.mp4")  # a file is added
+    with pytest.raises(UnfinishedShardsError, match=r"shard\.index=0 lacks 1 clips, which are new"):
+        preprocess(merge)

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -76,24 +77,28 @@ def cut_all(
     # Taken before cutting: if a source is replaced during the run, its clip must not count as made from it.
     requests = {cut.video_id: request_of(cut) for cut in to_cut}
     failures: dict[str, CutFailure] = {}
-    for cut, result in accelerator.make_clips(to_cut, workers, timeout_s=timeout_s):
-        if isinstance(result, Proof):
-            proofs[cut.video_id] = result
-            log.add(cut, requests[cut.video_id], result)
-        else:
-            end_s = None if cut.end_s is None else float(cut.end_s)
-            failures[cut.video_id] = CutFailure(result.message, result.reason, float(cut.start_s), end_s)
-        progress.advance(bar)
-    frames = make_missing_frames(
-        missing, proofs, accelerator, workers, progress, there=there, timeout_s=timeout_s
-    )
-    _remove_what_killed_workers_left([*to_cut, *missing])
+    with _no_temp_files_left([*to_cut, *missing]):
+        for cut, result in accelerator.make_clips(to_cut, workers, timeout_s=timeout_s):
+            if isinstance(result, Proof):
+                proofs[cut.video_id] = result
+                log.add(cut, requests[cut.video_id], result)
+            else:
+                end_s = None if cut.end_s is None else float(cut.end_s)
+                failures[cut.video_id] = CutFailure(result.message, result.reason, float(cut.start_s), end_s)
+            progress.advance(bar)
+        frames = make_missing_frames(
+            missing, proofs, accelerator, workers, progress, there=there, timeout_s=timeout_s
+        )
     return CutResults(proofs, failures, reused, frames)
 
 
-def _remove_what_killed_workers_left(cuts: Iterable[Cut]) -> None:
-    folders = set()
-    for cut in cuts:
-        folders |= {cut.target.parent, *([cut.frames.path.parent] if cut.frames else ())}
-    for folder in folders:
-        remove_temp_files(folder, subfolders=False)
+@contextmanager
+def _no_temp_files_left(cuts: Sequence[Cut]) -> Iterator[None]:
+    """When the block ends, remove what this process and workers that were killed have left of the cuts."""
+    try:
+        yield
+    finally:
+        folders = {cut.target.parent for cut in cuts}
+        folders |= {cut.frames.path.parent for cut in cuts if cut.frames is not None}
+        for folder in folders:
+            remove_temp_files(folder, subfolders=False, own=True)

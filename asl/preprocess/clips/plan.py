@@ -91,11 +91,12 @@ def plan_cuts(
     one_frame_s = 1 / Fraction(fps).limit_denominator(1001)  # 1001: NTSC rates such as 30000/1001
     tolerance_s = one_frame_s if end_tolerance_s is None else Fraction(end_tolerance_s)
     cuts = []
+    sources: dict[str, Path] = {}  # one object for all segments of a source
     for instance in instances:
         match = matches[instance.video_id]
         if isinstance(match, Unmatched):
             continue
-        source = raw_dir / match.source
+        source = sources.setdefault(match.source, raw_dir / match.source)
         cuts.append(
             Cut(
                 video_id=instance.video_id,

@@ -155,7 +155,7 @@ class RawVideoCache:
         return known
 
     def _read_others(self) -> list[_Known]:
-        for path in self._others():
+        for path in set(self._others()) - {self.path}:
             try:
                 changed_ns = path.stat().st_mtime_ns
             except OSError:  # its run has not written it yet
