@@ -162,9 +162,9 @@ def sync_folder(folder: Path) -> None:
             os.close(descriptor)
 
 
-def atomic_write_text(path: Path, text: str) -> None:
-    """Write a text file, UTF-8, atomically."""
-    with atomic_write(path) as file:
+def atomic_write_text(path: Path, text: str, *, sync: bool = True) -> None:
+    """Write a text file, UTF-8, atomically, see :func:`atomic_write`."""
+    with atomic_write(path, sync=sync) as file:
         file.write(text.encode())
 
 

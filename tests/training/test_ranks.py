@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -21,14 +22,16 @@ from torch import nn
 from asl.config.setting import ConfigError
 from asl.errors import Terminated
 from asl.model.networks.padding import PaddedBatchNorm3d
-from asl.model.optimizer import OptimizerSettings
 from asl.training import run as run_module
 from asl.training.checkpoints import read_checkpoint
+from asl.training.config import TrainConfig
+from asl.training.console import _more_gpus
 from asl.training.ranks import check_ranks, cluster_plugins
 from asl.training.run import train
 from asl.training.trainer import check_devices
 
 HERE = Path(__file__).resolve().parent
+PYTHONPATH = os.pathsep.join(map(str, (HERE.parents[1], HERE.parent, HERE)))
 
 
 def run_of_two_ranks(
@@ -40,11 +43,7 @@ def run_of_two_ranks(
         capture_output=True,
         text=True,
         check=False,
-        env={
-            **os.environ,
-            "OMP_NUM_THREADS": "1",
-            "PYTHONPATH": os.pathsep.join(map(str, (HERE.parents[1], HERE.parent, HERE))),
-        },
+        env={**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": PYTHONPATH},
     )
 
 
@@ -146,6 +145,37 @@ def test_a_job_that_cannot_be_requeued_says_so(
     assert "job 17 could not be requeued" in capfd.readouterr().err
 
 
+class TrainingJob:
+    """A job that is preempted in its second epoch: submitit calls ``checkpoint`` and ends it."""
+
+    def __init__(self, config: TrainConfig) -> None:
+        self.config = config
+
+    def __call__(self) -> dict[str, Any]:
+        began = (Path(self.config.paths.checkpoint_dir) / "last.pt").is_file()
+        return train(self.config, callbacks=[] if began else [SignalAtStep(signal.SIGUSR2, 4)])
+
+    def checkpoint(self) -> Any:
+        from submitit.helpers import DelayedSubmission
+
+        return DelayedSubmission(self)
+
+
+def test_a_job_of_submitit_that_is_preempted_goes_on(
+    tiny_data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    submitit = pytest.importorskip("submitit")
+    monkeypatch.setenv("PYTHONPATH", PYTHONPATH)
+    executor = submitit.LocalExecutor(folder=tmp_path / "jobs")
+    executor.update_parameters(timeout_min=5)
+    job = executor.submit(TrainingJob(tiny(tiny_data, tmp_path / "run", "logger=[]", "resume=auto")))
+    assert job.result()["epochs"] == 2
+    assert "Caught signal SIGUSR2" in job.stderr()
+    assert "resumed from" in " ".join(job.stdout().split())
+    rows = (tmp_path / "run" / "history.csv").read_text().splitlines()[1:]
+    assert [int(row.split(",")[0]) for row in rows] == [1, 2]
+
+
 def test_of_one_slurm_task_lightning_starts_the_ranks_and_of_several_each_is_one(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
@@ -185,12 +215,16 @@ def test_another_number_of_processes_than_devices_is_an_error(
         check_ranks(trainer)
 
 
-def test_the_learning_rate_of_several_devices() -> None:
-    rates = {rule: OptimizerSettings(lr=0.01, scale_lr=rule) for rule in ("none", "linear", "sqrt")}
-    assert {rule: settings.scaled(4).lr for rule, settings in rates.items()} == pytest.approx(
-        {"none": 0.01, "linear": 0.04, "sqrt": 0.02}
-    )
-    assert all(settings.scaled(1) == settings for settings in rates.values())
+def test_the_first_table_says_that_more_gpus_are_here(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 4)
+
+    def trainer(device: str, num_devices: int) -> Any:
+        strategy = SimpleNamespace(root_device=torch.device(device))
+        return SimpleNamespace(strategy=strategy, num_devices=num_devices)
+
+    assert _more_gpus(trainer("cuda", 1)) == "; 3 more here: trainer=ddp uses all"
+    assert _more_gpus(trainer("cuda", 4)) == ""
+    assert _more_gpus(trainer("cpu", 1)) == ""
 
 
 def test_batch_norms_over_all_gpus_have_the_statistics_of_unpadded_planes(
@@ -225,6 +259,17 @@ def test_what_only_gpus_can_do_is_an_error_on_a_cpu(
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
     with pytest.raises(ConfigError, match=rf"trainer\.{key} needs GPUs"):
         check_devices(tiny(tiny_data, tmp_path, f"trainer.{key}").trainer)
+
+
+def test_more_gpus_than_there_are_is_an_error(
+    tiny_data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
+    check_devices(tiny(tiny_data, tmp_path, "trainer=ddp").trainer)
+    with pytest.raises(ConfigError, match=r"trainer\.devices=3: there are 2 GPUs here"):
+        check_devices(tiny(tiny_data, tmp_path, "trainer=ddp", "trainer.devices=3").trainer)
+    check_devices(tiny(tiny_data, tmp_path, "trainer.devices=3").trainer)  # on the CPU
 
 
 @pytest.mark.parametrize(
