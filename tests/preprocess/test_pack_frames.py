@@ -106,6 +106,7 @@ def test_a_clip_that_is_cut_again_does_not_get_its_packed_frames_back(tmp_path: 
     assert names(tmp_path) == ["packs/000.zip", "packs/001.zip"]
     forget_frames(tmp_path, "v0")
     assert read_shape(path) is None  # nor those of the first pack
+    forget_frames(tmp_path, "never stored")
 
 
 def test_a_pack_that_is_hardly_used_is_written_again_without_the_rest(tmp_path: Path) -> None:
