@@ -122,7 +122,7 @@ def _run_shard(
         console,
         f"shard.index={index} of {count}: {record.clips} clips of {record.sources} sources in "
         f"{record.seconds:.1f} s, {record.reused} of these from an earlier run; {len(record.failures)} "
-        "failed. After all shards: python preprocess.py merge=true",
+        f"failed. After all shards: python preprocess.py merge=true shard.count={count}",
     )
 
 

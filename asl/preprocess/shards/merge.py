@@ -108,7 +108,7 @@ def _problem(record: Record, quality: Sequence[Any]) -> str:
     if record.state == FAILED:
         return f"failed ({record}): {record.error}"
     if record.quality != list(quality):
-        return f"had other settings of trim ({record})"
+        return f"had another trim.crf, trim.preset, trim.cq or trim.audio ({record})"
     return ""
 
 

@@ -72,7 +72,7 @@ def failed_clip(cut: Cut, asked: Mapping[str, Any], failure: CutFailure) -> dict
 @contextmanager
 def recorded(path: Path, run: Run) -> Iterator[Record]:
     """Write the record of a run: when the block begins, and when it ends, however it does."""
-    started = datetime.fromtimestamp(run.since).astimezone()
+    started = datetime.now().astimezone()
     record = Record(host=run.host, pid=run.pid, since=started.isoformat(timespec="seconds"))
     _write(path, record)
     try:
@@ -84,7 +84,7 @@ def recorded(path: Path, run: Run) -> Iterator[Record]:
     else:
         record.state = FINISHED
     finally:
-        record.seconds = round(datetime.now().astimezone().timestamp() - run.since, 2)
+        record.seconds = round((datetime.now().astimezone() - started).total_seconds(), 2)
         _write(path, record)
 
 
