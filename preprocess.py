@@ -7,6 +7,7 @@ from omegaconf import DictConfig
 
 from asl.config.compose import register
 from asl.config.program import job, run_program
+from asl.launch.settings import JobLauncher
 from asl.preprocess.config import PreprocessConfig
 
 register(preprocess_schema=PreprocessConfig)
@@ -15,9 +16,14 @@ register(preprocess_schema=PreprocessConfig)
 @hydra.main(config_path="conf", config_name="preprocess", version_base="1.3")
 def main(cfg: DictConfig) -> None:
     with job(cfg, PreprocessConfig) as config:
-        from asl.preprocess.pipeline import preprocess  # imports codecs: after the configuration is checked
+        # These import codecs: after the configuration is checked.
+        from asl.preprocess.launch import preprocess_in_jobs
+        from asl.preprocess.pipeline import preprocess
 
-        preprocess(config)
+        if isinstance(config.launcher, JobLauncher):
+            preprocess_in_jobs(config, config.launcher)
+        else:
+            preprocess(config)
 
 
 if __name__ == "__main__":

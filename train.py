@@ -5,11 +5,13 @@ from pathlib import Path
 import hydra
 from omegaconf import DictConfig
 
-from asl.config.compose import register
+from asl.config.compose import register, use_launcher
 from asl.config.program import job, run_program
 from asl.training.config import TrainConfig
+from asl.training.sweep import SweepLauncher
 
 register(train_schema=TrainConfig)
+use_launcher(SweepLauncher)
 
 
 @hydra.main(config_path="conf", config_name="train", version_base="1.3")

@@ -5,12 +5,16 @@ The other modules call these functions and contain no code for one system alone.
 
 from __future__ import annotations
 
+import ctypes
 import errno
+import functools
+import hashlib
 import importlib
 import multiprocessing
 import os
 import signal
-from collections.abc import Iterator, Sequence
+import socket
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from multiprocessing.context import BaseContext
 from pathlib import Path
@@ -24,6 +28,7 @@ except ImportError:  # Windows
     fcntl = None  # type: ignore[assignment]
 
 _PROC_MEMINFO = Path("/proc/meminfo")  # Linux
+_BOOT_ID = Path("/proc/sys/kernel/random/boot_id")  # Linux
 _CGROUP = Path("/sys/fs/cgroup")  # Linux, version 2, as seen from inside a container
 
 #: Bytes of RAM assumed where the system does not report how much there is.
@@ -46,9 +51,27 @@ class FileLocksUnsupportedError(UserError):
 
 def available_cores() -> int:
     """Number of cores this process may use; in a container or batch job fewer than the machine has."""
+    count = len(usable_cores())
+    quota = " ".join(_lines(_CGROUP / "cpu.max")).split()  # of time, in a period: "200000 100000"
+    if len(quota) == 2 and quota[0].isdigit():
+        count = min(count, int(quota[0]) // int(quota[1]))
+    task = os.environ.get("SLURM_CPUS_PER_TASK", "")
+    if task.isdigit():
+        count = min(count, int(task))
+    return max(1, count)
+
+
+def usable_cores() -> list[int]:
+    """The numbers of the cores on which the system may run this process."""
     if hasattr(os, "sched_getaffinity"):  # Linux
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
+        return sorted(os.sched_getaffinity(0))
+    return list(range(os.cpu_count() or 1))
+
+
+def keep_to_cores(cores: Iterable[int]) -> None:
+    """Have the system run this process and its children on these cores alone. No effect outside Linux."""
+    if hasattr(os, "sched_setaffinity"):
+        os.sched_setaffinity(0, cores)
 
 
 def available_memory() -> int:
@@ -115,6 +138,63 @@ def end_process_after(seconds: float | None) -> None:
     """
     if hasattr(signal, "setitimer"):
         signal.setitimer(signal.ITIMER_REAL, seconds or 0)  # SIGALRM, which has no handler
+
+
+@functools.cache
+def process_space() -> str:
+    """Where the numbers of processes have their meaning, as 8 hex digits: a host since its start.
+
+    Two containers differ if they do not see each other's processes, also on one host.
+    """
+    boot = _lines(_BOOT_ID)
+    try:
+        namespace = str(Path("/proc/self/ns/pid").readlink())  # Linux
+    except OSError:
+        namespace = ""
+    space = f"{socket.gethostname()} {boot} {namespace}"
+    return hashlib.blake2b(space.encode(), digest_size=4).hexdigest()
+
+
+def process_start(pid: int) -> int:
+    """When a process of this host started, in clock ticks since the host did. 0 if that is unknown."""
+    stat = _process_stat(pid)
+    return int(stat[19]) if stat else 0
+
+
+def is_running(pid: int, started: int = 0) -> bool:
+    """Whether a process of this host has not ended.
+
+    Args:
+        pid: its number.
+        started: its :func:`process_start`; another process with its number does not count. 0: unknown.
+    """
+    if os.name == "nt":
+        return _is_running_on_windows(pid)
+    stat = _process_stat(pid)
+    if stat:
+        return stat[0] != "Z" and started in (0, int(stat[19]))
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        return True
+    return True
+
+
+def _process_stat(pid: int) -> list[str]:
+    """The fields of ``/proc/{pid}/stat`` from the third, the state, on. Empty if there is no such file."""
+    return " ".join(_lines(Path(f"/proc/{pid}/stat"))).rpartition(")")[2].split()
+
+
+def _is_running_on_windows(pid: int) -> bool:
+    kernel: Any = ctypes.windll.kernel32  # type: ignore[attr-defined]
+    handle = kernel.OpenProcess(0x100000, False, pid)  # SYNCHRONIZE
+    if not handle:
+        return bool(kernel.GetLastError() == 5)  # ERROR_ACCESS_DENIED: it is another user's
+    running = kernel.WaitForSingleObject(handle, 0) == 0x102  # WAIT_TIMEOUT
+    kernel.CloseHandle(handle)
+    return bool(running)
 
 
 # ---------------------------------------------------------------- file locks

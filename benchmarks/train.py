@@ -1,12 +1,17 @@
 """Clips a second of ``train.py``, of the same network on random input, and of a plain training loop.
 
     python -m benchmarks.train [--train-clips 1442 --val-clips 338 --epochs 20] [--keys] [--cpu]
+    python -m benchmarks.train --devices 2 [--model swin3d_t --batch 8] [--epochs 20] [--keys] [--cpu]
 
 All in one run on one machine. The real path is ``train.py``'s own: clips that ``preprocess.py`` cut and
 decoded, of 320x240, 640x480 and 1280x720, a few dozen different ones under as many names as asked for.
 The ceiling is the same training step on random input that lies on the device. The plain loop is what
 torchvision's video reference does: the network as built, SGD, decoding in the loader's workers. ``--keys``
 adds what each key gives. ``--cpu`` is a small version for machines without a GPU.
+
+``--devices`` measures ``train.py`` alone: the parts of its epochs on one device and on several, each run in a
+process of its own. With ``--keys``, too: frames on the disk, one graph instead of one for each of DDP's
+buckets, and gradients that are exchanged as bf16.
 """
 
 from __future__ import annotations
@@ -55,6 +60,7 @@ from benchmarks.made_videos import RATES, SIZES, Video, row, write_videos
 ROOT = Path(__file__).resolve().parent.parent
 GLOSSES = 100
 FRAMES, CROP = 32, 112
+PARTS = ("start", "steps", "validation", "end")  # of an epoch; the end has metrics, logs and checkpoint
 _PROFILED = (5, 15)  # steps of the second epoch, which is left out of the rates
 
 
@@ -68,14 +74,14 @@ class Scale:
     batch: int
     epochs: int
     steps: int  # timed ones, of the ceiling and of the plain loop
-    width: int
+    width: int  # 0: of a network without this key
     workers: int
 
 
 # ---------------------------------------------------------------- data
 
 
-def make_data(data: Path, scale: Scale) -> None:
+def make_data(data: Path, scale: Scale, frames: FrameSpec) -> None:
     """Videos, clips and frames by ``preprocess.py``; then as many names for them as asked for."""
     videos = [
         Video(data / "raw" / f"v{i:03d}.mp4", *SIZES[i % 3], RATES[i // 3 % 3], 60 + 7 * (i % 8), i)
@@ -88,15 +94,18 @@ def make_data(data: Path, scale: Scale) -> None:
     (data / "metadata" / "few.json").write_text(json.dumps(rows))
     command = [sys.executable, str(ROOT / "preprocess.py"), f"paths.data_dir={data}", "dataset.name=few"]
     command += [f"dataset.metadata={data}/metadata/few.json", "dataset.num_glosses=null", "trim=cpu"]
+    command += [f"frames.short_side={frames.short_side}"]
     subprocess.run(command, check=True, stdout=subprocess.DEVNULL, cwd=data)
     made = read_manifest(data / "metadata" / "few_manifest.csv")
-    multiply(data, made, "bench", scale.train_clips, scale.val_clips)
+    multiply(data, made, "bench", scale.train_clips, scale.val_clips, frames)
     # A worker decodes whole batches, so that few of them would show a batch's time and not a rate.
     batches = max(12, 3 * scale.workers)
-    multiply(data, made, "part", batches * scale.batch, scale.batch)
+    multiply(data, made, "part", batches * scale.batch, scale.batch, frames)
 
 
-def multiply(data: Path, made: list[Clip], name: str, train_clips: int, val_clips: int) -> None:
+def multiply(
+    data: Path, made: list[Clip], name: str, train_clips: int, val_clips: int, frames: FrameSpec
+) -> None:
     """A manifest of more clips than there are, each with a file of frames of its own."""
     clips = []
     for i in range(train_clips + val_clips):
@@ -109,9 +118,7 @@ def multiply(data: Path, made: list[Clip], name: str, train_clips: int, val_clip
             gloss=f"gloss{i % GLOSSES:03d}",
         )
         clips.append(clip)
-        kept, target = (
-            frames_path(data / "frames", FrameSpec(), v) for v in (source.video_id, clip.video_id)
-        )
+        kept, target = (frames_path(data / "frames", frames, v) for v in (source.video_id, clip.video_id))
         os.link(kept, target)
     manifest = data / "metadata" / f"{name}_manifest.csv"
     write_manifest(manifest, clips)
@@ -131,6 +138,10 @@ class Watch(pl.Callback):
         self.host_mb: list[float] = []
         self.first_step_s = 0.0
         self.busy: float | None = None  # share of the time in which the GPU computes
+        self.exchange: float | None = None  # share of the time in which NCCL's kernels run, or wait
+        self.parts: dict[str, list[float]] = {part: [] for part in PARTS}  # seconds in each epoch
+        self._part = ""
+        self._since = 0.0
         self._profiler: Any = None
         self._profiled = 0.0
         self._begin = self._epoch = self._start = 0.0
@@ -138,13 +149,23 @@ class Watch(pl.Callback):
     def on_train_start(self, *_: Any) -> None:
         self._start = time.perf_counter()
 
-    def on_train_epoch_start(self, *_: Any) -> None:
+    def _enter(self, part: str) -> float:
+        """Add the time since the last call to the part that was entered then. Returns the time."""
         now = synchronised_time()
+        if self._part:
+            self.parts[self._part].append(now - self._since)
+        self._part, self._since = part, now
+        return now
+
+    def on_train_epoch_start(self, *_: Any) -> None:
+        now = self._enter("start")
         if self._epoch:
             self.epoch_s.append(now - self._epoch)  # with validation and checkpoints
         self._epoch = now
 
     def on_train_batch_start(self, trainer: pl.Trainer, module: Any, batch: Any, index: int) -> None:
+        if index == 0:
+            self._enter("steps")
         if index == 1:  # the first batch has no batch before it during which it could be prepared
             self._begin = synchronised_time()
             if not self.first_step_s:
@@ -162,34 +183,41 @@ class Watch(pl.Callback):
         else:
             seconds = synchronised_time() - self._profiled
             self._profiler.stop()
-            kernels = sum(one.self_device_time_total for one in self._profiler.key_averages())
-            self.busy = kernels / 1e6 / seconds
+            kernels = {one.key: one.self_device_time_total for one in self._profiler.key_averages()}
+            self.busy = sum(kernels.values()) / 1e6 / seconds
+            self.exchange = sum(us for name, us in kernels.items() if "nccl" in name) / 1e6 / seconds
 
     def on_train_batch_end(
         self, trainer: pl.Trainer, module: Any, outputs: Any, batch: Any, index: int
     ) -> None:
         if trainer.is_last_batch:
-            now = synchronised_time()
-            self.clips_s.append(len(batch["label"]) * index / (now - self._begin))
-            self.epoch_clips_s.append(len(batch["label"]) * (index + 1) / (now - self._epoch))
+            now, clips = self._enter("validation"), len(batch["label"]) * trainer.world_size
+            self.clips_s.append(clips * index / (now - self._begin))
+            self.epoch_clips_s.append(clips * (index + 1) / (now - self._epoch))
 
     def on_train_end(self, *_: Any) -> None:
-        self.epoch_s.append(synchronised_time() - self._epoch)
+        self.epoch_s.append(self._enter("") - self._epoch)
 
     def on_validation_end(self, *_: Any) -> None:
+        self._enter("end")
         pages = int(Path("/proc/self/statm").read_text().split()[1])
         self.host_mb.append(pages * resource.getpagesize() / 1e6)
 
 
+def composed(*overrides: str) -> TrainConfig:
+    """The configuration of ``train.py``."""
+    register(train_schema=TrainConfig)
+    with initialize_config_dir(str(ROOT / "conf"), version_base="1.3"):
+        return checked(compose("train", overrides=list(overrides)), TrainConfig)
+
+
 def run_train(data: Path, name: str, scale: Scale, *overrides: str) -> dict[str, Any]:
     """``train.py`` in this process."""
-    register(train_schema=TrainConfig)
     keys = [f"paths.data_dir={data}", f"dataset.name={name}", "model.weights=null"]
     keys += [f"paths.checkpoint_dir={data}/checkpoints/{len(list(data.glob('checkpoints/*')))}"]
-    keys += [f"data.batch_size={scale.batch}", f"model.width={scale.width}"]
+    keys += [f"data.batch_size={scale.batch}", *([f"model.width={scale.width}"] if scale.width else [])]
     keys += [f"trainer.max_epochs={scale.epochs}", "trainer.progress_bar=false"]
-    with initialize_config_dir(str(ROOT / "conf"), version_base="1.3"):
-        settings = checked(compose("train", overrides=[*keys, *overrides]), TrainConfig)
+    settings = composed(*keys, *overrides)
     watch = Watch()
     if torch.cuda.is_available():
         torch.cuda.reset_peak_memory_stats()
@@ -203,7 +231,43 @@ def run_train(data: Path, name: str, scale: Scale, *overrides: str) -> dict[str,
         "device_gb": torch.cuda.max_memory_allocated() / 1e9 if torch.cuda.is_available() else 0.0,
         "host_mb": [round(mb) for mb in watch.host_mb],
         "busy": watch.busy,
+        "exchange": watch.exchange,
+        "parts": {
+            part: float(np.median(seconds[1:-1] or seconds))  # the last end waits for the checkpoint
+            for part, seconds in watch.parts.items()
+        },
     }
+
+
+def run_alone(data: Path, scale: Scale, *overrides: str, whole_graph: bool = False) -> dict[str, Any]:
+    """:func:`run_train` in a process of its own, which Lightning can start again for each further rank.
+
+    Args:
+        data: the result of :func:`make_data`.
+        scale: of the run.
+        overrides: keys of ``train.py``.
+        whole_graph: compile the network as one graph, whose gradients DDP exchanges after all of them are
+            computed, instead of one for each of DDP's buckets.
+    """
+    number = len(list(data.glob("run*.json")))
+    result = data / f"run{number}.json"
+    overrides = (*overrides, f"paths.checkpoint_dir={data}/checkpoints/run{number}")
+    run = {
+        **{"data": str(data), "scale": dataclasses.asdict(scale), "overrides": overrides},
+        **{"whole_graph": whole_graph, "result": str(result)},
+    }
+    subprocess.run([sys.executable, "-m", "benchmarks.train", "--run", json.dumps(run)], check=True, cwd=ROOT)
+    measured: dict[str, Any] = json.loads(result.read_text())
+    return measured
+
+
+def _run_as_told(run: dict[str, Any]) -> None:
+    """What :func:`run_alone` starts."""
+    torch._dynamo.config.optimize_ddp = not run["whole_graph"]
+    torch.set_float32_matmul_precision("high")
+    measured = run_train(Path(run["data"]), "bench", Scale(**run["scale"]), *run["overrides"])
+    if os.environ.get("LOCAL_RANK", "0") == "0":
+        Path(run["result"]).write_text(json.dumps(measured))
 
 
 # ---------------------------------------------------------------- what it is held against
@@ -363,8 +427,15 @@ def main() -> None:
     parser.add_argument("--keys", action="store_true", help="what each key gives; compiles more networks")
     parser.add_argument("--no-plain", action="store_true", help="leave the plain loop and reader=decord out")
     parser.add_argument("--cpu", action="store_true", help="a small version, without a GPU")
+    parser.add_argument("--devices", type=int, help="the parts of an epoch on one device and on so many")
+    parser.add_argument("--model", default="r2plus1d", help="with --devices: the network")
+    parser.add_argument("--batch", type=int, default=32, help="with --devices: clips of a device's batch")
+    parser.add_argument("--run", type=json.loads, help=argparse.SUPPRESS)  # of run_alone()
     parser.add_argument("--json", type=Path, default=ROOT / "benchmarks/out/train.json")
     args = parser.parse_args()
+    if args.run is not None:
+        _run_as_told(args.run)
+        return
     if not args.cpu and not torch.cuda.is_available():
         sys.exit("error: there is no CUDA device here; a small version runs with --cpu")
     device = torch.device("cpu" if args.cpu else "cuda")
@@ -375,6 +446,13 @@ def main() -> None:
         scale = Scale(args.train_clips, args.val_clips, 48, 32, args.epochs, 30, 64, workers)
 
     console = Console()
+    if args.devices:
+        if not args.cpu:
+            width = 64 if args.model == "r2plus1d" else 0
+            scale = dataclasses.replace(scale, batch=args.batch, width=width)
+        target = args.json.with_stem(f"{args.json.stem}_{args.model}_{args.devices}")
+        compare_devices(args.devices, args.model, scale, device.type, target, keys=args.keys)
+        return
     results: dict[str, Any] = {"cores": available_cores(), "device": str(device)}
     if not args.cpu:
         results["device"] = torch.cuda.get_device_name(device)
@@ -386,7 +464,7 @@ def main() -> None:
     torch.set_float32_matmul_precision("high")
     with tempfile.TemporaryDirectory() as temporary:
         data = Path(temporary).resolve()
-        make_data(data, scale)
+        make_data(data, scale, FrameSpec())
         trainer = [f"trainer={'cpu' if args.cpu else 'gpu'}"]
         results["real"] = run_train(data, "bench", scale, *trainer)
         save()
@@ -412,6 +490,58 @@ def main() -> None:
                 save()
     save()
     _show(results, console)
+
+
+def compare_devices(
+    devices: int, model: str, scale: Scale, device_type: str, target: Path, *, keys: bool
+) -> None:
+    """Measure ``train.py`` on one device and on several, and print a table with the parts of an epoch."""
+    on_gpu = device_type == "cuda"
+    one = [f"model={model}", f"trainer={'gpu' if on_gpu else 'cpu'}"]
+    several = [*one, "trainer.strategy=ddp", f"trainer.devices={devices}"]
+    rows: dict[str, tuple[list[str], bool]] = {"1": (one, False), f"{devices}": (several, False)}
+    if keys:
+        rows |= {
+            "1, placement=host": ([*one, "reader.placement=host"], False),
+            f"{devices}, placement=host": ([*several, "reader.placement=host"], False),
+        }
+    if keys and on_gpu:
+        rows |= {
+            f"{devices}, one graph": (several, True),
+            f"{devices}, bf16 gradients": ([*several, "trainer.compress_gradients=bf16"], False),
+        }
+    results: dict[str, Any] = {}
+    with tempfile.TemporaryDirectory() as temporary:
+        data = Path(temporary).resolve()
+        make_data(data, scale, FrameSpec(short_side=composed(*one).frames.short_side))
+        target.parent.mkdir(parents=True, exist_ok=True)
+        for name, (overrides, whole_graph) in rows.items():
+            results[name] = run_alone(data, scale, *overrides, whole_graph=whole_graph)
+            target.write_text(json.dumps(results, indent=1))
+    _show_devices(
+        results,
+        f"{torch.cuda.get_device_name() if on_gpu else 'CPU'}, {available_cores()} cores, {model}, "
+        f"{scale.train_clips} + {scale.val_clips} clips, batches of {scale.batch} a device; seconds an epoch",
+    )
+
+
+def _show_devices(results: dict[str, Any], title: str) -> None:
+    table = Table(title=title, title_justify="left")
+    for column in ("devices", *PARTS, "all", "times", "steps, clips/s", "times", "NCCL"):
+        table.add_column(column, justify="left" if column == "devices" else "right")
+    first = results["1"]
+    for name, run in results.items():
+        seconds, alone = (sum(each["parts"].values()) for each in (run, first))
+        table.add_row(
+            name,
+            *(f"{run['parts'][part]:.3f}" for part in PARTS),
+            f"{seconds:.3f}",
+            f"{alone / seconds:.2f}",
+            f"{run['clips_s']:.1f}",
+            f"{run['clips_s'] / first['clips_s']:.2f}",
+            "" if run["exchange"] is None else f"{run['exchange']:.1%}",
+        )
+    Console(width=130).print(table)
 
 
 def _show(results: dict[str, Any], console: Console) -> None:

@@ -35,9 +35,11 @@ SLOW_MODULES = {
     "test_encode",
     "test_evaluate",
     "test_export",
+    "test_folder_lock",
     "test_h264",
     "test_history",
     "test_input_page",
+    "test_jobs",
     "test_lightning_trainer",
     "test_lr_finder",
     "test_missing_frames",
@@ -48,8 +50,10 @@ SLOW_MODULES = {
     "test_preprocess_program",
     "test_report_browser",
     "test_protocol",
+    "test_ranks",
     "test_run",
     "test_run_choices",
+    "test_shards",
     "test_train_cli",
     "test_torchvision_networks",
     "test_training_aids",
@@ -69,6 +73,7 @@ SLOW_TESTS = {
     "test_ranks_share_an_epoch_and_measure_val_clips_once",
     "test_intervals_cover_the_true_value",
     "test_a_notebook_does_without_hydra",
+    "test_a_sweep_in_jobs_gives_a_summary_also_if_one_fails",
 }
 
 

@@ -20,8 +20,11 @@ from asl.machine import (
     FileLocksUnsupportedError,
     available_cores,
     available_memory,
+    is_running,
     lock_file,
     lower_priority,
+    process_space,
+    process_start,
     worker_context,
 )
 
@@ -125,13 +128,28 @@ def test_priority_is_lowered_where_the_system_knows_it(monkeypatch: pytest.Monke
     lower_priority(5)
 
 
-def test_cores_are_those_of_this_process_or_of_the_machine(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_cores_are_those_of_this_process_or_of_the_machine(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(machine, "_CGROUP", tmp_path)
     monkeypatch.setattr(os, "sched_getaffinity", lambda _: {0, 3}, raising=False)
     assert available_cores() == 2
     monkeypatch.delattr(os, "sched_getaffinity")
     monkeypatch.setattr(os, "cpu_count", lambda: 8)
     assert available_cores() == 8
     monkeypatch.setattr(os, "cpu_count", lambda: None)
+    assert available_cores() == 1
+
+
+def test_a_container_and_slurm_may_leave_fewer_cores(linux: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(os, "sched_getaffinity", lambda _: set(range(16)), raising=False)
+    (linux / "cpu.max").write_text("max 100000\n")
+    assert available_cores() == 16
+    (linux / "cpu.max").write_text("650000 100000\n")
+    assert available_cores() == 6
+    monkeypatch.setenv("SLURM_CPUS_PER_TASK", "4")
+    assert available_cores() == 4
+    (linux / "cpu.max").write_text("50000 100000\n")  # half of one
     assert available_cores() == 1
 
 
@@ -176,3 +194,31 @@ def test_a_process_is_ended_after_its_time_and_not_if_that_was_taken_back():
     for first, then, sleep_s, status in (("0.2", "0", 20, -signal.SIGALRM), ("0.2", "end(None)", 0.5, 0)):
         command = [sys.executable, "-c", code.format(first, then, sleep_s)]
         assert subprocess.run(command, timeout=15).returncode == status
+
+
+@pytest.mark.slow
+def test_processes_of_this_machine_that_have_ended_are_known(monkeypatch: pytest.MonkeyPatch) -> None:
+    process = subprocess.Popen([sys.executable, "-c", "import sys; sys.stdin.read()"], stdin=subprocess.PIPE)
+    started = process_start(process.pid)
+    assert is_running(process.pid)
+    assert is_running(process.pid, started)
+    assert is_running(os.getpid(), process_start(os.getpid()))
+    if started:  # where the system tells it
+        assert not is_running(process.pid, started + 1)  # another one has got the number
+    process.kill()
+    os.waitid(os.P_PID, process.pid, os.WEXITED | os.WNOWAIT)
+    assert is_running(process.pid) == (started == 0)  # nobody has fetched its exit status
+    process.communicate()
+    assert not is_running(process.pid)
+    assert process_start(process.pid) == 0
+    monkeypatch.setattr(machine, "_process_stat", lambda _: [])  # another system
+    assert is_running(os.getpid())
+    assert not is_running(process.pid)
+
+
+def test_another_host_is_another_space_of_processes(monkeypatch: pytest.MonkeyPatch) -> None:
+    here = process_space.__wrapped__()
+    assert here == process_space() == process_space.__wrapped__()
+    assert len(here) == 8
+    monkeypatch.setattr("socket.gethostname", lambda: "node7")
+    assert process_space.__wrapped__() != here

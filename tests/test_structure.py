@@ -19,7 +19,7 @@ FILES = {
 FIRST_HALF = ("asl.preprocess", "asl.download")
 SECOND_HALF = ("asl.data", "asl.model", "asl.training", "asl.inference", "asl.evaluation")
 DEEPER = ("asl.preprocess", "asl.inference")
-SHARED = ("asl.codecs", "asl.contract", "asl.config", "asl.datasets", "asl.page")
+SHARED = ("asl.codecs", "asl.contract", "asl.config", "asl.datasets", "asl.launch", "asl.page")
 HEAVY = {
     "torch",
     "torchvision",
@@ -34,6 +34,7 @@ HEAVY = {
     "av",
     "aiohttp",
     "yt_dlp",
+    "submitit",
 }
 
 
@@ -98,7 +99,7 @@ def test_packages_do_not_import_each_other_in_a_circle_not_even_in_functions() -
         (FIRST_HALF, SECOND_HALF),
         (SECOND_HALF, FIRST_HALF),
         (SHARED, FIRST_HALF + SECOND_HALF),
-        # Only pipeline.py and run_result.py know both the GPU and the other packages.
+        # Only pipeline.py, run_plan.py and run_result.py know both the GPU and the other packages.
         (
             tuple(f"asl.preprocess.{name}" for name in ("sources", "clips", "audit", "report")),
             ("asl.preprocess.gpu",),

@@ -17,6 +17,9 @@ VIDEO_SUFFIXES = (
     *(".wmv", ".mpg", ".mpeg", ".ts", ".3gp", ".ogv", ".swf"),
 )
 
+#: Reason of clips for which there was no space or no permission: the next run may succeed.
+NOT_WRITABLE = "not writable"
+
 
 class VideoError(Exception):
     """What is wrong with a video, as a predicate ("holds no frame"); the caller knows the file's name.
@@ -104,7 +107,7 @@ def create_mp4(path: Path) -> Iterator[OutputContainer]:
         with av.open(str(path), "w", format="mp4") as container:
             yield container
     except (av.FFmpegError, OSError, ValueError) as error:
-        raise VideoError(f"cannot be written as a clip: {error_text(error)}", "not writable") from None
+        raise VideoError(f"cannot be written as a clip: {error_text(error)}", NOT_WRITABLE) from None
 
 
 def error_text(error: BaseException) -> str:

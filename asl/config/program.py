@@ -34,7 +34,8 @@ def run_program(main: Callable[[], Any], *, name: str, conf: Path, if_stopped: s
         main: function decorated with ``hydra.main``.
         name: name of the primary configuration, for ``--help``.
         conf: folder of the YAML files.
-        if_stopped: printed after Ctrl-C or SIGTERM: how to continue.
+        if_stopped: printed after Ctrl-C or SIGTERM: how to continue. A KeyboardInterrupt's own message
+            replaces it.
     """
     os.environ.setdefault("HYDRA_FULL_ERROR", "1")  # or Hydra would print exceptions itself
     if threading.current_thread() is threading.main_thread():
@@ -51,7 +52,7 @@ def run_program(main: Callable[[], Any], *, name: str, conf: Path, if_stopped: s
     except CONFIG_ERRORS as error:
         sys.exit(f"error: {explain(error)}")
     except KeyboardInterrupt as stop:
-        print(f"stopped; {if_stopped}", file=sys.stderr)
+        print(f"stopped; {stop.args[0] if stop.args else if_stopped}", file=sys.stderr)
         sys.exit(128 + (signal.SIGTERM if isinstance(stop, Terminated) else signal.SIGINT))  # as shells do
 
 

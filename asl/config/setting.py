@@ -81,8 +81,13 @@ def shell_override(key: str, path: object) -> str:
     >>> print(shell_override("data.manifest", ["a.csv", "b c.csv"]))
     'data.manifest=[a.csv,"b c.csv"]'
     """
+    return shlex.quote(path_override(key, path))
+
+
+def path_override(key: str, path: object) -> str:
+    """``key=path``, or ``key=[path,path]``, with quotes for Hydra where needed."""
     items = [_quoted(item) for item in path] if isinstance(path, list) else _quoted(path)
-    return shlex.quote(f"{key}={as_override(items)}")
+    return f"{key}={as_override(items)}"
 
 
 def _quoted(path: object) -> str:

@@ -6,30 +6,34 @@ be mapped into memory. Its header says from which source and segment and with wh
 which part of the pictures it holds, so that frames of another clip are not used by mistake::
 
     data/frames/25fps_128px/69241.safetensors
+
+Files of many clips can be packed, see :mod:`asl.contract.frame_packs`. They are read by the same path.
 """
 
 from __future__ import annotations
 
 import dataclasses
 import errno
-import glob
 import hashlib
 import json
 import math
+import os
 import shutil
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import IO, Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
 from asl.config.setting import setting
+from asl.contract.frame_packs import packed_files
 from asl.contract.manifest import Box
 from asl.contract.time_grid import grid_length
 from asl.errors import UserError
-from asl.files import temp_path
+from asl.files import atomic_write, temp_path
 from asl.messages import format_bytes
 
 VERSION = 1  # increase it when the same clip and settings give different frames
@@ -215,10 +219,16 @@ def write_frames(path: Path, frames: Frames, times_s: npt.ArrayLike, made_from: 
         part.unlink(missing_ok=True)
 
 
+def has_frames(path: Path) -> bool:
+    """Whether there is a file of frames, in whatever state, or a pack has it."""
+    return path.exists() or path.name in packed_files(path.parent)
+
+
 def read_origin(path: Path) -> Origin | None:
     """The origin in the header of a file of frames. None if the file is missing or has another format."""
     try:
-        return _origin_in(_header(path)[0])
+        with _open(path) as stored:
+            return _origin_in(stored.header)
     except (OSError, ValueError, KeyError, TypeError):
         return None
 
@@ -226,10 +236,10 @@ def read_origin(path: Path) -> Origin | None:
 def read_shape(path: Path) -> tuple[int, int, int, int] | None:
     """``(T, H, W, 3)`` from the header of a file of frames. None if the file is missing or incomplete."""
     try:
-        header, start = _header(path)
-        count, height, width, channels = header["frames"]["shape"]
-        end = start + max(header[name]["data_offsets"][1] for name in ("frames", "times_s"))
-        complete = path.stat().st_size == end and channels == _CHANNELS
+        with _open(path) as stored:
+            count, height, width, channels = stored.header["frames"]["shape"]
+            end = max(stored.header[name]["data_offsets"][1] for name in ("frames", "times_s"))
+            complete = stored.num_bytes == end and channels == _CHANNELS
     except (OSError, ValueError, KeyError, TypeError):
         return None
     return (count, height, width, channels) if complete else None
@@ -252,14 +262,15 @@ def open_frames(path: Path) -> StoredFrames:
         KeyError: the header lacks an entry.
         TypeError: the header has an entry of a later version.
     """
-    header, start = _header(path)
-    times, frames = (header[name]["data_offsets"][0] + start for name in ("times_s", "frames"))
-    shape = tuple(header["frames"]["shape"])
-    return StoredFrames(
-        np.memmap(path, np.uint8, "r", frames, shape),
-        np.fromfile(path, np.float64, shape[0], offset=times),
-        _origin_in(header).part,
-    )
+    with _open(path) as stored:
+        times, frames = (
+            stored.header[name]["data_offsets"][0] + stored.start for name in ("times_s", "frames")
+        )
+        shape = tuple(stored.header["frames"]["shape"])
+        stored.file.seek(times)
+        times_s = np.fromfile(stored.file, np.float64, shape[0])
+        pixels = np.memmap(stored.file, np.uint8, "r", frames, shape)
+        return StoredFrames(pixels, times_s, _origin_in(stored.header).part)
 
 
 def _origin_in(header: dict[str, Any]) -> Origin:
@@ -270,18 +281,46 @@ def _origin_in(header: dict[str, Any]) -> Origin:
     return dataclasses.replace(made_from, part=(left, top, right, bottom))  # JSON has lists
 
 
-def _header(path: Path) -> tuple[dict[str, Any], int]:
-    """The header of a safetensors file, and the byte offset at which its data begin."""
-    with path.open("rb") as file:
+@dataclass(frozen=True)
+class _Stored:
+    """An open file of frames, or a pack that has it."""
+
+    file: IO[bytes]
+    header: dict[str, Any]  # of safetensors
+    start: int  # byte at which the data begin
+    num_bytes: int  # of the data
+
+
+@contextmanager
+def _open(path: Path) -> Iterator[_Stored]:
+    file: IO[bytes]
+    try:
+        file, first = path.open("rb"), 0
+        size = os.fstat(file.fileno()).st_size
+    except FileNotFoundError:
+        packed = packed_files(path.parent).get(path.name)
+        if packed is None:
+            raise
+        (file, first), size = packed.open(), packed.size
+    with file:
+        file.seek(first)
         length = int.from_bytes(file.read(8), "little")
         header = json.loads(file.read(min(length, _MAX_HEADER_BYTES)))
-    return header, 8 + length
+        yield _Stored(file, header, first + 8 + length, size - 8 - length)
 
 
 def forget_frames(folder: Path, video_id: str) -> None:
-    """Delete the frames of a clip that is about to be cut again, those of all settings."""
-    for path in folder.glob(f"*/{glob.escape(video_id)}.safetensors"):
-        path.unlink(missing_ok=True)
+    """Delete the frames of a clip that is about to be cut again, those of all settings.
+
+    Where a pack has them, an empty file says that they are no longer the clip's.
+    """
+    name = f"{video_id}.safetensors"
+    for frames in filter(Path.is_dir, folder.glob("*")):
+        if name in packed_files(frames):
+            with atomic_write(frames / name, sync=False):
+                pass
+        else:
+            (frames / name).unlink(missing_ok=True)
 
 
 def store_bytes(spec: FrameSpec, clips: Iterable[tuple[float, int, int, int]]) -> int:

@@ -10,6 +10,9 @@ from omegaconf import OmegaConf
 from asl.config.setting import setting
 from asl.contract.manifest import MANIFEST
 
+#: Between the name of a data set and the number of shards, in the names of folders.
+SHARDS = "_shards_of_"
+
 
 @dataclass(kw_only=True)
 class Paths:
@@ -63,6 +66,10 @@ class Paths:
     def raw_videos(self) -> Path:
         """Cached properties of raw files."""
         return Path(self.metadata_dir) / "raw_videos.json"
+
+    def shards(self, dataset: str, count: int) -> Path:
+        """Folder of what ``count`` shards of a data set leave for each other and for the merge."""
+        return Path(self.metadata_dir) / f"{dataset}{SHARDS}{count}"
 
     def errors(self, dataset: str) -> Path:
         """Instances of a data set without a clip, with the reason."""

@@ -26,6 +26,7 @@ from asl.machine import FileLockedError, FileLocksUnsupportedError, lock_file
 from asl.messages import format_bytes
 from asl.preprocess.sources.find import find_sources
 from asl.preprocess.sources.matching import Match, Unmatched
+from asl.preprocess.sources.raw_files import RawVideoCache
 from asl.preprocess.sources.settings import MatchingSettings
 from asl.terminal import count_progress
 from asl.workers import Workers
@@ -98,7 +99,14 @@ def _sources(
     """What ``preprocess.py`` would use, by video_id."""
     with count_progress(console) as progress:
         sources = find_sources(
-            metadata, raw_dir, paths, MatchingSettings(), workers, progress, timeout_s=PROBE_TIMEOUT_S
+            metadata,
+            raw_dir,
+            paths,
+            MatchingSettings(),
+            workers,
+            progress,
+            cache=RawVideoCache(raw_dir, paths.raw_videos),
+            timeout_s=PROBE_TIMEOUT_S,
         )
     return dict(sources.matches)
 

@@ -14,6 +14,7 @@ from torch.optim import Optimizer
 from asl.model.backbone import Backbone
 from asl.model.metrics import SplitMetrics
 from asl.model.optimizer import OptimizerSettings, continue_schedule, warmup_cosine
+from asl.model.ranks import share_buffers
 
 Batch = dict[str, Tensor]
 
@@ -132,19 +133,34 @@ class SignClassifier(pl.LightningModule):
         self.log("lr", rate, on_step=True)
         return loss
 
+    def on_validation_start(self) -> None:
+        # Each rank has trained with its own clips, so that the statistics of batch norms differ.
+        share_buffers(self.model)
+
     def validation_step(self, batch: Batch, batch_idx: int) -> None:
-        self._measure(batch, self._selection, self.val_metrics)
+        self._measure(batch, self.val_metrics, last=batch_idx + 1 == self.trainer.num_val_batches[0])
+
+    def on_validation_epoch_end(self) -> None:
+        self._log_metrics(self._selection, self.val_metrics)
 
     def test_step(self, batch: Batch, batch_idx: int) -> None:
-        self._measure(batch, "test", self.test_metrics)
+        self._measure(batch, self.test_metrics, last=batch_idx + 1 == self.trainer.num_test_batches[0])
 
-    def _measure(self, batch: Batch, figure: str, metrics: SplitMetrics) -> None:
-        logits, valid = self(batch["video"]).float(), batch["valid"]
-        logits, label, clean = logits[valid], batch["label"][valid], batch["clean"][valid]
+    def on_test_epoch_end(self) -> None:
+        self._log_metrics("test", self.test_metrics)
+
+    def _measure(self, batch: Batch, metrics: SplitMetrics, *, last: bool) -> None:
+        logits, label, clean = self(batch["video"]).float(), batch["label"], batch["clean"]
+        if last:  # no other batch has clips that do not count, and to look for them waits for the device
+            counted = batch["valid"].nonzero().flatten()
+            logits, label, clean = logits[counted], label[counted], clean[counted]
         if len(label):
             metrics.update(logits, label, self.loss(logits, label), clean)
-        for name in ("top1", "top5", "top1_clean", "top5_clean", "loss"):
-            self.log(f"{figure}_{name}", getattr(metrics, name), on_epoch=True)
+
+    def _log_metrics(self, figure: str, metrics: SplitMetrics) -> None:
+        for name, value in metrics.compute(self.device).items():
+            self.log(f"{figure}_{name}", value)
+        metrics.reset()
 
     def configure_optimizers(self) -> Any:
         # With loss scaling, a fused AdamW unscales gradients in its step, too late for clipping.

@@ -2,32 +2,26 @@
 
 from __future__ import annotations
 
-from torch import Tensor, nn
-from torchmetrics import MeanMetric
-from torchmetrics.classification import MulticlassAccuracy
+import torch
+from torch import Tensor
 
-_IGNORED = -1  # instead of the label of a clip that does not count
+from asl.model.ranks import num_ranks
 
 
-class SplitMetrics(nn.Module):
+class SplitMetrics:
     """Top-1 accuracy, top-5 accuracy and mean loss over the clips of one split, of all ranks together.
 
     ``top1_clean`` and ``top5_clean`` are over its clean clips only; without any, they are 0. With fewer than
-    five classes, top-5 is top-``num_classes``. The metrics are not in a MetricCollection, because that merges
-    metrics whose states are equal after the first batch, as top-1 and top-5 can be.
+    five classes, top-5 is top-``num_classes``.
 
     Args:
         num_classes: number of glosses.
     """
 
     def __init__(self, num_classes: int) -> None:
-        super().__init__()
-        top5 = min(5, num_classes)
-        self.top1 = MulticlassAccuracy(num_classes, average="micro")
-        self.top5 = MulticlassAccuracy(num_classes, average="micro", top_k=top5)
-        self.top1_clean = MulticlassAccuracy(num_classes, average="micro", ignore_index=_IGNORED)
-        self.top5_clean = MulticlassAccuracy(num_classes, average="micro", ignore_index=_IGNORED, top_k=top5)
-        self.loss = MeanMetric()
+        self._top5 = min(5, num_classes)
+        # Of top1, top5, top1_clean, top5_clean and loss; then the numbers of clips and of clean clips.
+        self._sums = torch.zeros(7, dtype=torch.float64)
 
     def update(self, logits: Tensor, label: Tensor, loss: Tensor, clean: Tensor) -> None:
         """Add a batch.
@@ -38,9 +32,31 @@ class SplitMetrics(nn.Module):
             loss: ``()`` mean loss of the batch.
             clean: ``(B,)`` bool, which of the clips are clean.
         """
-        self.top1.update(logits, label)
-        self.top5.update(logits, label)
-        clean_label = label.where(clean, _IGNORED)
-        self.top1_clean.update(logits, clean_label)
-        self.top5_clean.update(logits, clean_label)
-        self.loss.update(loss, weight=len(label))
+        top1 = logits.argmax(1) == label
+        top5 = (logits.topk(self._top5).indices == label[:, None]).any(1)
+        counts = [part.sum() for part in (top1, top5, top1 & clean, top5 & clean)]
+        clips = torch.ones_like(label).sum()  # on the device, for which nothing waits here
+        batch = torch.stack([*counts, loss.double() * clips, clips, clean.sum()])
+        self._sums = self._sums.to(batch.device) + batch
+
+    def compute(self, device: torch.device | str = "cpu") -> dict[str, Tensor]:
+        """The metrics by name, equal on all ranks. All ranks must call this.
+
+        Args:
+            device: on which the ranks exchange tensors.
+        """
+        sums = self._sums.to(device, copy=True)
+        if num_ranks() > 1:
+            torch.distributed.all_reduce(sums)
+        top1, top5, top1_clean, top5_clean, loss, clips, clean = sums
+        return {
+            "top1": top1 / clips,
+            "top5": top5 / clips,
+            "top1_clean": top1_clean / clean.clamp(min=1),
+            "top5_clean": top5_clean / clean.clamp(min=1),
+            "loss": loss / clips,
+        }
+
+    def reset(self) -> None:
+        """Forget all batches."""
+        self._sums = torch.zeros_like(self._sums)

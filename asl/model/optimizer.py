@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from asl.config.setting import setting
@@ -18,7 +18,12 @@ if TYPE_CHECKING:
 class OptimizerSettings:
     """Settings of AdamW (Loshchilov and Hutter, ICLR 2019) and of the learning rate schedule."""
 
-    lr: float = setting(3e-4, "peak learning rate", gt=0)
+    lr: float = setting(3e-4, "peak learning rate, of one device with optim.scale_lr", gt=0)
+    scale_lr: str = setting(
+        "none",
+        "several devices: multiply optim.lr by their number (linear) or its square root (sqrt)",
+        choices=["none", "linear", "sqrt"],
+    )
     weight_decay: float = setting(0.01, "AdamW weight decay; not applied to biases and norms", ge=0)
     warmup_epochs: float = setting(2.0, "epochs of linear warm-up", ge=0)
     freeze_epochs: int = setting(0, "epochs at the start in which only the classifier is trained", ge=0)
@@ -36,6 +41,15 @@ class OptimizerSettings:
         lt=1,
     )
     fused: bool = setting(True, "GPUs only: update all parameters in one kernel; not with 16-mixed")
+
+    def scaled(self, devices: int) -> OptimizerSettings:
+        """These settings with the ``lr`` that they have on so many devices: see ``scale_lr``.
+
+        ``linear`` is the rule of Goyal et al. (2017) for SGD, ``sqrt`` that of Malladi et al. (NeurIPS 2022)
+        for Adam.
+        """
+        factor = {"none": 1.0, "linear": float(devices), "sqrt": math.sqrt(devices)}[self.scale_lr]
+        return replace(self, lr=self.lr * factor)
 
     def build(self, network: nn.Module, *, fused: bool) -> AdamW:
         """Build the optimiser.

@@ -9,6 +9,8 @@ from pytorch_lightning.callbacks import WeightAveraging
 from pytorch_lightning.trainer.states import TrainerFn
 from torch.optim.swa_utils import get_ema_multi_avg_fn
 
+from asl.model.ranks import share_buffers
+
 
 class AveragedWeights(WeightAveraging):
     """Averages the weights over optimiser steps, and measures and saves the average.
@@ -30,6 +32,10 @@ class AveragedWeights(WeightAveraging):
     def setup(self, trainer: pl.Trainer, pl_module: pl.LightningModule, stage: str) -> None:
         self._device = trainer.strategy.root_device  # Lightning moves the module there later
         super().setup(trainer, pl_module, stage)
+
+    def on_validation_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        if self._average_model is not None:
+            share_buffers(self._average_model)  # averages of the ranks' own batch-norm statistics
 
     def on_load_checkpoint(
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, checkpoint: dict[str, Any]

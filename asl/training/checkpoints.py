@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from concurrent.futures import Future, ThreadPoolExecutor
+from copy import copy, deepcopy
 from importlib import import_module
 from pathlib import Path
 from typing import Any
@@ -10,7 +12,7 @@ import pytorch_lightning as pl
 import torch
 from lightning_fabric.plugins.io.torch_io import TorchCheckpointIO
 from pytorch_lightning.callbacks import Checkpoint
-from torch import nn
+from torch import Tensor, nn
 
 from asl.config.setting import shell_override
 from asl.errors import UserError
@@ -34,20 +36,65 @@ class CheckpointError(UserError):
 
 
 class AtomicCheckpointIO(TorchCheckpointIO):
-    """Writes Lightning's checkpoints atomically and reads them without executing code.
+    """Writes Lightning's checkpoints atomically, and reads them without executing code.
+
+    A checkpoint is copied to the host's memory, and a thread writes it from there while training goes on. It
+    is complete before the next one is saved or one is loaded, and when :meth:`teardown` returns, which
+    Lightning calls however a run ends; an error of the write is raised there.
 
     Lightning's own class writes to a temporary folder. If that is on another disk, the final move is a copy,
     which can be interrupted.
     """
 
+    def __init__(self) -> None:
+        self._thread = ThreadPoolExecutor(1, thread_name_prefix="checkpoint")
+        self._writing: Future[None] | None = None
+
     def save_checkpoint(self, checkpoint: dict[str, Any], path: Any, storage_options: Any = None) -> None:
-        with atomic_write(Path(path)) as file:
-            torch.save(checkpoint, file)
+        """Start to write a checkpoint, and then a link to it, the path ``storage_options["link"]``."""
+        self.teardown()
+        link = (storage_options or {}).get("link")
+        self._writing = self._thread.submit(_write, _copy_to_host(checkpoint), Path(path), link)
 
     def load_checkpoint(
         self, path: Any, map_location: Any = "cpu", weights_only: bool | None = None
     ) -> dict[str, Any]:
+        self.teardown()
         return read_checkpoint(Path(path), map_location=map_location)
+
+    def teardown(self) -> None:
+        """Wait until the checkpoint is written that was saved last."""
+        writing, self._writing = self._writing, None
+        if writing is not None:
+            writing.result()
+
+
+def _write(checkpoint: dict[str, Any], path: Path, link: Path | None) -> None:
+    with atomic_write(path) as file:
+        torch.save(checkpoint, file)
+    if link is not None:
+        atomic_link(path, link)
+
+
+def _copy_to_host(checkpoint: dict[str, Any]) -> dict[str, Any]:
+    """A copy that training does not change, in page-locked memory if it comes from a GPU."""
+    copied: dict[str, Any] = _start_copying(checkpoint)
+    if torch.cuda.is_initialized():
+        torch.cuda.current_stream().synchronize()
+    return copied
+
+
+def _start_copying(value: Any) -> Any:
+    if isinstance(value, Tensor):
+        tensor = value.detach()
+        return tensor.to("cpu", non_blocking=True) if tensor.is_cuda else tensor.clone()
+    if isinstance(value, dict):
+        copied = copy(value)  # with attributes, such as the versions of the layers of a state_dict
+        copied.update((key, _start_copying(item)) for key, item in value.items())
+        return copied
+    if type(value) in (list, tuple):
+        return type(value)(_start_copying(item) for item in value)
+    return deepcopy(value)
 
 
 class LastAndBest(Checkpoint):
@@ -55,8 +102,9 @@ class LastAndBest(Checkpoint):
 
     Of equal epochs, the first one is the best. If ``best.pt`` is missing when a run is resumed, the best of
     the following epochs is kept. ``best.pt`` is written first: if the program is killed before ``last.pt`` is
-    written, a resumed run repeats the epoch and writes the same ``best.pt`` again. Ctrl-C and SIGTERM wait
-    until both are written.
+    written, a resumed run repeats the epoch and writes the same ``best.pt`` again. Both are written while the
+    next epoch trains (see :class:`AtomicCheckpointIO`). The end of the run waits for them, also after Ctrl-C
+    and SIGTERM.
 
     Args:
         folder: folder of the checkpoints.
@@ -74,11 +122,14 @@ class LastAndBest(Checkpoint):
         with finished_first():
             if score > self.best_score:
                 self.best_score, self.best_epoch = score, trainer.current_epoch + 1
-                trainer.save_checkpoint(self.folder / BEST, weights_only=False)
-                if trainer.is_global_zero:
-                    atomic_link(self.folder / BEST, self.folder / LAST)
+                link = {"link": self.folder / LAST}
+                trainer.save_checkpoint(self.folder / BEST, weights_only=False, storage_options=link)
             else:
                 trainer.save_checkpoint(self.folder / LAST, weights_only=False)
+
+    def on_train_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        trainer.strategy.checkpoint_io.teardown()
+        trainer.strategy.barrier()  # then all ranks find both files
 
     def state_dict(self) -> dict[str, Any]:
         return {"best_score": self.best_score, "best_epoch": self.best_epoch}

@@ -12,6 +12,7 @@ from asl.data.augmentation import Augmentation
 from asl.data.readers.base import ReaderSettings
 from asl.data.settings import DataSettings
 from asl.datasets.base import SignDataset
+from asl.launch.settings import LauncherSettings
 from asl.model.losses.base import LossSettings
 from asl.model.networks.base import NetworkSettings
 from asl.model.optimizer import OptimizerSettings
@@ -33,6 +34,7 @@ class TrainConfig:
     optim: OptimizerSettings = field(default_factory=OptimizerSettings)
     trainer: TrainerSettings = field(default_factory=TrainerSettings)
     logger: LoggerSettings = field(default_factory=LoggerSettings)
+    launcher: LauncherSettings = field(default_factory=LauncherSettings)
     resume: str | None = setting(None, "checkpoint file to resume from; auto: last.pt if it exists")
     find_lr: bool = setting(
         False, "try rising learning rates for 100 steps, print a suggestion for optim.lr, and end"
@@ -56,6 +58,8 @@ class TrainConfig:
             yield "find_lr=true show=true: choose one of them"
         if self.find_lr and self.trainer.batch == "auto":
             yield "find_lr=true: is for one batch size, so set data.batch_size and trainer.batch=fixed"
+        if self.find_lr and self.optim.scale_lr != "none":
+            yield "find_lr=true: finds the rate of a step as it is, so set optim.scale_lr=none"
         yield from self.reader.problems_with(self.data, self.frames)
         for key, least in (("clip_len", self.model.min_clip_len), ("crop_size", self.model.min_crop_size)):
             if getattr(self.data, key) < least:

@@ -163,14 +163,15 @@ def print_start(
         **({"protocol": _PROTOCOL} if config.data.split == WLASL_AUTHORS else {}),
         **_flags(datamodule),
         "batches": f"{config.data.batch_size} clips of {config.data.clip_len} frames, "
-        f"{config.data.crop_size}×{config.data.crop_size}{_readers(datamodule)}",
+        f"{config.data.crop_size}×{config.data.crop_size}{_readers(datamodule)}"
+        f"{_global_batch(config, trainer)}",
         **_trial(trial, counts["train"]),
         "frames": _frames(datamodule),
         "model": f"{config.model.name}, {architecture}, "
         f"{sum(p.numel() for p in module.model.parameters()):,} parameters, {start}",
-        "device": f"{trainer.world_size} × {device.type} ({name}), {trainer.precision}",
+        "device": f"{trainer.world_size} × {device.type} ({name}), {trainer.precision}{_more_gpus(trainer)}",
         "speed": _speed(config, not_compiled, tuned),
-        "epochs": _epochs(config, resumed),
+        "epochs": _epochs(config, resumed, trainer.world_size),
         "results": f"{folder}/",
     }
     attention = []
@@ -217,13 +218,36 @@ def _trial(trial: Trial | None, train_clips: int) -> dict[str, str]:
     }
 
 
-def _epochs(config: TrainConfig, resumed: Resumed | None) -> str:
+def _global_batch(config: TrainConfig, trainer: pl.Trainer) -> str:
+    """The number of clips of an optimiser step, if it is not that of a batch."""
+    factors = [
+        *([f"{trainer.world_size} devices"] if trainer.world_size > 1 else []),
+        *([f"{trainer.accumulate_grad_batches} batches"] if trainer.accumulate_grad_batches > 1 else []),
+    ]
+    if not factors:
+        return ""
+    clips = config.data.batch_size * trainer.world_size * trainer.accumulate_grad_batches
+    return f"; {clips} clips a step: {' × '.join(factors)}"
+
+
+def _more_gpus(trainer: pl.Trainer) -> str:
+    """How to use the GPUs of this machine that do not train. Empty if there are none."""
+    more = torch.cuda.device_count() - trainer.num_devices
+    if trainer.strategy.root_device.type != "cuda" or more < 1:
+        return ""
+    return f"; {more} more here: trainer=ddp uses all"
+
+
+def _epochs(config: TrainConfig, resumed: Resumed | None, devices: int) -> str:
     """The number of epochs, and how they train."""
     trainer, optim = config.trainer, config.optim
     if resumed is not None and resumed.finished:
         done = "all done" if resumed.epoch == trainer.max_epochs else f"stopped early after {resumed.epoch}"
         return f"{trainer.max_epochs}, {done}: only {list(config.data.figures)[-1]} is measured"
-    parts = [f"{trainer.max_epochs}", config.loss.name, "AdamW", f"peak learning rate {optim.lr:g}"]
+    rate = f"peak learning rate {optim.scaled(devices).lr:g}"
+    if devices > 1:
+        rate += f" (optim.lr={optim.lr:g}, optim.scale_lr={optim.scale_lr})"
+    parts = [f"{trainer.max_epochs}", config.loss.name, "AdamW", rate]
     if optim.freeze_epochs:
         parts.append(f"the first {optim.freeze_epochs} train only the classifier")
     if optim.layer_decay < 1:

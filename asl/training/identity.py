@@ -31,8 +31,13 @@ _LATER_SETTINGS: dict[str, dict[str, Any]] = {
     "augment": dict.fromkeys(("shift", "drop", "blur", "noise", "blocks", "erase", "time_mix"), 0.0)
     | {"downscale": 1.0},
     "loss": {"similarity": None},
-    "optim": {"freeze_epochs": 0, "ema_decay": None, "layer_decay": 1.0},
-    "trainer": {"early_stopping": None, "patience": None},
+    "optim": {"scale_lr": "none", "freeze_epochs": 0, "ema_decay": None, "layer_decay": 1.0},
+    "trainer": {
+        "early_stopping": None,
+        "patience": None,
+        "sync_batchnorm": False,
+        "compress_gradients": "none",
+    },
 }
 _INPUT_SETTINGS = ("reader", "frames")  # of ``settings``: they decide the frames of a clip, in evaluation too
 
@@ -52,7 +57,7 @@ def checkpoint_info(
         config: configuration of the run.
         glosses: by label.
         clips: the clips that are used, of all splits.
-        devices: number of devices.
+        devices: number of devices of all machines.
         precision: the resolved ``trainer.precision``.
     """
     data, trainer = config.data, config.trainer
@@ -79,6 +84,7 @@ def checkpoint_info(
             "loss": {"name": config.loss.name, **dataclasses.asdict(config.loss)},
             "optim": {
                 "lr": config.optim.lr,
+                "scale_lr": config.optim.scale_lr,
                 "weight_decay": config.optim.weight_decay,
                 "warmup_epochs": config.optim.warmup_epochs,
                 "freeze_epochs": config.optim.freeze_epochs,
@@ -88,6 +94,8 @@ def checkpoint_info(
             "trainer": {
                 "max_epochs": trainer.max_epochs,
                 "devices": devices,
+                "sync_batchnorm": trainer.sync_batchnorm,
+                "compress_gradients": trainer.compress_gradients,
                 "precision": precision,
                 "accumulate_grad_batches": trainer.accumulate_grad_batches,
                 "gradient_clip_val": trainer.gradient_clip_val,

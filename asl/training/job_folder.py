@@ -13,9 +13,10 @@ from hydra.types import RunMode
 
 from asl.errors import UserError
 from asl.files import remove_temp_files
+from asl.launch.command_line import is_override_of
 from asl.machine import FileLockedError, FileLocksUnsupportedError, lock_file
 
-_NOT_IN_NAME = ("resume", "paths.checkpoint_dir")
+_NOT_IN_NAME = ("resume", "paths.checkpoint_dir", "launcher")
 
 
 def in_sweep() -> bool:
@@ -40,7 +41,7 @@ def job_name(overrides: list[str]) -> str:
     Characters that are not safe in file names are replaced. Then a checksum of the overrides is appended, so
     that two jobs never share a folder: ``['model.layers=[1,1]']`` -> ``model.layers=_1,1_-2a6ac6f5``.
     """
-    kept = (o for o in overrides if o.lstrip("+~").split("=", 1)[0] not in _NOT_IN_NAME)
+    kept = (one for one in overrides if not is_override_of(one, _NOT_IN_NAME))
     text = ",".join(sorted(kept))
     name = re.sub(r"[^A-Za-z0-9_.,=+-]+", "_", text)[:150].lstrip(".")
     return name if name == text and name else f"{name or 'job'}-{zlib.crc32(text.encode()):08x}"

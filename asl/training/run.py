@@ -11,11 +11,13 @@ from pathlib import Path
 from typing import Any
 
 import pytorch_lightning as pl
+from torch import nn
 
 from asl.config.setting import ConfigError, shell_override
 from asl.data.datamodule import ClipDataModule
 from asl.data.split import protocol
 from asl.files import atomic_write_text
+from asl.launch.settings import JobLauncher
 from asl.model.classifier import SignClassifier
 from asl.model.weights import Loaded, load_weights
 from asl.training.averaged_weights import AveragedWeights
@@ -89,6 +91,10 @@ def train(config: TrainConfig, *, callbacks: Sequence[pl.Callback] = ()) -> dict
         UserError: an error that the user can fix; before training if it can be known then.
         KeyboardInterrupt: after Ctrl-C; after SIGTERM it is :class:`~asl.errors.Terminated`.
     """
+    if isinstance(config.launcher, JobLauncher):
+        raise ConfigError(
+            f"launcher={config.launcher.cluster}: starts the jobs of a sweep. Add --multirun, also for one"
+        )
     if config.show:
         return _show(config)
     check_devices(config.trainer)
@@ -139,14 +145,19 @@ def train(config: TrainConfig, *, callbacks: Sequence[pl.Callback] = ()) -> dict
         )
     weights = config.model.weights
     unchecked = check_unseen(weights, datamodule.clips) if weights and resumed is None else None
-    module, loaded, tuned = _build_classifier(config, info, load_initial_weights=resumed is None)
+    module, loaded, tuned = _build_classifier(
+        config, info, devices=trainer.world_size, load_initial_weights=resumed is None
+    )
 
     with (
         locked_folder(folder) if trainer.is_global_zero else nullcontext(),
         interruption.handled(trainer),
         explained_errors(config.data, config.trainer, datamodule),
     ):
-        not_compiled = why_not_compiled(config.trainer.compile, device)
+        synchronised = config.trainer.sync_batchnorm and trainer.world_size > 1
+        not_compiled = (
+            "trainer.sync_batchnorm" if synchronised else why_not_compiled(config.trainer.compile, device)
+        )
         if not_compiled is None:
             module.compile_training()
         datamodule.decide_placement(device, processes=trainer.num_devices)
@@ -174,6 +185,7 @@ def train(config: TrainConfig, *, callbacks: Sequence[pl.Callback] = ()) -> dict
         if not_compiled is None:
             datamodule.compile_augmentation()  # after the page, whose batch has another size
         trainer.fit(module, datamodule=datamodule, ckpt_path=resume_from, weights_only=True)
+        interruption.raise_if_preempted(trainer)
         metrics = _measure_best(trainer, module, datamodule, folder, info)
     if trainer.is_global_zero:
         atomic_write_text(folder / METRICS, json.dumps(metrics, indent=2) + "\n")
@@ -197,9 +209,11 @@ def _find_learning_rate(config: TrainConfig) -> dict[str, Any]:
     filter_lightning_messages()
     pl.seed_everything(config.seed, workers=True, verbose=False)
     datamodule, interruption = _build_datamodule(config), Interruption()
-    module, _, _ = _build_classifier(config, {"glosses": datamodule.glosses}, load_initial_weights=True)
     with tempfile.TemporaryDirectory() as folder:
         trainer = build_trainer(config.trainer, folder=Path(folder), callbacks=[interruption], logger=[])
+        module, _, _ = _build_classifier(
+            config, {"glosses": datamodule.glosses}, devices=trainer.world_size, load_initial_weights=True
+        )
         with interruption.handled(trainer), explained_errors(config.data, config.trainer, datamodule):
             found = find_learning_rate(trainer, module, datamodule)
     if trainer.is_global_zero:
@@ -232,7 +246,7 @@ def _build_datamodule(config: TrainConfig, *, at_least: int = 0) -> ClipDataModu
 
 
 def _build_classifier(
-    config: TrainConfig, info: dict[str, Any], *, load_initial_weights: bool
+    config: TrainConfig, info: dict[str, Any], *, devices: int, load_initial_weights: bool
 ) -> tuple[SignClassifier, Loaded, str | None]:
     """The classifier, what of it was not loaded, and how its network was changed for a GPU (None: not).
 
@@ -243,12 +257,17 @@ def _build_classifier(
     network = config.model.build(num_classes)
     if config.model.weights is not None and load_initial_weights:
         loaded = load_weights(network, config.model.weights, config.model, glosses=glosses)
-    tuned = config.model.tune_for_gpu(network) if on_gpu(config.trainer.accelerator) else None
+    tuned: str | None = None
+    if config.trainer.sync_batchnorm and devices > 1:
+        # Instead of padded planes, whose batch norms have statistics for fewer planes than their input has.
+        network, tuned = nn.SyncBatchNorm.convert_sync_batchnorm(network), "batch norms over all devices"
+    elif on_gpu(config.trainer.accelerator):
+        tuned = config.model.tune_for_gpu(network)
     classifier = SignClassifier(
         network,
         config.loss.build(glosses),
         num_classes=num_classes,
-        optimizer=config.optim,
+        optimizer=config.optim.scaled(devices),
         channels_last=config.model.channels_last,
         seed=config.seed,
         selection=config.data.selection,

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from asl.config.setting import ConfigError, setting
+from asl.config.setting import ConfigError, as_override, setting
 
 if TYPE_CHECKING:
     import pytorch_lightning as pl
@@ -26,8 +26,21 @@ class TrainerSettings:
     accelerator: str = setting(
         "auto", "device type; auto: a GPU if there is one", choices=["auto", "cpu", "gpu"]
     )
-    devices: str = setting("auto", "number of devices; auto: all GPUs, or one CPU process")
-    strategy: str = setting("auto", "Lightning strategy", choices=["auto", "ddp"])
+    devices: str = setting("1", "number of devices of each machine; auto: all GPUs, or one CPU process")
+    num_nodes: int = setting(1, "number of machines", ge=1)
+    strategy: str = setting(
+        "auto", "ddp: several devices; auto: if there are several", choices=["auto", "ddp"]
+    )
+    sync_batchnorm: bool = setting(
+        False,
+        "several GPUs: batch norms use the statistics of all of them; not compiled, no model.pad_planes",
+    )
+    compress_gradients: str = setting(
+        "none", "several GPUs: round gradients while they are exchanged", choices=["none", "bf16", "fp16"]
+    )
+    timeout_s: float = setting(
+        600.0, "several devices: end the run if one waits for another for so many seconds", gt=0
+    )
     precision: str = setting(
         "auto",
         "auto: bf16-mixed on a GPU that has it, 16-mixed on other GPUs, 32-true on CPUs",
@@ -61,6 +74,8 @@ class TrainerSettings:
         """Yield a message for each value that is not allowed and that a range cannot exclude."""
         if self.devices != "auto" and not re.fullmatch(r"[1-9]\d*", self.devices):
             yield f"trainer.devices={self.devices}: must be a number from 1, or auto"
+        if self.sync_batchnorm and self.compile == "on":
+            yield "trainer.sync_batchnorm=true: is not compiled, so set trainer.compile=auto or 'off'"
 
 
 @dataclass(kw_only=True)
@@ -72,10 +87,13 @@ class LoggerSettings:
 
 
 def check_devices(settings: TrainerSettings) -> None:
-    """Raise ConfigError if this machine does not have the device that ``settings`` select."""
+    """Raise ConfigError if this machine does not have the devices that ``settings`` select."""
     import torch
 
     if torch.cuda.is_available():
+        gpus = torch.cuda.device_count()
+        if settings.accelerator != "cpu" and settings.devices != "auto" and int(settings.devices) > gpus:
+            raise ConfigError(f"trainer.devices={settings.devices}: there are {gpus} GPUs here")
         return
     if settings.accelerator == "gpu":
         raise ConfigError(
@@ -83,6 +101,9 @@ def check_devices(settings: TrainerSettings) -> None:
         )
     if settings.precision == "16-mixed":
         raise ConfigError("trainer.precision=16-mixed needs a GPU; use trainer.precision=auto")
+    for key in ("sync_batchnorm", "compress_gradients"):
+        if getattr(settings, key) not in (False, "none"):
+            raise ConfigError(f"trainer.{key}={as_override(getattr(settings, key))} needs GPUs")
 
 
 def build_trainer(
@@ -95,16 +116,25 @@ def build_trainer(
         folder: folder of the run.
         callbacks: all callbacks, including a progress bar if :func:`shows_bar`.
         logger: loggers; may be empty.
+
+    Raises:
+        ConfigError: torchrun or SLURM has started another number of processes than there are devices.
     """
     import pytorch_lightning as pl
     import torch
 
     from asl.training.checkpoints import AtomicCheckpointIO
+    from asl.training.ranks import check_ranks, cluster_plugins, data_parallel
 
-    return pl.Trainer(
+    devices = settings.devices
+    if devices == "auto":
+        devices = str(torch.cuda.device_count()) if on_gpu(settings.accelerator) else "1"
+    alone = settings.strategy == "auto" and devices == "1" and settings.num_nodes == 1
+    trainer = pl.Trainer(
         accelerator=settings.accelerator,
-        devices=settings.devices,
-        strategy=settings.strategy,
+        devices=devices,
+        num_nodes=settings.num_nodes,
+        strategy="auto" if alone else data_parallel(settings.compress_gradients, settings.timeout_s),
         precision=resolve_precision(settings.precision, settings.accelerator),  # type: ignore[arg-type]
         max_epochs=settings.max_epochs,
         gradient_clip_val=settings.gradient_clip_val or None,
@@ -112,13 +142,17 @@ def build_trainer(
         log_every_n_steps=settings.log_every_n_steps,
         logger=logger or False,
         callbacks=list(callbacks),
-        plugins=[AtomicCheckpointIO()],
+        plugins=[AtomicCheckpointIO(), *cluster_plugins()],
         enable_progress_bar=shows_bar(settings),
         enable_model_summary=False,
         num_sanity_val_steps=0,
         default_root_dir=folder,
         benchmark=torch.cuda.is_available(),  # all batches have one shape
     )
+    check_ranks(trainer)
+    # Lightning would exchange in each step whether a rank has received SIGTERM, and wait for the device.
+    trainer.fit_loop.epoch_loop._broadcast_sigterm_tensor = lambda: None  # type: ignore[method-assign]
+    return trainer
 
 
 def shows_bar(settings: TrainerSettings) -> bool:
@@ -203,7 +237,15 @@ def filter_lightning_messages() -> None:
         r".*callbacks used to create the checkpoint need to be provided.*",  # a resumed run may have others
         r".*checkpoint was not created with WeightAveraging.*",  # the average begins with its weights
         r".*isinstance\(treespec, LeafSpec\).*",  # deprecated in torch, used by Lightning 2.6
+        r".*recommended to use `self\.log\(.*sync_dist=True.*",  # SplitMetrics are of all ranks
+        r".*`broadcast_buffers` is deprecated.*",  # its successor is not in torch 2.6
+        r".*The `srun` command is available on your system but is not used.*",  # see cluster_plugins()
     ):
         warnings.filterwarnings("ignore", pattern)
-    for name in ("utilities.rank_zero", "accelerators.cuda", "trainer.connectors.checkpoint_connector"):
-        logging.getLogger(f"pytorch_lightning.{name}").setLevel(logging.WARNING)
+    for name in (
+        "pytorch_lightning.utilities.rank_zero",
+        "pytorch_lightning.accelerators.cuda",
+        "pytorch_lightning.trainer.connectors.checkpoint_connector",
+        "lightning_fabric.utilities.distributed",
+    ):
+        logging.getLogger(name).setLevel(logging.WARNING)

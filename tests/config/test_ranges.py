@@ -46,7 +46,13 @@ from asl.training.trainer import TrainerSettings
         (
             OptimizerSettings,
             {
-                **{"lr": 3e-4, "weight_decay": 0.01, "warmup_epochs": 2.0, "freeze_epochs": 0},
+                **{
+                    "lr": 3e-4,
+                    "scale_lr": "none",
+                    "weight_decay": 0.01,
+                    "warmup_epochs": 2.0,
+                    "freeze_epochs": 0,
+                },
                 **{"layer_decay": 1.0, "ema_decay": None, "fused": True},
             },
         ),
@@ -113,6 +119,8 @@ def test_defaults(settings: type[Any], defaults: dict[str, Any]) -> None:
         (OptimizerSettings, "ema_decay", 0.0, 0.01),
         (OptimizerSettings, "ema_decay", 1.0, 0.9999),
         (TrainerSettings, "patience", 0, 1),
+        (TrainerSettings, "num_nodes", 0, 1),
+        (TrainerSettings, "timeout_s", 0.0, 0.1),
     ],
 )
 def test_ranges(settings: type[Any], key: str, refused: object, allowed: object) -> None:

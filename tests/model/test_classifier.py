@@ -21,9 +21,10 @@ def test_top1_and_top5_count_clips() -> None:
     logits = torch.arange(7.0).repeat(4, 1)  # label 6 is first, 2 is fifth, 1 is sixth
     metrics.update(logits[:3], torch.tensor([6, 2, 1]), torch.tensor(1.0), torch.tensor([True] * 3))
     metrics.update(logits[3:], torch.tensor([6]), torch.tensor(5.0), torch.tensor([True]))
-    assert float(metrics.top1.compute()) == pytest.approx(2 / 4)
-    assert float(metrics.top5.compute()) == pytest.approx(3 / 4)
-    assert float(metrics.loss.compute()) == pytest.approx(2.0)  # three clips at 1, one at 5
+    found = metrics.compute()
+    assert float(found["top1"]) == pytest.approx(2 / 4)
+    assert float(found["top5"]) == pytest.approx(3 / 4)
+    assert float(found["loss"]) == pytest.approx(2.0)  # three clips at 1, one at 5
 
 
 def test_clean_accuracies_count_only_clean_clips() -> None:
@@ -32,9 +33,21 @@ def test_clean_accuracies_count_only_clean_clips() -> None:
     labels, clean = torch.tensor([6, 2, 1, 6]), torch.tensor([False, True, True, False])
     metrics.update(logits[:3], labels[:3], torch.tensor(1.0), clean[:3])
     metrics.update(logits[3:], labels[3:], torch.tensor(1.0), clean[3:])
-    assert float(metrics.top1.compute()) == pytest.approx(2 / 4)
-    assert float(metrics.top1_clean.compute()) == 0.0
-    assert float(metrics.top5_clean.compute()) == pytest.approx(1 / 2)
+    found = metrics.compute()
+    assert float(found["top1"]) == pytest.approx(2 / 4)
+    assert float(found["top1_clean"]) == 0.0
+    assert float(found["top5_clean"]) == pytest.approx(1 / 2)
+
+
+def test_without_clean_clips_their_accuracies_are_0_and_a_reset_forgets_all() -> None:
+    metrics, logits = SplitMetrics(num_classes=7), torch.arange(7.0).repeat(2, 1)
+    labels, one = torch.tensor([6, 2]), torch.tensor(1.0)
+    metrics.update(logits, labels, one, torch.tensor([False, False]))
+    assert [float(metrics.compute()[name]) for name in ("top1_clean", "top5_clean")] == [0.0, 0.0]
+    metrics.reset()
+    metrics.update(logits[:1], labels[:1], 3 * one, torch.tensor([True]))
+    found = {name: float(value) for name, value in metrics.compute().items()}
+    assert found == {"top1": 1.0, "top5": 1.0, "top1_clean": 1.0, "top5_clean": 1.0, "loss": 3.0}
 
 
 @pytest.mark.parametrize("num_classes", [2, 3, 4, 5])
@@ -42,7 +55,7 @@ def test_with_fewer_than_six_glosses_top5_is_1(num_classes: int) -> None:
     metrics = SplitMetrics(num_classes)
     clean = torch.tensor([True] * 6)
     metrics.update(torch.randn(6, num_classes), torch.arange(6) % num_classes, torch.tensor(0.0), clean)
-    assert float(metrics.top5.compute()) == 1.0
+    assert float(metrics.compute()["top5"]) == 1.0
 
 
 def test_channels_last_is_for_3d_convolutions_and_leaves_others_as_they_are() -> None:

@@ -29,6 +29,7 @@ from asl.contract.manifest import read_manifest
 from asl.contract.time_grid import frame_numbers, frames_on_display, grid_length
 from asl.data.frames.missing import find_missing, make_frames
 from asl.demo.frame_number import read_frame_number
+from asl.files import temp_path
 from asl.preprocess.clips.frames import FramesOutcome
 from asl.preprocess.clips.plan import Cut
 from asl.preprocess.gpu import backend
@@ -170,7 +171,7 @@ def test_a_second_run_makes_only_what_is_missing_cut_short_or_of_another_kind(do
     paths[0].unlink()
     paths[1].write_bytes(before[paths[1]][1][:-10])
     paths[2].write_bytes(before[paths[3]][1])  # another clip's
-    (paths[0].parent / f".x.1.part{paths[0].suffix}").write_bytes(b"half")
+    temp_path(paths[0], pid=2**22 + 1).write_bytes(b"half")  # no process has a number as large
     preprocess(config_for(done))
     assert summary(done)["frames"]["there"] == len(clips) - 3
     assert summary(done)["reused"] == len(clips)

@@ -13,7 +13,7 @@ import pytest
 import torch
 from numpy.typing import NDArray
 
-from asl.contract.frame_store import FrameSettings, frames_path, open_frames
+from asl.contract.frame_store import frames_path, open_frames
 from asl.contract.manifest import Clip, read_manifest
 from asl.contract.paths import Paths
 from asl.data.frames.missing import find_missing
@@ -27,10 +27,11 @@ from asl.data.sampling import Sampling
 from asl.datasets.csv_table import CsvTable
 from asl.demo.raw_files import _set_rotation
 from asl.preprocess.clips.backend import TrimSettings
+from asl.preprocess.clips.pack_frames import StoredFrameSettings
 from asl.preprocess.config import PreprocessConfig
 from asl.preprocess.pipeline import preprocess
 
-WHOLE, PART = FrameSettings(), FrameSettings(crop="signer")
+WHOLE, PART = StoredFrameSettings(), StoredFrameSettings(crop="signer")
 BOXES = {  # of a video: width, height and rotation of the file, and the signer's box in the upright picture
     "landscape": (640, 360, 0, "0.1 0.1 0.3 0.7"),  # the square reaches beyond the left edge
     "portrait": (270, 480, 0, "0.25 0.3 0.75 0.6"),
@@ -94,7 +95,7 @@ def data_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def run(folder: Path, frames: FrameSettings) -> None:
+def run(folder: Path, frames: StoredFrameSettings) -> None:
     preprocess(
         PreprocessConfig(
             paths=Paths.below(folder),

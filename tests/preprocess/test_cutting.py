@@ -104,6 +104,7 @@ def run(
         frames_dir=folder / "frames",
         accelerator=device,
         overwrite=overwrite,
+        read_bytes=False,
         timeout_s=7,
     )
     return results, progress

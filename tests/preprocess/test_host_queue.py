@@ -1,5 +1,6 @@
 """Clips that the host makes in groups: each is known when it ends, and fails for itself."""
 
+import os
 from concurrent.futures import Future
 from concurrent.futures import TimeoutError as FutureTimeoutError
 from dataclasses import replace
@@ -32,7 +33,7 @@ class IdleWorkers:
         group = isinstance(function, partial)  # each of its clips has the limit, which the worker sees to
         assert (function.func if group else function) is make_clips
         assert (
-            function.keywords == {"clip_limit_s": 60}
+            function.keywords == {"clip_limit_s": 60, "offer_to": os.getpid()}
             if group
             else len(task) == 1 or task == "of another queue"
         )

@@ -90,12 +90,11 @@ def test_files_that_are_no_clip_of_this_run_are_stale(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, absolute: bool
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    for name in ("train/go/1.mp4", "val/go/2.mp4", "train/go/.hidden", "b.txt"):
-        (Path("videos") / name).parent.mkdir(parents=True, exist_ok=True)
-        (Path("videos") / name).touch()
+    (tmp_path / "videos" / "train" / "go").mkdir(parents=True)
+    files = ["train/go/1.mp4", "val/go/2.mp4", "b.txt"]
     target = Path("videos/train/go/1.mp4")
     paths = Paths(videos_dir="videos", metadata_dir="metadata")
-    assert stale_files(paths, [target.resolve() if absolute else target], dataset="own") == [
+    assert stale_files(paths, files, [target.resolve() if absolute else target], dataset="own") == [
         "b.txt",
         "val/go/2.mp4",
     ]
@@ -104,15 +103,14 @@ def test_files_that_are_no_clip_of_this_run_are_stale(
 def test_clips_of_other_data_sets_are_not_stale(tmp_path: Path) -> None:
     paths = Paths.below(tmp_path)
     clips = [make_clip("train", 0, number) for number in range(4)]
-    for clip in clips:
-        (tmp_path / clip.path).parent.mkdir(parents=True, exist_ok=True)
-        (tmp_path / clip.path).touch()
-    Path(paths.metadata_dir).mkdir()
+    Path(paths.metadata_dir).mkdir(parents=True)
     write_manifest(paths.manifest("other"), clips[:1])
     write_manifest(paths.manifest("own"), clips[1:3])  # of an earlier run
     paths.manifest("damaged").write_text("no manifest")
     targets = [tmp_path / clips[1].path]
-    assert stale_files(paths, targets, dataset="own") == [
+    assert stale_files(
+        paths, [clip.path.removeprefix("videos/") for clip in clips], targets, dataset="own"
+    ) == [
         "train/book/train002.mp4",
         "train/book/train003.mp4",
     ]

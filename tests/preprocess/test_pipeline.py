@@ -2,6 +2,7 @@
 
 import csv
 import json
+import os
 import re
 import shutil
 from pathlib import Path
@@ -15,11 +16,14 @@ from asl.contract.manifest import COLUMNS, read_manifest
 from asl.contract.paths import Paths
 from asl.datasets.wlasl import Wlasl
 from asl.errors import UserError
+from asl.files import temp_path
 from asl.preprocess.audit.settings import AuditSettings
 from asl.preprocess.clips.backend import TrimSettings
 from asl.preprocess.config import PreprocessConfig
 from asl.preprocess.pipeline import preprocess
 from asl.preprocess.sources.settings import MatchingSettings
+
+NO_PROCESS = 2**22 + 1  # above the largest number that Linux gives to a process
 
 
 def settings(data_dir, *, name="demo", metadata="demo.json", **changes):
@@ -169,12 +173,15 @@ def test_overwrite_redoes_all(again):
 def test_files_that_no_clip_owns_are_reported_and_left_and_half_files_removed(again):
     videos = again / "videos"
     (videos / "train" / "foreign.mp4").write_bytes(b"x")
-    half = videos / "train" / ".00001.77.part.mp4"
-    half.write_bytes(b"x")
+    half = temp_path(videos / "train" / "00001.mp4", pid=NO_PROCESS)
+    of_another_machine = videos / "train" / ".00001.0123abcd-77.part.mp4"
+    for path in (half, of_another_machine):
+        path.write_bytes(b"x")
     preprocess(settings(again))
     assert summary(again)["stale"] == ["train/foreign.mp4"]
     assert (videos / "train" / "foreign.mp4").exists()
     assert not half.exists()
+    assert of_another_machine.exists()
     assert "foreign" not in (again / "metadata" / "demo_manifest.csv").read_text()
 
 
@@ -371,3 +378,18 @@ def test_a_removed_source_takes_its_clip_out_of_the_manifest_and_makes_it_stale(
     preprocess(config)
     assert [clip.video_id for clip in read_manifest(tmp_path / "metadata" / "small_manifest.csv")] == ["v0"]
     assert summary(tmp_path)["stale"] == ["train/book/v1.mp4"]
+
+
+def test_what_a_disk_changes_by_itself_is_found_with_verify_full(tmp_path):
+    config = small(tmp_path, {})
+    preprocess(config)
+    clip = tmp_path / "videos" / "train" / "book" / "v0.mp4"
+    right, times = clip.read_bytes(), (clip.stat().st_atime_ns, clip.stat().st_mtime_ns)
+    changed = right[:-1] + bytes([right[-1] ^ 1])
+    clip.write_bytes(changed)
+    os.utime(clip, ns=times)
+    preprocess(config)
+    assert clip.read_bytes() == changed
+    config.verify = "full"
+    preprocess(config)
+    assert clip.read_bytes() == right

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 import os
 from fractions import Fraction
 from pathlib import Path
@@ -14,7 +15,7 @@ from test_cut import make_cut
 from asl.codecs.encoder import x264
 from asl.preprocess.clips.plan import Cut
 from asl.preprocess.clips.proof import Proof, file_digest
-from asl.preprocess.clips.proof_log import ProofLog, request_of
+from asl.preprocess.clips.proof_log import ProofLog, join_logs, request_of
 
 
 @pytest.fixture
@@ -101,6 +102,7 @@ def test_size_and_content_of_the_clip_have_to_be_those_that_were_proven(
     path: Path, cut: Cut, content: bytes
 ) -> None:
     cut.target.write_bytes(content)
+    os.utime(cut.target, ns=(5, 5))
     assert ProofLog(path).find(cut) is None
     cut.target.write_bytes(b"the clip")
     assert ProofLog(path).find(cut) is not None
@@ -136,11 +138,61 @@ def test_lines_that_are_incomplete_or_of_another_version_are_removed(path: Path,
     assert path.read_text(encoding="utf-8") == before
 
 
-def test_lines_are_in_the_order_of_the_video_ids_after_a_later_run_has_read_them(
-    path: Path, cut: Cut
-) -> None:
+def test_a_log_is_written_anew_only_to_leave_out_lines(path: Path, cut: Cut) -> None:
     for video_id in ("3", "1"):
         other = dataclasses.replace(cut, video_id=video_id)
         ProofLog(path).add(other, request_of(other), proof_of_file(cut))
+    assert [line[14] for line in path.read_text(encoding="utf-8").splitlines()] == ["7", "3", "1"]
+    ProofLog(path).add(cut, request_of(cut), proof_of_file(cut))
     ProofLog(path)
     assert [line[14] for line in path.read_text(encoding="utf-8").splitlines()] == ["1", "3", "7"]
+
+
+def changed_in_silence(cut: Cut) -> None:
+    """Another content of the same size and time, as a disk may return it."""
+    times = cut.target.stat().st_atime_ns, cut.target.stat().st_mtime_ns
+    cut.target.write_bytes(b"the clup")
+    os.utime(cut.target, ns=times)
+
+
+def test_bytes_are_read_only_if_asked_for_or_if_the_file_has_another_time(path: Path, cut: Cut) -> None:
+    changed_in_silence(cut)
+    assert ProofLog(path).find(cut) is not None
+    assert ProofLog(path).find(cut, read_bytes=True) is None
+    os.utime(cut.target, ns=(5, 5))
+    assert ProofLog(path).find(cut) is None
+
+
+def test_a_copied_clip_is_read_once(path: Path, cut: Cut) -> None:
+    os.utime(cut.target, ns=(5, 5))
+    assert ProofLog(path).find(cut) is not None
+    changed_in_silence(cut)
+    assert ProofLog(path).find(cut) is not None  # its time is known now
+
+
+def test_a_line_without_the_time_of_its_clip_is_of_an_earlier_version(path: Path, cut: Cut) -> None:
+    entry = json.loads(path.read_text(encoding="utf-8"))
+    del entry["mtime_ns"]
+    path.write_text(json.dumps(entry) + "\n", encoding="utf-8")
+    assert ProofLog(path).find(cut) == proof_of_file(cut)
+    changed_in_silence(cut)
+    assert ProofLog(path).find(cut) is not None  # its time is known now
+
+
+def test_logs_of_shards_are_read_and_joined(path: Path, cut: Cut, tmp_path: Path) -> None:
+    parts = [tmp_path / "0.jsonl", tmp_path / "1.jsonl"]
+    for number, part in enumerate(parts):
+        for video_id in (f"{number}", "7"):
+            other = dataclasses.replace(cut, video_id=video_id)
+            ProofLog(part).add(other, request_of(other), proof_of_file(cut, num_frames=30 + number))
+    with parts[1].open("a", encoding="utf-8") as file:
+        file.write('{"video_id": "9')  # its run was killed
+    own = ProofLog(tmp_path / "own.jsonl", others=[path, *parts], only={"7"})
+    assert own.find(cut) == proof_of_file(cut, num_frames=31)
+    assert own.find(dataclasses.replace(cut, video_id="0")) is None
+    assert own.path.read_text(encoding="utf-8") == ""
+    join_logs(path, parts)
+    log = ProofLog(path)
+    found = log.find_all([dataclasses.replace(cut, video_id=video_id) for video_id in "0179"])
+    assert {video_id: proof.num_frames for video_id, proof in found.items()} == {"0": 30, "1": 31, "7": 31}
+    assert not any(map(Path.exists, parts))

@@ -124,10 +124,12 @@ def test_another_rank_starts_with_signals_blocked(monkeypatch: pytest.MonkeyPatc
     )
     trainer = pl.Trainer(accelerator="cpu", devices=2, strategy="ddp", logger=False, barebones=True)
     launcher: Any = trainer.strategy.launcher
-    with mock.patch.dict(os.environ), Interruption().handled(trainer):
+    interruption = Interruption()
+    with mock.patch.dict(os.environ), interruption.handled(trainer):
         launcher._call_children_scripts()
         assert not signal.pthread_sigmask(signal.SIG_BLOCK, []) & set(SIGNALS)
-    assert [process.wait() for process in launcher.procs] == [0]
+        assert [process.wait() for process in interruption._other_ranks] == [0]
+    assert launcher.procs == []
 
 
 def test_another_rank_passes_on_a_signal_that_came_while_it_started(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -25,6 +25,7 @@ from asl.config.setting import ConfigError
 from asl.contract.manifest import Clip, read_manifest
 from asl.data.normalisation import KINETICS_MEAN
 from asl.errors import Terminated, UserError
+from asl.files import temp_path
 from asl.machine import lock_file
 from asl.model.networks.video_resnet import VideoResNet
 from asl.training import run as run_module
@@ -228,7 +229,10 @@ def test_a_run_without_best_pt_says_what_is_kept_and_a_finished_one_what_to_meas
 
 
 def test_a_run_does_not_touch_what_other_runs_are_writing(tiny_data: Path, tmp_path: Path) -> None:
-    own, others = tmp_path / ".last.1.part.pt", tmp_path / "second" / ".last.2.part.pt"
+    no_process = 2**22 + 1  # above the largest number that Linux gives to a process
+    own, others = (
+        temp_path(folder / "last.pt", pid=no_process) for folder in (tmp_path, tmp_path / "second")
+    )
     others.parent.mkdir()
     own.touch()
     others.touch()

@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from torch._dynamo.testing import CompileCounter
 
 from asl.model.backbone import Backbone
+from asl.model.metrics import SplitMetrics
 from asl.training import run as run_module
 from asl.training.checkpoints import CheckpointError, read_checkpoint, restore_network
 from asl.training.run import train
@@ -185,8 +186,9 @@ class Accuracies(pl.Callback):
     def __init__(self, *values: float) -> None:
         self.values = values
 
-    def on_validation_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        self.log("val_top1", self.values[trainer.current_epoch])
+    def on_validation_epoch_end(self, trainer: pl.Trainer, pl_module: Any) -> None:
+        metrics, top1 = pl_module.val_metrics, torch.tensor(self.values[trainer.current_epoch])
+        metrics.compute = lambda device: {**SplitMetrics.compute(metrics, device), "top1": top1}
 
 
 def test_a_run_stops_after_epochs_without_a_better_accuracy(

@@ -65,14 +65,21 @@ def _similar_pictures(pictures: _Vectors, durations: npt.NDArray[np.float64]) ->
 
 def _unit_vectors(fingerprints: Sequence[str]) -> tuple[_Vectors, _Vectors]:
     """Unit vectors of mean pictures and of motions; the dot product of two is their correlation."""
-    raw = b"".join(base64.b64decode(text) for text in fingerprints)
-    clips = np.frombuffer(raw, np.uint8).reshape(-1, FRAMES, SIDE, SIDE)
-    clips = clips[:, :, MARGIN:-MARGIN, MARGIN:-MARGIN].astype(np.float32)
-    mean = clips.mean(axis=1)
-    motion = (clips - mean[:, None]).reshape(len(clips), -1)
-    motion[motion.std(axis=1) < LEAST_MOTION] = 0
-    picture = mean.reshape(len(clips), -1)
-    return _normalized(picture - picture.mean(axis=1, keepdims=True)), _normalized(motion)
+    pixels = (SIDE - 2 * MARGIN) ** 2
+    pictures = np.empty((len(fingerprints), pixels), np.float32)
+    motions = np.empty((len(fingerprints), FRAMES * pixels), np.float32)
+    for start in range(0, len(fingerprints), _BLOCK):
+        block = slice(start, start + _BLOCK)
+        raw = b"".join(base64.b64decode(text) for text in fingerprints[block])
+        clips = np.frombuffer(raw, np.uint8).reshape(-1, FRAMES, SIDE, SIDE)
+        clips = clips[:, :, MARGIN:-MARGIN, MARGIN:-MARGIN].astype(np.float32)
+        mean = clips.mean(axis=1)
+        motion = (clips - mean[:, None]).reshape(len(clips), -1)
+        motion[motion.std(axis=1) < LEAST_MOTION] = 0
+        picture = mean.reshape(len(clips), -1)
+        pictures[block] = _normalized(picture - picture.mean(axis=1, keepdims=True))
+        motions[block] = _normalized(motion)
+    return pictures, motions
 
 
 def _normalized(vectors: _Vectors) -> _Vectors:

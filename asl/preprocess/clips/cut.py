@@ -12,8 +12,8 @@ from asl.codecs.frame_collector import FrameCollector
 from asl.codecs.segments import SegmentReader, decode_segment
 from asl.codecs.stream_copy import copy_video
 from asl.codecs.timeline import Timeline
-from asl.codecs.video_file import VideoError
-from asl.files import PART, atomic_write, temp_path
+from asl.codecs.video_file import NOT_WRITABLE, VideoError
+from asl.files import atomic_write, temp_path
 from asl.machine import end_process_after
 from asl.preprocess.clips.plan import Cut
 from asl.preprocess.clips.proof import Proof, prove
@@ -31,14 +31,17 @@ class CutError(Exception):
         return self.message
 
 
-def make_clips(cuts: tuple[Cut, ...], clip_limit_s: float | None = None) -> list[Proof | CutError]:
+def make_clips(
+    cuts: tuple[Cut, ...], clip_limit_s: float | None = None, offer_to: int | None = None
+) -> list[Proof | CutError]:
     """Make clips of one source in turn. If they are in order of their start, no frame is decoded twice.
 
-    Each result but the last one is also given to the parent process at once, see :func:`take_result`.
+    Each result but the last one is also given to another process at once, see :func:`take_result`.
 
     Args:
         cuts: the clips.
         clip_limit_s: the process is ended if one of them takes longer. None: it is not.
+        offer_to: pid of the process that takes the results. None: it is this one.
     """
     results: list[Proof | CutError] = []
     with SegmentReader(cuts[0].source, hwaccel=cuts[0].encoder.hwaccel) as reader:
@@ -51,7 +54,7 @@ def make_clips(cuts: tuple[Cut, ...], clip_limit_s: float | None = None) -> list
             finally:
                 end_process_after(None)
             if cut is not cuts[-1]:
-                _offer_result(cut, results[-1])
+                _offer_result(cut, results[-1], offer_to)
     return results
 
 
@@ -69,15 +72,15 @@ def take_result(cut: Cut) -> Proof | CutError | None:
     return CutError(**fields) if "reason" in fields else Proof(**fields)
 
 
-def _offer_result(cut: Cut, result: Proof | CutError) -> None:
+def _offer_result(cut: Cut, result: Proof | CutError, pid: int | None) -> None:
     fields = vars(result) if isinstance(result, CutError) else asdict(result)
-    with suppress(OSError), atomic_write(_result_path(cut), sync=False) as file:
+    with suppress(OSError), atomic_write(_result_path(cut, pid), sync=False) as file:
         file.write(json.dumps(fields).encode())
 
 
-def _result_path(cut: Cut) -> Path:
-    """A temporary file beside the clip, which the next run removes if this one is killed."""
-    return cut.target.with_name(f".{cut.video_id}{PART}.result")
+def _result_path(cut: Cut, pid: int | None = None) -> Path:
+    """A temporary file of a process beside the clip, which the next run removes if this one is killed."""
+    return temp_path(cut.target.with_suffix(".result"), pid=pid)
 
 
 def make_clip(cut: Cut, reader: SegmentReader | None = None) -> Proof:
@@ -99,7 +102,7 @@ def make_clip(cut: Cut, reader: SegmentReader | None = None) -> Proof:
     except VideoError as error:
         raise CutError(f"{cut.source.name} {error}", error.reason) from None
     except OSError as error:  # a full disk, a folder without write permission
-        raise CutError(f"{cut.target}: {error.strerror or error}", "not writable") from None
+        raise CutError(f"{cut.target}: {error.strerror or error}", NOT_WRITABLE) from None
     finally:
         part.unlink(missing_ok=True)
 
@@ -176,5 +179,5 @@ def _write_frames(cut: Cut, collector: FrameCollector | None, proof: Proof) -> N
         raise CutError(
             f"{cut.frames.path}: {error.strerror or error}. Keep frames elsewhere (paths.frames_dir=...) or "
             "not at all (frames.enabled=false)",
-            "not writable",
+            NOT_WRITABLE,
         ) from None

@@ -10,11 +10,12 @@ from dataclasses import dataclass, field
 
 from rich.progress import Progress
 
-from asl.contract.frame_store import part_pixels, read_origin, read_shape, store_bytes
+from asl.contract.frame_store import has_frames, part_pixels, read_origin, read_shape, store_bytes
 from asl.preprocess.clips.accelerator import Accelerator
 from asl.preprocess.clips.cut import make_frames
 from asl.preprocess.clips.plan import Cut
 from asl.preprocess.clips.proof import Proof
+from asl.threads import map_in_threads
 from asl.workers import Failed, Workers
 
 
@@ -32,23 +33,24 @@ class FramesOutcome:
 def space_needed(cuts: Sequence[Cut]) -> tuple[int, int]:
     """Number of clips that have no frames yet, and an estimate of the bytes that these will take."""
     clips = []
-    for cut in cuts:
-        if cut.frames is None or cut.raw is None or cut.frames.path.exists():
-            continue
-        duration_s, frames = cut.estimated_length()
-        _, _, width, height = part_pixels(cut.frames.origin.part, cut.raw.width, cut.raw.height)
-        clips.append((cut.frames.spec, (duration_s, round(frames), width, height)))
+    wanted = [(cut, cut.frames, cut.raw) for cut in cuts if cut.frames is not None and cut.raw is not None]
+    there = map_in_threads(lambda one: has_frames(one[1].path), wanted)
+    for (cut, request, raw), exists in zip(wanted, there, strict=True):
+        if not exists:
+            duration_s, frames = cut.estimated_length()
+            _, _, width, height = part_pixels(request.origin.part, raw.width, raw.height)
+            clips.append((request.spec, (duration_s, round(frames), width, height)))
     return len(clips), sum(store_bytes(spec, [clip]) for spec, clip in clips)
 
 
 def without_frames(cuts: Iterable[Cut], proofs: Mapping[str, Proof]) -> list[Cut]:
     """The cuts whose frames are wanted and not stored. A clip that is not proven yet has none."""
-    return [
-        cut
-        for cut in cuts
-        if cut.frames is not None
-        and (cut.video_id not in proofs or not _are_stored(cut, proofs[cut.video_id]))
-    ]
+    wanted = [cut for cut in cuts if cut.frames is not None]
+
+    def is_missing(cut: Cut) -> bool:
+        return cut.video_id not in proofs or not _are_stored(cut, proofs[cut.video_id])
+
+    return [cut for cut, missing in zip(wanted, map_in_threads(is_missing, wanted), strict=True) if missing]
 
 
 def make_missing_frames(

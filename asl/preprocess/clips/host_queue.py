@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
@@ -10,7 +11,6 @@ from pathlib import Path
 from asl.preprocess.clips.cut import CutError, make_clips, take_result
 from asl.preprocess.clips.plan import Cut
 from asl.preprocess.clips.proof import Proof
-from asl.preprocess.sources.raw_files import USUAL
 from asl.workers import Done, Failed, RunningTasks, Workers
 
 #: Segments of one source that are cut by one task. More would decode fewer frames twice, but share out the
@@ -62,7 +62,8 @@ class HostQueue:
             cuts = tuple(map(self._at_its_turn, self._waiting.popleft()))
             self._left[cuts[0].video_id] = deque(cuts)
             # A single clip needs only the limit of the pool, which reports it as a time limit.
-            make = partial(make_clips, clip_limit_s=self._timeout_s) if len(cuts) > 1 else make_clips
+            several = partial(make_clips, clip_limit_s=self._timeout_s, offer_to=os.getpid())
+            make = several if len(cuts) > 1 else make_clips
             timeout_s = len(cuts) * self._timeout_s
             self._running.start(self._workers, make, cuts, key=self._key, timeout_s=timeout_s)
 
@@ -138,14 +139,7 @@ def _groups(cuts: Sequence[Cut], workers: int) -> list[tuple[Cut, ...]]:
     for members in of_source.values():
         members.sort(key=lambda cut: (cut.start_s, cut.video_id))
         groups += [tuple(members[i : i + size]) for i in range(0, len(members), size)]
-    return sorted(groups, key=lambda group: (-sum(map(_estimated_ms, group)), group[0].video_id))
-
-
-def _estimated_ms(cut: Cut) -> float:
-    """Estimated time of a cut in milliseconds on one core of the machine in benchmarks/README.md."""
-    raw, (_, frames) = cut.raw or USUAL, cut.estimated_length()
-    frame_ms = 0.2 + raw.width * raw.height * 2e-6  # decoding a frame and shrinking it
-    return frames * frame_ms * (1 if cut.is_whole and raw.codec == "h264" else 4)  # encoding adds three times
+    return sorted(groups, key=lambda group: (-sum(map(Cut.estimated_ms, group)), group[0].video_id))
 
 
 def _error(cut: Cut, failed: Failed[tuple[Cut, ...]], timeout_s: float) -> CutError:

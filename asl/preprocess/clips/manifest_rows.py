@@ -37,7 +37,7 @@ def manifest_rows(
         folders: the name of each gloss's folder.
         raw_videos: picture sizes of the sources, by file.
     """
-    data_dir = Path(paths.data_dir)
+    relative = _RelativeTo(Path(paths.data_dir))  # paths.videos_dir may be elsewhere
     clips = []
     for instance in instances:
         proof, found = proofs.get(instance.video_id), matches[instance.video_id]
@@ -50,7 +50,7 @@ def manifest_rows(
                 gloss=instance.gloss,
                 label=label_of[instance.gloss],
                 video_id=instance.video_id,
-                path=_relative(path, data_dir),
+                path=relative(path),
                 num_frames=proof.num_frames,
                 fps=round(proof.fps, 6),
                 duration_s=round(proof.duration_s, 6),
@@ -70,31 +70,40 @@ def manifest_rows(
     return sorted(clips, key=lambda clip: (SPLITS.index(clip.split), clip.label, clip.video_id))
 
 
-def stale_files(paths: Paths, targets: Iterable[Path], *, dataset: str) -> Sequence[str]:
-    """Files in the clips' folder that are none of ``targets`` and no clip of another data set, sorted.
+def stale_files(
+    paths: Paths, files: Iterable[str], targets: Iterable[Path], *, dataset: str
+) -> Sequence[str]:
+    """The files in the clips' folder that are none of ``targets`` and no clip of another data set, sorted.
 
     Args:
         paths: the folders; the manifests of other data sets are in ``paths.metadata_dir``.
+        files: in ``paths.videos_dir``, relative to it, before clips were cut.
         targets: the clips of this run.
         dataset: name of the data set of this run.
 
     Returns:
         Paths relative to ``paths.videos_dir``.
     """
-    videos_dir = Path(paths.videos_dir)
-    owned = {path.resolve() for path in targets}
+    relative = _RelativeTo(Path(paths.videos_dir))
+    owned = set(map(relative, targets))
     for manifest in set(Path(paths.metadata_dir).glob(f"*{MANIFEST}")) - {paths.manifest(dataset)}:
         with suppress(ManifestError):  # it is damaged, so nobody knows its clips
-            owned |= {(Path(paths.data_dir) / clip.path).resolve() for clip in read_manifest(manifest)}
-    return sorted(
-        path.relative_to(videos_dir).as_posix()
-        for path in videos_dir.rglob("*")
-        if path.is_file() and not path.name.startswith(".") and path.resolve() not in owned
-    )
+            owned |= {relative(Path(paths.data_dir) / clip.path) for clip in read_manifest(manifest)}
+    return sorted(set(files) - owned)
 
 
-def _relative(path: Path, folder: Path) -> str:
-    try:
-        return path.resolve().relative_to(folder.resolve()).as_posix()
-    except ValueError:  # paths.videos_dir is outside of paths.data_dir
-        return path.resolve().as_posix()
+class _RelativeTo:
+    """Paths of files relative to a folder, or absolute if they lie elsewhere. Resolves each folder once."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder.resolve()
+        self._folders: dict[Path, Path] = {}
+
+    def __call__(self, path: Path) -> str:
+        folder = self._folders.get(path.parent)
+        if folder is None:
+            folder = path.parent.resolve()
+            if folder.is_relative_to(self._folder):
+                folder = folder.relative_to(self._folder)
+            self._folders[path.parent] = folder
+        return (folder / path.name).as_posix()

@@ -49,6 +49,12 @@ class Cut:
         duration_s = max(0.0, end_s - float(self.start_s)) or USUAL.duration_s
         return duration_s, duration_s * (raw.fps or USUAL.fps)
 
+    def estimated_ms(self) -> float:
+        """Estimated time of the cut in milliseconds on one core of the machine in benchmarks/README.md."""
+        raw, (_, frames) = self.raw or USUAL, self.estimated_length()
+        frame_ms = 0.2 + raw.width * raw.height * 2e-6  # decoding a frame and shrinking it
+        return frames * frame_ms * (1 if self.is_whole and raw.codec == "h264" else 4)  # encoding adds three
+
 
 def plan_cuts(
     instances: Iterable[Instance],
@@ -85,11 +91,13 @@ def plan_cuts(
     one_frame_s = 1 / Fraction(fps).limit_denominator(1001)  # 1001: NTSC rates such as 30000/1001
     tolerance_s = one_frame_s if end_tolerance_s is None else Fraction(end_tolerance_s)
     cuts = []
+    sources: dict[str, Path] = {}  # one object for all segments of a source
     for instance in instances:
         match = matches[instance.video_id]
         if isinstance(match, Unmatched):
             continue
-        source, raw = raw_dir / match.source, raw_videos.get(match.source)
+        source = sources.setdefault(match.source, raw_dir / match.source)
+        raw = raw_videos.get(match.source)
         cuts.append(
             Cut(
                 video_id=instance.video_id,

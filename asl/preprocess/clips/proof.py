@@ -20,7 +20,7 @@ from asl.preprocess.clips.plan import Cut
 _ROUNDING_S = Fraction(1, 1000)
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, slots=True)
 class Proof:
     """What decoding every frame of a finished clip gave."""
 

@@ -47,6 +47,10 @@ class Backend:
     niceness: int = 0  # of the host's workers
 
 
+#: For a run that cuts nothing, as the merge of shards.
+NO_BACKEND = Backend("cpu", HostOnly(), lambda: (Choice("cpu", "nothing is cut"), None))
+
+
 @contextmanager
 def open_backend(settings: TrimSettings, *, makes_frames: bool) -> Iterator[Backend]:
     """Choose the backend and start the processes that drive the GPU.

@@ -37,6 +37,8 @@ def find_sources(
     workers: Workers,
     progress: Progress,
     *,
+    cache: RawVideoCache,
+    shard: tuple[int, int] = (0, 1),
     timeout_s: float,
 ) -> Sources:
     """Scan the raw folder, open the files that instances claim by their names, and match them.
@@ -44,10 +46,12 @@ def find_sources(
     Args:
         metadata: the instances.
         raw_dir: the raw folder, ``dataset.root``.
-        paths: where clips are, and where it is noted what is known of raw files.
+        paths: where clips are.
         settings: which rule matches.
         workers: processes that open files.
         progress: shows a bar.
+        cache: what is known of raw files.
+        shard: see :meth:`RawVideoCache.probe`.
         timeout_s: time limit for opening one file.
 
     Raises:
@@ -59,8 +63,8 @@ def find_sources(
     files = sorted([*files, *(path for path in given if (raw_dir / path).is_file())])
     claimed = claims([*metadata.instances, *metadata.others], files)
     bar = progress.add_task("opening raw videos", total=len(claimed))
-    raw_videos = RawVideoCache(raw_dir, paths.raw_videos).probe(
-        claimed, workers, timeout_s=timeout_s, on_done=lambda: progress.advance(bar)
+    raw_videos = cache.probe(
+        list(claimed), workers, shard=shard, timeout_s=timeout_s, on_done=lambda: progress.advance(bar)
     )
     evidence = Evidence(raw_videos, metadata.published_frames, metadata.fps)
     if settings.policy == "url_name":

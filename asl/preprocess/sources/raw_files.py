@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import dataclasses
 import json
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 from asl.codecs.probe import probe
 from asl.codecs.video_file import VIDEO_SUFFIXES
 from asl.errors import UserError
-from asl.files import atomic_write_text
+from asl.files import atomic_write_text, walk_files
+from asl.threads import map_in_threads
 from asl.workers import Done, Workers
 
 
@@ -46,6 +47,9 @@ class RawVideo:
 #: Replaces unknown properties where an estimate is enough.
 USUAL = RawVideo(duration_s=3.0, width=640, height=480, fps=30.0, codec="h264")
 
+_Stamp = list[int]
+_Known = dict[str, tuple[_Stamp, RawVideo]]  # by file
+
 _FIELDS = {field.name for field in dataclasses.fields(RawVideo)}
 
 
@@ -65,12 +69,11 @@ def scan_raw(raw_dir: Path, videos_dir: Path | None = None) -> list[str]:
         )
     clips = None if videos_dir is None else videos_dir.resolve()
     return sorted(
-        path.relative_to(raw_dir).as_posix()
-        for path in raw_dir.rglob("*")
-        if path.suffix.lower() in VIDEO_SUFFIXES
-        and not path.name.startswith(".")
-        and path.is_file()
-        and (clips is None or clips not in path.resolve().parents)
+        path
+        for path, entry in walk_files(raw_dir, without=clips)
+        if PurePosixPath(path).suffix.lower() in VIDEO_SUFFIXES
+        and not entry.name.startswith(".")
+        and not (clips and entry.is_symlink() and clips in Path(entry.path).resolve().parents)
     )
 
 
@@ -100,23 +103,20 @@ class RawVideoCache:
     Args:
         raw_dir: the raw folder.
         path: the JSON file. One that is missing, damaged or of another version counts as empty.
+        others: returns the files of other runs, which are read only. They may change meanwhile.
     """
 
-    def __init__(self, raw_dir: Path, path: Path) -> None:
+    def __init__(self, raw_dir: Path, path: Path, others: Callable[[], Iterable[Path]] = tuple) -> None:
         self.raw_dir, self.path = raw_dir, path
-        self._known: dict[str, tuple[list[int], RawVideo]] = {}
-        try:
-            for file, (stamp, fields) in json.loads(path.read_text(encoding="utf-8")).items():
-                if fields.keys() == _FIELDS:
-                    self._known[file] = stamp, RawVideo(**fields)
-        except (OSError, ValueError, TypeError, AttributeError):
-            self._known = {}
+        self._own, self._others = _read_cache(path), others
+        self._of_others: dict[Path, tuple[int, _Known]] = {}  # by file, the time of its last change
 
     def probe(
         self,
-        files: Iterable[str],
+        files: Sequence[str],
         workers: Workers,
         *,
+        shard: tuple[int, int] = (0, 1),
         timeout_s: float | None = None,
         on_done: Callable[[], None] = lambda: None,
     ) -> dict[str, RawVideo]:
@@ -125,31 +125,80 @@ class RawVideoCache:
         Args:
             files: relative to the raw folder.
             workers: open the files that are not in the cache.
+            shard: index and number of runs that share the work. Each opens its part first and then those
+                whose run has not written what it found.
             timeout_s: a file that takes longer counts as one that cannot be opened.
             on_done: called after each file.
         """
-        stamps = {file: self._stamp(file) for file in files}
-        known = {
-            file: self._known[file][1]
-            for file, stamp in stamps.items()
-            if file in self._known and self._known[file][0] == stamp
-        }
-        new = {str(self.raw_dir / file): file for file in stamps if file not in known}
-        for _ in known:
-            on_done()
-        for ended in workers.run_each(probe_raw, [Path(path) for path in new], timeout_s=timeout_s):
+        index, count = shard
+        known: dict[str, RawVideo] = {}
+        for part in range(index, index + count):
+            known |= self._probe(files[part % count :: count], workers, timeout_s, on_done)
+        return {file: known[file] for file in files if file in known}
+
+    def _probe(
+        self, files: Sequence[str], workers: Workers, timeout_s: float | None, on_done: Callable[[], None]
+    ) -> dict[str, RawVideo]:
+        caches = [self._own, *self._read_others()]
+        known: dict[str, RawVideo] = {}
+        new: dict[Path, tuple[str, _Stamp]] = {}
+        for file, stamp in zip(files, map_in_threads(self._stamp, files), strict=True):
+            found = [cache[file][1] for cache in caches if file in cache and cache[file][0] == stamp]
+            if found:
+                known[file] = found[0]
+                on_done()
+            else:
+                new[self.raw_dir / file] = file, stamp
+        for ended in workers.run_each(probe_raw, list(new), timeout_s=timeout_s):
             if isinstance(ended, Done):
-                known[new[str(ended.task)]] = ended.result
+                file, stamp = new[ended.task]
+                known[file] = ended.result
+                self._own[file] = stamp, ended.result
             on_done()
         if new:
-            self._known |= {file: (stamps[file], raw) for file, raw in known.items()}
-            content = {
-                file: [stamp, dataclasses.asdict(raw)] for file, (stamp, raw) in sorted(self._known.items())
-            }
-            atomic_write_text(self.path, json.dumps(content))
+            _write_cache(self.path, self._own)
         return known
 
-    def _stamp(self, file: str) -> list[int]:
+    def _read_others(self) -> list[_Known]:
+        for path in set(self._others()) - {self.path}:
+            try:
+                changed_ns = path.stat().st_mtime_ns
+            except OSError:  # its run has not written it yet
+                continue
+            if path not in self._of_others or self._of_others[path][0] != changed_ns:
+                self._of_others[path] = changed_ns, _read_cache(path)
+        return [cache for _, cache in self._of_others.values()]
+
+    def _stamp(self, file: str) -> _Stamp:
         """Size in bytes and time of the last change; a file with another stamp is opened again."""
         stat = (self.raw_dir / file).stat()
         return [stat.st_size, stat.st_mtime_ns]
+
+
+def join_caches(path: Path, parts: Sequence[Path]) -> None:
+    """Add the content of files of :class:`RawVideoCache` to the one at ``path``, and remove them."""
+    if not parts:
+        return
+    joined = _read_cache(path)
+    for part in parts:
+        joined |= _read_cache(part)
+    _write_cache(path, joined)
+    for part in parts:
+        part.unlink()
+
+
+def _read_cache(path: Path) -> _Known:
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+        return {
+            file: (stamp, RawVideo(**fields))
+            for file, (stamp, fields) in content.items()
+            if fields.keys() == _FIELDS
+        }
+    except (OSError, ValueError, TypeError, AttributeError):
+        return {}
+
+
+def _write_cache(path: Path, known: _Known) -> None:
+    content = {file: [stamp, dataclasses.asdict(raw)] for file, (stamp, raw) in sorted(known.items())}
+    atomic_write_text(path, json.dumps(content))

@@ -13,6 +13,7 @@ from asl.preprocess.sources.raw_files import (
     RawFolderError,
     RawVideo,
     RawVideoCache,
+    join_caches,
     probe_raw,
     scan_raw,
 )
@@ -101,6 +102,30 @@ def test_files_that_cannot_be_opened_are_left_out_and_tried_again(raw_dir):
     assert probed(raw_dir, ["a.mp4", "c.mp4"]) == (["a.mp4", "c.mp4"], ["c.mp4"], 2)
     assert probed(raw_dir, ["c.mp4"]) == (["c.mp4"], [], 1)  # what was not asked for is kept
     assert probed(raw_dir, ["a.mp4"]) == (["a.mp4"], [], 1)
+
+
+def test_runs_share_the_opening_of_files_and_read_what_the_others_found(raw_dir):
+    (raw_dir / "bad.mp4").unlink()
+    for name in "bdef":
+        (raw_dir / f"{name}.mp4").write_bytes(b"video")
+    files = [f"{name}.mp4" for name in "abcdef"]
+    caches = [raw_dir / "own.json", raw_dir / "other.json", raw_dir / "main.json"]
+    RawVideoCache(raw_dir, caches[2]).probe(["b.mp4"], Opened())
+
+    class OtherIsFaster(Opened):
+        def run_each(self, function, tasks, *, timeout_s):
+            if not caches[1].exists():
+                RawVideoCache(raw_dir, caches[1]).probe(["a.mp4", "d.mp4"], Opened())
+            yield from super().run_each(function, tasks, timeout_s=timeout_s)
+
+    workers = OtherIsFaster()
+    cache = RawVideoCache(raw_dir, caches[0], lambda: caches[1:])
+    assert list(cache.probe(files, workers, shard=(2, 3))) == files
+    assert workers.names == ["c.mp4", "f.mp4", "e.mp4"]  # its own part, and what nobody has opened
+    assert list(json.loads(caches[0].read_text())) == ["c.mp4", "e.mp4", "f.mp4"]
+    join_caches(caches[2], caches[:2])
+    assert list(json.loads(caches[2].read_text())) == files
+    assert [path.exists() for path in caches] == [False, False, True]
 
 
 def test_properties_that_another_version_kept_are_read_again(raw_dir):

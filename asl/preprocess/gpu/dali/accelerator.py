@@ -104,7 +104,7 @@ class DaliOffload:
             if why is not None:
                 self._refused[ended.task[0].video_id] = why
         for cut in taken:
-            if cut.video_id not in proofs and cut.frames is not None:  # the host found the source damaged
+            if cut.frames is not None:  # refused, or the host found the source damaged
                 unverified_path(cut.frames.path).unlink(missing_ok=True)
         refused = [cut for cut in proven if cut.video_id in self._refused]
         reasons = Counter(why for video_id, why in self._refused.items() if video_id in proofs)

@@ -25,7 +25,7 @@ _MAX_DIFFERENCE = 12
 def unverified_path(path: Path) -> Path:
     """Where frames for ``path`` are written before they are verified.
 
-    It is the name of a temporary file (see :mod:`asl.files`), so that those of a killed run are removed.
+    It is the name of a temporary file (see :mod:`asl.files`): those of a killed run are removed after a day.
     """
     return path.with_name(f".{path.stem}.gpu{PART}{path.suffix}")
 

@@ -1,0 +1,143 @@
+"""Join what the shards of a data set have cut, or say which of them have not done their work."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from hydra.core.hydra_config import HydraConfig
+
+from asl.contract.paths import SHARDS, Paths
+from asl.errors import UserError
+from asl.launch.command_line import arguments_without
+from asl.messages import first_few
+from asl.preprocess.clips.backend import Choice
+from asl.preprocess.clips.cutting import CutFailure, CutResults
+from asl.preprocess.clips.frames import FramesOutcome, without_frames
+from asl.preprocess.clips.plan import Cut
+from asl.preprocess.clips.proof import Proof
+from asl.preprocess.clips.proof_log import ProofLog, request_of
+from asl.preprocess.shards.files import ShardFiles
+from asl.preprocess.shards.record import FAILED, RUNNING, Record, failed_clip, read_record
+
+#: Keys that a shard does not have in common with the merge.
+NOT_OF_A_SHARD = ("merge", "shard.index", "shard.count", "launcher")
+
+
+class UnfinishedShardsError(UserError):
+    """Shards that have to be started, or started again, before they can be merged."""
+
+    def __init__(self, message: str, indices: Sequence[int]) -> None:
+        super().__init__(message)
+        self.indices = tuple(indices)
+
+
+def find_count(paths: Paths, dataset: str) -> int:
+    """The number of shards of a data set, as their folder says.
+
+    Raises:
+        UserError: there is no folder, or there are several.
+    """
+    start = f"{dataset}{SHARDS}"
+    names = (path.name.removeprefix(start) for path in Path(paths.metadata_dir).glob(f"{start}*"))
+    counts = [name for name in names if name.isdecimal()]
+    if not counts:
+        raise UserError(
+            f"merge=true: no shard of {dataset} was started with paths.metadata_dir={paths.metadata_dir}"
+        )
+    if len(counts) > 1:
+        raise UserError(
+            f"merge=true: {paths.metadata_dir} has sets of {first_few(sorted(counts))} shards of {dataset}. "
+            "Say which with shard.count=..."
+        )
+    return int(counts[0])
+
+
+def join_shards(
+    shares: Sequence[Sequence[Cut]], folder: Path, log: ProofLog, *, quality: Sequence[Any], read_bytes: bool
+) -> tuple[CutResults, Choice]:
+    """The results of all shards, as if one run had cut all clips, and with what they cut.
+
+    Args:
+        shares: the cuts of each shard.
+        folder: of the shards.
+        log: has the proofs of all shards.
+        quality: see :func:`~asl.preprocess.shards.record.quality_of`.
+        read_bytes: see :meth:`ProofLog.find_all`.
+
+    Raises:
+        UnfinishedShardsError: a shard was not started or has not done its whole share.
+    """
+    proofs: dict[str, Proof] = {}
+    failures: dict[str, CutFailure] = {}
+    no_frames: dict[str, str] = {}
+    backends: set[str] = set()
+    unfinished: dict[int, str] = {}
+    for index, cuts in enumerate(shares):
+        if not cuts:
+            continue
+        record = read_record(ShardFiles(folder, index).record)
+        if record is None or (problem := _problem(record, quality)):
+            unfinished[index] = "was never started" if record is None else problem
+            continue
+        found = log.find_all(cuts, read_bytes=read_bytes, encoder=record.encoder)
+        failed = _failures(record, [cut for cut in cuts if cut.video_id not in found])
+        if clips := len(cuts) - len(found) - len(failed):
+            unfinished[index] = f"lacks {clips} clips, which are new or have changed since it ended"
+        without = without_frames([cut for cut in cuts if cut.video_id in found], found)
+        if frames := sum(cut.video_id not in record.no_frames for cut in without):
+            unfinished.setdefault(index, f"lacks the frames of {frames} clips")
+        proofs |= found
+        failures |= failed
+        no_frames |= record.no_frames
+        backends.add(record.backend)
+    if unfinished:
+        raise UnfinishedShardsError(_message(unfinished, len(shares)), list(unfinished))
+    stored = sum(cut.frames is not None and cut.video_id in proofs for cuts in shares for cut in cuts)
+    outcome = FramesOutcome(there=stored - len(no_frames), failed=no_frames)
+    choice = Choice(" and ".join(sorted(backends)), f"in {len(shares)} shards")
+    return CutResults(proofs, failures, len(proofs), outcome), choice
+
+
+def _problem(record: Record, quality: Sequence[Any]) -> str:
+    """Why a shard that was started has not done its work, as its record says; empty if it may have."""
+    if record.state == RUNNING:
+        return f"was killed ({record})"
+    if record.state == FAILED:
+        return f"failed ({record}): {record.error}"
+    if record.quality != list(quality):
+        return f"had another trim.crf, trim.preset, trim.cq or trim.audio ({record})"
+    return ""
+
+
+def _failures(record: Record, cuts: Sequence[Cut]) -> dict[str, CutFailure]:
+    """The failures of those cuts that failed in the shard and would fail again, as nothing has changed."""
+    failures = {}
+    for cut in cuts:
+        entry = record.failures.get(cut.video_id)
+        if entry:
+            asked = {**request_of(cut), "encoder": record.encoder}
+            if failed_clip(cut, asked, CutFailure(**entry["failure"])) == entry:
+                failures[cut.video_id] = CutFailure(**entry["failure"])
+    return failures
+
+
+def _message(unfinished: Mapping[int, str], count: int) -> str:
+    lines = [f"  shard.index={index} {problem}" for index, problem in unfinished.items()]
+    commands = [f"  {shard_command(index, count)}" for index in unfinished]
+    return "\n".join(
+        [
+            f"{len(unfinished)} of {count} shards are not done:",
+            *lines,
+            "Start them again, on any machines, and then this command:",
+            *commands,
+        ]
+    )
+
+
+def shard_command(index: int, count: int) -> str:
+    """The command that runs a shard, with the other arguments of this program."""
+    kept = arguments_without(NOT_OF_A_SHARD) if HydraConfig.initialized() else []
+    return shlex.join(["python", "preprocess.py", *kept, f"shard.index={index}", f"shard.count={count}"])

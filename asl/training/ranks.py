@@ -1,0 +1,76 @@
+"""Ranks: processes that train one network together, each on its device.
+
+Lightning, torchrun or SLURM starts them.
+"""
+
+from __future__ import annotations
+
+import os
+from datetime import timedelta
+from typing import Any
+
+import pytorch_lightning as pl
+from lightning_fabric.plugins.environments import (
+    ClusterEnvironment,
+    LightningEnvironment,
+    SLURMEnvironment,
+)
+from pytorch_lightning.strategies import DDPStrategy
+from torch.distributed.algorithms.ddp_comm_hooks import default_hooks
+
+from asl.config.setting import ConfigError
+
+_COMPRESSION: dict[str, Any] = {
+    "none": None,
+    "bf16": default_hooks.bf16_compress_hook,
+    "fp16": default_hooks.fp16_compress_hook,
+}
+
+
+def data_parallel(compress_gradients: str, timeout_s: float) -> DDPStrategy:
+    """Lightning's strategy for several ranks.
+
+    Gradients are averaged in place. Buffers, such as the statistics of batch norms, are not shared in each
+    step: :func:`~asl.model.ranks.share_buffers` does it before they are used. ``static_graph`` is not set:
+    each step uses all parameters, so that it would find nothing to leave out.
+
+    Args:
+        compress_gradients: ``trainer.compress_gradients``.
+        timeout_s: time limit of an exchange between ranks.
+    """
+    return DDPStrategy(
+        timeout=timedelta(seconds=timeout_s),
+        ddp_comm_hook=_COMPRESSION[compress_gradients],
+        gradient_as_bucket_view=True,
+        broadcast_buffers=False,
+    )
+
+
+def cluster_plugins() -> list[ClusterEnvironment]:
+    """How ranks find each other, where Lightning's own choice is not the right one.
+
+    In a SLURM job of one task, Lightning starts the ranks, as outside of SLURM. Of several tasks, each is a
+    rank. Lightning's requeueing, which saves unfinished epochs, is turned off: see
+    :class:`~asl.training.interruption.Interruption`.
+    """
+    if not SLURMEnvironment.detect():
+        return []
+    if int(os.environ["SLURM_NTASKS"]) == 1:
+        return [LightningEnvironment()]
+    return [SLURMEnvironment(auto_requeue=False)]
+
+
+def check_ranks(trainer: pl.Trainer) -> None:
+    """Raise ConfigError if torchrun or SLURM has started another number of processes than there are ranks."""
+    if "TORCHELASTIC_RUN_ID" in os.environ:
+        starter, started = "torchrun", int(os.environ["WORLD_SIZE"])
+        remedy = "torchrun --nproc-per-node is the number of devices, --nnodes that of machines"
+    else:
+        starter, started = "SLURM", int(os.environ.get("SLURM_NTASKS", "1"))
+        remedy = "#SBATCH --ntasks-per-node is the number of devices, --nodes that of machines"
+    devices, nodes = trainer.num_devices, trainer.num_nodes
+    if started not in (1, devices * nodes):
+        raise ConfigError(
+            f"{starter} has started {started} processes, but {devices} devices on {nodes} machines train "
+            f"(trainer.devices, trainer.num_nodes). Use trainer=ddp; {remedy}"
+        )

@@ -1,0 +1,287 @@
+"""Several ranks: who starts them, what they share, and what happens if one of them dies."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+import pytorch_lightning as pl
+import torch
+from composing import composed
+from lightning_fabric.plugins.environments import LightningEnvironment, SLURMEnvironment
+from run_of_two_ranks import EPOCHS
+from test_run import tiny
+from torch import nn
+
+from asl.config.setting import ConfigError
+from asl.errors import Terminated
+from asl.model.networks.norm_relu import NormRelu3d
+from asl.training import run as run_module
+from asl.training.checkpoints import read_checkpoint
+from asl.training.config import TrainConfig
+from asl.training.console import _more_gpus
+from asl.training.ranks import check_ranks, cluster_plugins
+from asl.training.run import train
+from asl.training.trainer import check_devices
+
+HERE = Path(__file__).resolve().parent
+PYTHONPATH = os.pathsep.join(map(str, (HERE.parents[1], HERE.parent, HERE)))
+
+
+def run_of_two_ranks(
+    data: Path, *folders: Path, signum: int = 0, epoch: int = 0
+) -> subprocess.CompletedProcess[str]:
+    arguments = [data, signum, epoch, *folders]
+    return subprocess.run(
+        [sys.executable, str(HERE / "run_of_two_ranks.py"), *map(str, arguments)],
+        capture_output=True,
+        text=True,
+        check=False,
+        env={**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": PYTHONPATH},
+    )
+
+
+def test_a_run_that_a_signal_ended_and_whose_rank_was_killed_equals_one_without_interruption(
+    tiny_data: Path, tmp_path: Path
+) -> None:
+    through, broken = tmp_path / "through", tmp_path / "broken"
+    terminated = run_of_two_ranks(tiny_data, broken, signum=signal.SIGTERM, epoch=2)
+    assert terminated.returncode == 128 + signal.SIGTERM, terminated.stderr
+    assert read_checkpoint(broken / "last.pt")["asl"]["epoch"] == 1
+
+    killed = run_of_two_ranks(tiny_data, broken, signum=signal.SIGKILL, epoch=3)
+    assert killed.returncode == 1
+    assert killed.stderr.splitlines()[-1].startswith("error: rank 1 was killed by SIGKILL (signal 9).")
+    assert "Traceback" not in killed.stderr
+    assert read_checkpoint(broken / "last.pt")["asl"]["epoch"] == 2
+
+    assert run_of_two_ranks(tiny_data, broken, through).returncode == 0
+    for name in ("last.pt", "best.pt"):
+        ours, theirs = (read_checkpoint(folder / name) for folder in (broken, through))
+        assert ours["asl"] == theirs["asl"]
+        for key in ("state_dict", "current_model_state"):
+            assert all(torch.equal(ours[key][one], tensor) for one, tensor in theirs[key].items())
+    for name in ("history.csv", "metrics.json"):
+        assert (broken / name).read_bytes() == (through / name).read_bytes()
+    assert read_checkpoint(broken / "last.pt")["asl"]["epoch"] == EPOCHS
+
+
+class SignalAtStep(pl.Callback):
+    """Sends a signal to this process in a step, counted from 0."""
+
+    def __init__(self, signum: int, step: int) -> None:
+        self.signum, self.step = signum, step
+
+    def on_train_batch_start(self, trainer: pl.Trainer, *_: Any) -> None:
+        if trainer.global_step == self.step:
+            signal.raise_signal(self.signum)
+
+
+@pytest.fixture
+def scontrol(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A SLURM job of one task. Returns the file with the arguments with which scontrol was called."""
+    called, program = tmp_path / "scontrol.txt", tmp_path / "bin" / "scontrol"
+    program.parent.mkdir()
+    program.write_text(f'#!/bin/sh\necho "$@" >> {called}\n')
+    program.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{program.parent}{os.pathsep}{os.environ['PATH']}")
+    for name, value in {"JOB_ID": "17", "NTASKS": "1", "JOB_NAME": "asl"}.items():
+        monkeypatch.setenv(f"SLURM_{name}", value)
+    return called
+
+
+def test_a_run_that_slurm_preempts_ends_with_its_epoch_and_is_requeued(
+    tiny_data: Path, tmp_path: Path, scontrol: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    through, broken = (tiny(tiny_data, tmp_path / name, "logger=[]") for name in ("through", "broken"))
+    whole = train(through)
+    with pytest.raises(Terminated):
+        train(broken, callbacks=[SignalAtStep(signal.SIGUSR1, 1)])
+    assert read_checkpoint(tmp_path / "broken" / "last.pt")["asl"]["epoch"] == 1
+    assert scontrol.read_text() == "requeue 17\n"
+    assert "job 17 is requeued" in capfd.readouterr().out
+    assert train(tiny(tiny_data, tmp_path / "broken", "logger=[]", "resume=auto")) == whole
+
+
+def test_a_preempted_run_whose_time_is_up_is_requeued_at_once(
+    tiny_data: Path, tmp_path: Path, scontrol: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("SLURM_ARRAY_JOB_ID", "16")
+    monkeypatch.setenv("SLURM_ARRAY_TASK_ID", "3")
+    ends = [SignalAtStep(signal.SIGUSR1, 4), SignalAtStep(signal.SIGTERM, 5)]
+    with pytest.raises(Terminated):
+        train(tiny(tiny_data, tmp_path / "run", "logger=[]"), callbacks=ends)
+    assert read_checkpoint(tmp_path / "run" / "last.pt")["asl"]["epoch"] == 1
+    assert scontrol.read_text() == "requeue 16_3\n"
+
+
+def test_a_run_that_ends_by_sigterm_alone_is_not_requeued(
+    tiny_data: Path, tmp_path: Path, scontrol: Path
+) -> None:
+    """Such as by scancel."""
+    with pytest.raises(Terminated):
+        train(tiny(tiny_data, tmp_path / "run", "logger=[]"), callbacks=[SignalAtStep(signal.SIGTERM, 1)])
+    assert not scontrol.exists()
+
+
+def test_sigusr1_in_the_last_epoch_ends_nothing(tiny_data: Path, tmp_path: Path, scontrol: Path) -> None:
+    metrics = train(tiny(tiny_data, tmp_path, "logger=[]"), callbacks=[SignalAtStep(signal.SIGUSR1, 4)])
+    assert metrics["epochs"] == 2
+    assert not scontrol.exists()
+
+
+def test_a_job_that_cannot_be_requeued_says_so(
+    tiny_data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("SLURM_JOB_ID", "17")
+    with pytest.raises(Terminated):
+        train(tiny(tiny_data, tmp_path, "logger=[]"), callbacks=[SignalAtStep(signal.SIGUSR1, 1)])
+    assert "job 17 could not be requeued" in capfd.readouterr().err
+
+
+class TrainingJob:
+    """A job that is preempted in its second epoch: submitit calls ``checkpoint`` and ends it."""
+
+    def __init__(self, config: TrainConfig) -> None:
+        self.config = config
+
+    def __call__(self) -> dict[str, Any]:
+        began = (Path(self.config.paths.checkpoint_dir) / "last.pt").is_file()
+        return train(self.config, callbacks=[] if began else [SignalAtStep(signal.SIGUSR2, 4)])
+
+    def checkpoint(self) -> Any:
+        from submitit.helpers import DelayedSubmission
+
+        return DelayedSubmission(self)
+
+
+def test_a_job_of_submitit_that_is_preempted_goes_on(
+    tiny_data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    submitit = pytest.importorskip("submitit")
+    monkeypatch.setenv("PYTHONPATH", PYTHONPATH)
+    executor = submitit.LocalExecutor(folder=tmp_path / "jobs")
+    executor.update_parameters(timeout_min=5)
+    job = executor.submit(TrainingJob(tiny(tiny_data, tmp_path / "run", "logger=[]", "resume=auto")))
+    assert job.result()["epochs"] == 2
+    assert "Caught signal SIGUSR2" in job.stderr()
+    assert "resumed from" in " ".join(job.stdout().split())
+    rows = (tmp_path / "run" / "history.csv").read_text().splitlines()[1:]
+    assert [int(row.split(",")[0]) for row in rows] == [1, 2]
+
+
+def test_of_one_slurm_task_lightning_starts_the_ranks_and_of_several_each_is_one(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    assert cluster_plugins() == []
+    monkeypatch.setenv("SLURM_NTASKS", "1")
+    assert [type(plugin) for plugin in cluster_plugins()] == [LightningEnvironment]
+    monkeypatch.setenv("SLURM_NTASKS", "4")
+    monkeypatch.setenv("SLURM_NTASKS_PER_NODE", "2")
+    (slurm,) = cluster_plugins()
+    assert isinstance(slurm, SLURMEnvironment)
+    assert not slurm.auto_requeue
+    monkeypatch.setenv("SLURM_JOB_NAME", "bash")  # an interactive shell
+    assert cluster_plugins() == []
+
+
+@pytest.mark.parametrize(
+    ("variables", "message"),
+    [
+        (
+            {"SLURM_NTASKS": "4"},
+            r"SLURM has started 4 processes, but 1 devices on 1 machines.*--ntasks-per-node",
+        ),
+        (
+            {"TORCHELASTIC_RUN_ID": "1", "WORLD_SIZE": "2"},
+            r"torchrun has started 2 .*trainer=ddp.*--nproc-per",
+        ),
+    ],
+)
+def test_another_number_of_processes_than_devices_is_an_error(
+    variables: dict[str, str], message: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    trainer = pl.Trainer(accelerator="cpu", devices=1, logger=False, barebones=True)
+    check_ranks(trainer)
+    for name, value in variables.items():
+        monkeypatch.setenv(name, value)
+    with pytest.raises(ConfigError, match=message):
+        check_ranks(trainer)
+
+
+def test_the_first_table_says_that_more_gpus_are_here(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 4)
+
+    def trainer(device: str, num_devices: int) -> Any:
+        strategy = SimpleNamespace(root_device=torch.device(device))
+        return SimpleNamespace(strategy=strategy, num_devices=num_devices)
+
+    assert _more_gpus(trainer("cuda", 1)) == "; 3 more here: trainer=ddp uses all"
+    assert _more_gpus(trainer("cuda", 4)) == ""
+    assert _more_gpus(trainer("cpu", 1)) == ""
+
+
+def test_batch_norms_over_all_gpus_have_the_statistics_of_unpadded_planes(
+    tiny_data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(run_module, "on_gpu", lambda accelerator: True)
+    info = {"glosses": ["a", "b"]}
+
+    def norms(devices: int) -> tuple[set[type], set[str], str | None]:
+        module, _, tuned = run_module._build_classifier(
+            tiny(tiny_data, tmp_path, "trainer.sync_batchnorm=true", "optim.freeze_epochs=1"),
+            info,
+            devices=devices,
+            load_initial_weights=False,
+        )
+        kinds = {type(one) for one in module.modules() if isinstance(one, nn.modules.batchnorm._BatchNorm)}
+        module._backbone.freeze(True, backward=True)
+        assert not any(one.training for one in module.modules() if isinstance(one, tuple(kinds)))
+        return kinds, set(module.state_dict()), tuned
+
+    alone, several = norms(1), norms(2)
+    assert alone[0] == {nn.BatchNorm3d, NormRelu3d}
+    assert several[0] == {nn.SyncBatchNorm}
+    assert alone[1] == several[1]
+    assert several[2] == "batch norms over all devices"
+
+
+@pytest.mark.parametrize("key", ["sync_batchnorm=true", "compress_gradients=bf16"])
+def test_what_only_gpus_can_do_is_an_error_on_a_cpu(
+    key: str, tiny_data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    with pytest.raises(ConfigError, match=rf"trainer\.{key} needs GPUs"):
+        check_devices(tiny(tiny_data, tmp_path, f"trainer.{key}").trainer)
+
+
+def test_more_gpus_than_there_are_is_an_error(
+    tiny_data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
+    check_devices(tiny(tiny_data, tmp_path, "trainer=ddp").trainer)
+    with pytest.raises(ConfigError, match=r"trainer\.devices=3: there are 2 GPUs here"):
+        check_devices(tiny(tiny_data, tmp_path, "trainer=ddp", "trainer.devices=3").trainer)
+    check_devices(tiny(tiny_data, tmp_path, "trainer.devices=3").trainer)  # on the CPU
+
+
+@pytest.mark.parametrize(
+    ("overrides", "message"),
+    [
+        (
+            ["trainer.sync_batchnorm=true", "trainer.compile=on"],
+            r"trainer\.sync_batchnorm=true: is not compiled",
+        ),
+        (["find_lr=true", "optim.scale_lr=sqrt"], r"find_lr=true: .*optim\.scale_lr=none"),
+    ],
+)
+def test_keys_that_contradict_each_other(overrides: list[str], message: str) -> None:
+    with pytest.raises(ConfigError, match=message):
+        composed("train", *overrides)
