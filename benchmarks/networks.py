@@ -78,7 +78,7 @@ def asl_step(
             parameter.data = parameter.data.contiguous(memory_format=layout)
     frames = torch.randint(256, (batch, data.clip_len, *data.size, 3), device=device, dtype=torch.uint8)
     uniforms, label = torch.rand(batch, NUM_UNIFORMS, device=device), torch.arange(batch, device=device)
-    optimizer, loss = config.optim.build(network, fused=on_gpu), config.loss.build(())
+    optimizer, loss = config.optim.build(network, fused=on_gpu), config.loss.build()
     forward: Callable[[torch.Tensor], torch.Tensor] = network
     prepare: Callable[..., torch.Tensor] = augment
     if compiled:

@@ -12,7 +12,6 @@ labels of the run. Results are written after each run; ``--resume`` keeps those 
 from __future__ import annotations
 
 import argparse
-import csv
 import json
 import sys
 import tempfile
@@ -27,7 +26,6 @@ from rich.table import Table
 
 from asl.contract.label_map import read_label_map
 from asl.contract.manifest import read_manifest
-from asl.demo.glosses import GLOSSES, Gloss, hand_position
 from benchmarks.demo_runs import (
     ROOT,
     device_name,
@@ -54,10 +52,7 @@ PARTS = {
     "blocks": ("augment.blocks=0.1",),
     "erase": ("augment.erase=0.2",),
     "mixup": ("augment.mixup=0.2",),
-    "mixup in time": ("augment.time_mix=0.2",),
-    "halves in time": ("augment.time_mix=50",),
     "smoothing": ("loss.label_smoothing=0.1",),
-    "smoothing by similarity": ("loss.label_smoothing=0.1", "loss.similarity={work}/recipe/similarity.csv"),
 }
 
 
@@ -92,8 +87,7 @@ def run(task: Run) -> dict[str, Any]:
     with temporary(folder):
         manifest = f"data.manifest={manifest_of(task.work, task.setting, task.seed)}"
         keys = [manifest, f"seed={task.seed}", f"trainer.max_epochs={task.setting.epochs}"]
-        part = [key.format(work=task.work) for key in PARTS[task.part]]
-        made = run_train(task.work, folder, *keys, *part, *task.keys)
+        made = run_train(task.work, folder, *keys, *PARTS[task.part], *task.keys)
     return {name: made[name] for name in ("val_top1", "test_top1", "history")}
 
 
@@ -102,8 +96,8 @@ def manifest_of(work: Path, setting: Setting, seed: int) -> Path:
     return work / "recipe" / f"{setting.name}{seed}_manifest.csv"
 
 
-def make_data(work: Path, settings: Sequence[Setting], seeds: int) -> None:
-    """Write the manifests of all settings and seeds, and the similarity of the glosses."""
+def make_manifests(work: Path, settings: Sequence[Setting], seeds: int) -> None:
+    """Write the manifests of all settings and seeds."""
     manifest = make_demo(work)
     clips = read_manifest(manifest)
     glosses = read_label_map(work / "metadata" / "demo_label_map.json")
@@ -111,24 +105,6 @@ def make_data(work: Path, settings: Sequence[Setting], seeds: int) -> None:
         for seed in range(seeds):
             chosen = clips if setting.train_clips is None else fewer_clips(clips, setting.train_clips, seed)
             write_clips(manifest_of(work, setting, seed), chosen, glosses)
-    with (work / "recipe" / "similarity.csv").open("w", newline="") as file:
-        writer = csv.writer(file)
-        writer.writerow(["", *(gloss.name for gloss in GLOSSES)])
-        for gloss in GLOSSES:
-            writer.writerow([gloss.name, *(f"{similarity(gloss, other):.4f}" for other in GLOSSES)])
-
-
-def similarity(one: Gloss, other: Gloss) -> float:
-    """How alike two glosses are: 1 minus the mean distance of their hands, in diameters of the circle.
-
-    The circles of the two hands lie apart, so that glosses of different hands have nothing in common.
-    """
-    if one.hand != other.hand:
-        return 0.0
-    moments = np.linspace(0, 1, 97)
-    first, second = (np.array([hand_position(gloss, one) for one in moments]) for gloss in (one, other))
-    distances = np.linalg.norm(first - second, axis=1)
-    return float(1 - distances.mean() / 2)
 
 
 def show(results: dict[str, Any], settings: Sequence[Setting], seeds: int, console: Console) -> None:
@@ -207,7 +183,7 @@ def main() -> None:
     args.json.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory() as created:
         work = (args.work or Path(created)).resolve()
-        make_data(work, settings, args.seeds)
+        make_manifests(work, settings, args.seeds)
         parts = [part for part in PARTS if part in args.only.split(",")]
         tasks = [
             Run(setting, part, seed, work, tuple(args.keys))

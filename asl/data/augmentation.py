@@ -24,9 +24,6 @@ class Augmentation(Tempo):
     saturation: float = setting(0.2, "strength of the colour jitter", ge=0, le=1)
     rotation: float = setting(0.0, "largest rotation in degrees, in either direction", ge=0, le=45)
     mixup: float = setting(0.0, "alpha of mixup, which blends two clips and their labels; 0: off", ge=0)
-    time_mix: float = setting(
-        0.0, "alpha of mixup in time: one clip begins and another ends, with both labels; 0: off", ge=0
-    )
     blur: float = setting(0.0, "largest standard deviation of a Gaussian blur, in pixels of the input", ge=0)
     downscale: float = setting(
         1.0, "largest factor by which pictures are made smaller, and as large again; 1: off", ge=1
@@ -46,9 +43,7 @@ class Augmentation(Tempo):
         return self.downscale > 1 or any((self.blur, self.noise, self.blocks, self.erase))
 
     def problems(self) -> Iterator[str]:
-        """Yield a message for each range whose ends are swapped, and for two ways to mix clips."""
+        """Yield a message for each range whose ends are swapped."""
         for key, (low, high) in (("scale", self.scale), ("ratio", self.ratio), ("speed", self.speed)):
             if low > high:
                 yield f"augment.{key}={[low, high]}: the first must not be greater than the second"
-        if self.mixup and self.time_mix:
-            yield f"augment.mixup={self.mixup} augment.time_mix={self.time_mix}: set one of them to 0"

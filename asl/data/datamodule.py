@@ -35,7 +35,7 @@ from asl.data.read_clips import count_flags, drop_flagged, read_clips
 from asl.data.readers.base import ReaderSettings
 from asl.data.readers.frames import FramesReaderSettings
 from asl.data.settings import DROP_TRAIN, DataSettings
-from asl.data.transforms import augment, centre_crop, mix_clips, splice_clips
+from asl.data.transforms import augment, centre_crop, mix_clips
 from asl.messages import format_bytes
 
 
@@ -44,8 +44,8 @@ class ClipDataModule(pl.LightningDataModule):
 
     A batch on the device has ``video`` (B, C, T, H, W) float32, normalised; ``label`` (B,) int64; ``valid``
     (B,) bool, False for clips that only fill up a rank's last batch and that metrics must ignore; and
-    ``clean`` (B,) bool, see :attr:`Clip.is_clean`. With mixup, in time or not, training batches also have
-    ``mixed_label`` (B,) int64 and ``mix`` (), the share of ``label``.
+    ``clean`` (B,) bool, see :attr:`Clip.is_clean`. With mixup, training batches also have ``mixed_label``
+    (B,) int64 and ``mix`` (), the share of ``label``.
 
     Which frames are drawn depends only on (seed, epoch, position in the epoch): not on the reader, the number
     of workers, or where frames are kept. With several devices, each rank gets its share of the clips, also
@@ -266,10 +266,8 @@ class ClipDataModule(pl.LightningDataModule):
             augmentation=augmentation,
             **self.normalisation,
         )
-        alpha = augmentation.mixup or augmentation.time_mix
-        if alpha:
-            mix_videos = mix_clips if augmentation.mixup else splice_clips
-            video, mix = mix_videos(video, uniforms, alpha=alpha)
+        if augmentation.mixup:
+            video, mix = mix_clips(video, uniforms, alpha=augmentation.mixup)
             ready |= {"mixed_label": label.flip(0), "mix": mix}
         return {**ready, "video": video}
 

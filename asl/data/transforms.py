@@ -23,7 +23,7 @@ from asl.data.normalisation import KINETICS_MEAN, KINETICS_STD
 _LUMA = (0.299, 0.587, 0.114)  # ITU-R BT.601, as in torchvision's rgb_to_grayscale
 
 # Uniform numbers per clip, in this order: crop area, crop aspect ratio, crop top, crop left, flip,
-# brightness, contrast, saturation, rotation, mixup or mixup in time.
+# brightness, contrast, saturation, rotation, mixup.
 NUM_UNIFORMS = 10
 
 _QUANTILES = 1025  # points at which the Beta distribution of mixup is tabulated
@@ -40,7 +40,7 @@ def augment(
 ) -> Tensor:
     """Apply random resized crop, rotation, flip, colour jitter and degradations, and normalise.
 
-    All frames of a clip are changed in the same way. Mixup: :func:`mix_clips` and :func:`splice_clips`.
+    All frames of a clip are changed in the same way. For mixup see :func:`mix_clips`.
 
     Args:
         video: ``(B, T, H, W, C)`` uint8.
@@ -183,35 +183,12 @@ def mix_clips(clips: Tensor, uniforms: Tensor, *, alpha: float) -> tuple[Tensor,
         The blended clips, and the share ``()`` of ``clips`` in them; the rest is the share of
         ``clips.flip(0)``.
     """
-    mix = _share(uniforms, alpha, clips.device)
-    return torch.lerp(clips.flip(0), clips, mix), mix
-
-
-def splice_clips(clips: Tensor, uniforms: Tensor, *, alpha: float) -> tuple[Tensor, Tensor]:
-    """Mixup in time (VideoMix, Yun et al., 2020): clip ``i`` goes over into the end of clip ``B - 1 - i``.
-
-    Args:
-        clips: ``(B, C, T, H, W)`` float, normalised.
-        uniforms: see :func:`mix_clips`.
-        alpha: see :func:`mix_clips`. The greater, the nearer the cut is to the middle.
-
-    Returns:
-        The spliced clips, and the share ``()`` of their frames that are of ``clips``, the first ones; the
-        others are those of ``clips.flip(0)`` at the same places.
-    """
-    num_frames = clips.shape[2]
-    cut = (_share(uniforms, alpha, clips.device) * num_frames).round()
-    first = torch.arange(num_frames, device=clips.device) < cut
-    return torch.where(first.view(-1, 1, 1), clips, clips.flip(0)), cut / num_frames
-
-
-def _share(uniforms: Tensor, alpha: float, device: torch.device) -> Tensor:
-    """The share ``()`` of a batch: a quantile of Beta(alpha, alpha), by the number of the first clip."""
-    quantiles = _beta_quantiles(alpha, device)
+    quantiles = _beta_quantiles(alpha, clips.device)
     # Shape (1,), because indexing with shape () would make the host wait for the GPU.
-    position = uniforms[:1, 9].to(device) * (len(quantiles) - 1)
+    position = uniforms[:1, 9].to(clips.device) * (len(quantiles) - 1)
     below = position.floor().long().clamp(max=len(quantiles) - 2)
-    return torch.lerp(quantiles[below], quantiles[below + 1], position - below).squeeze(0)
+    mix = torch.lerp(quantiles[below], quantiles[below + 1], position - below).squeeze(0)
+    return torch.lerp(clips.flip(0), clips, mix), mix
 
 
 @cache

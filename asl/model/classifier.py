@@ -115,7 +115,7 @@ class SignClassifier(pl.LightningModule):
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
         logits = self(batch["video"])
         loss: Tensor = self.loss(logits, batch["label"])
-        if "mix" in batch:  # mixup: each clip is made of two
+        if "mix" in batch:  # mixup: each clip is a blend of two
             loss = torch.lerp(self.loss(logits, batch["mixed_label"]), loss, batch["mix"])
         # Without prog_bar, for which Lightning would wait for the device in each step. Two calls, because
         # on_step=True with sync_dist=True would average over ranks in each step, not once per epoch.

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
@@ -53,7 +53,7 @@ def find_batch_size(config: TrainConfig, datamodule: ClipDataModule, device: tor
 
     return largest_batch(
         lambda batch_size: trial_step(
-            config, batch_size, glosses=datamodule.glosses, device=device, precision=precision
+            config, batch_size, num_classes=len(datamodule.glosses), device=device, precision=precision
         ),
         predicted=predicted,
         usable=round(_USABLE_SHARE * (free - frames if frames <= _FRAMES_SHARE * free else free)),
@@ -101,7 +101,7 @@ def largest_batch(
 
 
 def trial_step(
-    config: TrainConfig, batch_size: int, *, glosses: Sequence[str], device: torch.device, precision: str
+    config: TrainConfig, batch_size: int, *, num_classes: int, device: torch.device, precision: str
 ) -> Trial:
     """Do two training steps of a new network on random clips. The state of random numbers is kept."""
     on_gpu = device.type == "cuda"
@@ -112,14 +112,14 @@ def trial_step(
         torch.cuda.empty_cache()  # of a trial before that ran out of memory
         torch.cuda.reset_peak_memory_stats(device)
     with torch.random.fork_rng([device] if on_gpu else []):
-        network = config.model.build(len(glosses)).to(device).train()
+        network = config.model.build(num_classes).to(device).train()
         if on_gpu:
             config.model.tune_for_gpu(network)
         optimizer = config.optim.build(network, fused=on_gpu)
-        loss = config.loss.build(glosses).to(device)
+        loss = config.loss.build().to(device)
         clips = torch.randn(batch_size, 3, config.data.clip_len, size, size, device=device)
         clips = clips.contiguous(memory_format=layout)
-        labels = torch.randint(len(glosses), (batch_size,), device=device)
+        labels = torch.randint(num_classes, (batch_size,), device=device)
         began = 0.0
         for _ in range(2):
             began = _now(device)

@@ -28,9 +28,7 @@ ClipKeys = dict[str, dict[str, str]]  # by split and video_id; in the order of t
 _CHOICES = ("model", "loss")  # groups with the name of their choice beside its fields
 #: Settings that checkpoints of earlier versions lack, with the value that has no effect.
 _LATER_SETTINGS: dict[str, dict[str, Any]] = {
-    "augment": dict.fromkeys(("shift", "drop", "blur", "noise", "blocks", "erase", "time_mix"), 0.0)
-    | {"downscale": 1.0},
-    "loss": {"similarity": None},
+    "augment": dict.fromkeys(("shift", "drop", "blur", "noise", "blocks", "erase"), 0.0) | {"downscale": 1.0},
     "optim": {"scale_lr": "none", "freeze_epochs": 0, "ema_decay": None, "layer_decay": 1.0},
     "trainer": {
         "early_stopping": None,
@@ -405,7 +403,7 @@ def difference(theirs: Mapping[str, Any], ours: Mapping[str, Any], prefix: str =
     for name in dict.fromkeys([*ours, *theirs]):
         first, second = theirs.get(name, "(not set)"), ours.get(name, "(not set)")
         if isinstance(first, dict) and isinstance(second, dict):
-            if f"{prefix}{name}" in _CHOICES and first.get("name") != second.get("name"):
+            if f"{prefix}{name}" in _CHOICES and first["name"] != second["name"]:
                 lines.append(f"{name}={first['name']} there, {second['name']} now")
                 shared = first.keys() & second.keys() - {"name"}
                 first, second = ({key: one[key] for key in one if key in shared} for one in (first, second))

@@ -265,7 +265,7 @@ def _build_classifier(
         tuned = config.model.tune_for_gpu(network)
     classifier = SignClassifier(
         network,
-        config.loss.build(glosses),
+        config.loss.build(),
         num_classes=num_classes,
         optimizer=config.optim.scaled(devices),
         channels_last=config.model.channels_last,

@@ -38,11 +38,11 @@ from asl.training.trainer import TrainerSettings
                 **{"hflip": False, "scale": [0.6, 1.0], "ratio": [0.75, 1.3333], "brightness": 0.2},
                 **{"contrast": 0.2, "saturation": 0.2, "rotation": 0.0, "speed": [0.9, 1.1], "mixup": 0.0},
                 **{"shift": 0.0, "drop": 0.0, "blur": 0.0, "downscale": 1.0, "noise": 0.0, "blocks": 0.0},
-                **{"erase": 0.0, "time_mix": 0.0},
+                **{"erase": 0.0},
             },
         ),
-        (CrossEntropy, {"label_smoothing": 0.1, "similarity": None}),
-        (Focal, {"label_smoothing": 0.1, "similarity": None, "gamma": 2.0}),
+        (CrossEntropy, {"label_smoothing": 0.1}),
+        (Focal, {"label_smoothing": 0.1, "gamma": 2.0}),
         (
             OptimizerSettings,
             {
@@ -92,7 +92,6 @@ def test_defaults(settings: type[Any], defaults: dict[str, Any]) -> None:
         (Augmentation, "speed", [1.0, 2.01], [1.0, 2.0]),
         (Augmentation, "speed", [1.1, 1.0], [1.1, 1.1]),
         (Augmentation, "mixup", -0.01, 0.0),
-        (Augmentation, "time_mix", -0.01, 0.0),
         (Augmentation, "shift", -0.01, 0.0),
         (Augmentation, "shift", 0.41, 0.4),
         (Augmentation, "drop", -0.01, 0.0),
@@ -128,10 +127,3 @@ def test_ranges(settings: type[Any], key: str, refused: object, allowed: object)
         problem.split("=")[0].split(".")[-1] for problem in find_problems(settings(**{key: refused}))
     ] == [key]
     assert list(find_problems(settings(**{key: allowed}))) == []
-
-
-def test_clips_are_mixed_in_one_way() -> None:
-    (problem,) = find_problems(Augmentation(mixup=0.2, time_mix=0.4), "augment.")
-    assert problem == "augment.mixup=0.2 augment.time_mix=0.4: set one of them to 0"
-    assert not list(find_problems(Augmentation(mixup=0.2)))
-    assert not list(find_problems(Augmentation(time_mix=0.4)))

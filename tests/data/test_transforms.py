@@ -19,7 +19,6 @@ from asl.data.transforms import (
     centre_crop,
     crop_boxes,
     mix_clips,
-    splice_clips,
 )
 
 NO_COLOUR = {"brightness": 0.0, "contrast": 0.0, "saturation": 0.0}
@@ -239,22 +238,3 @@ def test_shares_follow_the_beta_distribution() -> None:
     shares = torch.stack([mix_clips(clips, draw[None], alpha=0.4)[1] for draw in draws])
     assert float(shares.mean()) == pytest.approx(0.5, abs=0.03)
     assert float(shares.var()) == pytest.approx(1 / (4 * (2 * 0.4 + 1)), abs=0.01)
-
-
-def test_mixup_in_time_goes_over_into_the_end_of_the_reversed_batchs_clip() -> None:
-    clips = torch.arange(3.0).view(3, 1, 1, 1, 1).expand(3, 3, 8, 2, 2) + torch.arange(8.0).view(8, 1, 1) / 10
-    uniforms = torch.full((3, NUM_UNIFORMS), 0.5)
-    spliced, mix = splice_clips(clips, uniforms, alpha=1000.0)  # the middle
-    assert mix.shape == ()
-    assert float(mix) == 0.5
-    assert torch.equal(spliced[:, :, :4], clips[:, :, :4])
-    assert torch.equal(spliced[:, :, 4:], clips.flip(0)[:, :, 4:])
-
-
-def test_the_share_in_time_is_that_of_the_frames() -> None:
-    clips = torch.stack([torch.ones(1, 5, 1, 1), torch.zeros(1, 5, 1, 1)])
-    for uniform in torch.linspace(0, 1, 21):
-        uniforms = torch.full((2, NUM_UNIFORMS), float(uniform))
-        spliced, mix = splice_clips(clips, uniforms, alpha=0.5)
-        assert float(mix) == pytest.approx(float(spliced[0].mean()))
-        assert float(mix) == pytest.approx(float(mix_clips(clips, uniforms, alpha=0.5)[1]), abs=0.11)

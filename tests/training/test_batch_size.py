@@ -78,7 +78,7 @@ def test_a_trial_changes_no_random_number(tiny_data: Path, tmp_path: Path) -> No
     config = tiny(tiny_data, tmp_path)
     torch.manual_seed(3)
     state = torch.get_rng_state()
-    trial = trial_step(config, 4, glosses=["a", "b", "c"], device=torch.device("cpu"), precision="32-true")
+    trial = trial_step(config, 4, num_classes=3, device=torch.device("cpu"), precision="32-true")
     assert (trial.batch_size, trial.num_bytes) == (4, 0)
     assert torch.equal(torch.get_rng_state(), state)
 

@@ -397,10 +397,3 @@ def test_other_boxes_of_the_signers_are_refused_where_they_decide_the_picture() 
     check_same_run({"asl": info_of(moved, *signer)}, PATH, info_of(moved[::-1], *signer))
     with pytest.raises(CheckpointError, match=r"other boxes of the signers .* those of a\.csv now"):
         check_same_run({"asl": info_of(CLIPS, *signer)}, PATH, info_of(moved, *signer))
-
-
-def test_a_loss_of_an_earlier_version_had_no_similarity() -> None:
-    loss = {"name": "cross_entropy", "label_smoothing": 0.1}
-    theirs = checkpoint(settings={**INFO["settings"], "loss": loss})
-    ours = {**INFO, "settings": {**INFO["settings"], "loss": {**loss, "similarity": "a.csv"}}}
-    assert changed_settings(theirs, ours) == ["loss.similarity=null there, a.csv now"]

@@ -187,7 +187,7 @@ def measured_by_one_process(checkpoint: dict[str, Any], config: TrainConfig) -> 
     )
     data.prepare_data()
     data.setup()
-    network, loss = restore_network(checkpoint), config.loss.build(data.glosses)
+    network, loss = restore_network(checkpoint), config.loss.build()
     results = {}
     for split, loader in (("val", data.val_dataloader()), ("test", data.test_dataloader())):
         batches = [data.on_after_batch_transfer(batch, 0) for batch in loader]

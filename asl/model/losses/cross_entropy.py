@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 
@@ -19,5 +18,7 @@ class CrossEntropy(LossSettings):
     name = "cross_entropy"
     MOVED_KEYS: ClassVar[dict[str, str]] = {**LossSettings.MOVED_KEYS, "gamma": "It is a key of loss=focal"}
 
-    def build(self, glosses: Sequence[str]) -> nn.Module:
-        return self.cross_entropy(glosses)
+    def build(self) -> nn.Module:
+        from torch import nn
+
+        return nn.CrossEntropyLoss(label_smoothing=self.label_smoothing)

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from asl.config.setting import setting
 from asl.model.losses.base import LossSettings
-from asl.model.losses.smoothing import SmoothedCrossEntropy
 
 
 @dataclass(kw_only=True)
@@ -20,8 +19,8 @@ class Focal(LossSettings):
 
     name = "focal"
 
-    def build(self, glosses: Sequence[str]) -> nn.Module:
-        return FocalLoss(self.cross_entropy(glosses, reduction="none"), gamma=self.gamma)
+    def build(self) -> nn.Module:
+        return FocalLoss(gamma=self.gamma, label_smoothing=self.label_smoothing)
 
 
 class FocalLoss(nn.Module):
@@ -31,15 +30,16 @@ class FocalLoss(nn.Module):
     probability of the true class. With ``gamma=0`` it is cross entropy.
 
     Args:
-        cross_entropy: of each clip.
         gamma: focusing parameter; the larger, the less well-classified clips count.
+        label_smoothing: share of the target that is spread over all classes.
     """
 
-    def __init__(self, cross_entropy: SmoothedCrossEntropy, *, gamma: float) -> None:
+    def __init__(self, *, gamma: float = 2.0, label_smoothing: float = 0.0) -> None:
         super().__init__()
-        self.cross_entropy, self.gamma = cross_entropy, gamma
+        self.gamma, self.label_smoothing = gamma, label_smoothing
 
     def forward(self, logits: Tensor, label: Tensor) -> Tensor:
         """Logits ``(B, num_classes)`` and labels ``(B,)`` int64 -> mean over the batch ``()``."""
+        cross_entropy = F.cross_entropy(logits, label, reduction="none", label_smoothing=self.label_smoothing)
         missed = 1 - logits.softmax(dim=1).gather(1, label[:, None]).squeeze(1)
-        return (missed.clamp(min=0) ** self.gamma * self.cross_entropy(logits, label)).mean()
+        return (missed.clamp(min=0) ** self.gamma * cross_entropy).mean()
