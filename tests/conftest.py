@@ -46,6 +46,7 @@ SLOW_MODULES = {
     "test_preprocess_program",
     "test_report_browser",
     "test_protocol",
+    "test_ranks",
     "test_run",
     "test_run_choices",
     "test_train_cli",

@@ -1,8 +1,9 @@
-"""A training run of two ranks on CPUs, in which rank 1 may send a signal to itself.
+"""Training runs of two ranks on CPUs, in which rank 1 may send a signal to itself.
 
-    python run_of_two_ranks.py data_folder checkpoint_folder [signal epoch]
+    python run_of_two_ranks.py data_folder signal epoch checkpoint_folder ...
 
-It resumes what is in the folder. The epoch, counted from 1, is that in whose first step the signal comes.
+A run for each folder, one after the other; it resumes what is there. The epoch, counted from 1, is that in
+whose first step the signal comes.
 """
 
 from __future__ import annotations
@@ -33,11 +34,12 @@ class SignalInRank1(pl.Callback):
             os.kill(os.getpid(), self.signum)
 
 
-def main(data: str, folder: str, signum: str = "0", epoch: str = "0") -> None:
+def main(data: str, signum: str, epoch: str, *folders: str) -> None:
     keys = ["trainer.devices=2", f"trainer.max_epochs={EPOCHS}", "logger=[]", "optim.ema_decay=0.9"]
-    config = tiny(Path(data), Path(folder), *keys, "resume=auto")
     try:
-        train(config, callbacks=[SignalInRank1(int(signum), int(epoch))])
+        for folder in folders:
+            config = tiny(Path(data), Path(folder), *keys, "resume=auto")
+            train(config, callbacks=[SignalInRank1(int(signum), int(epoch))])
     except UserError as error:
         sys.exit(f"error: {error}")
     except Terminated:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import errno
 import os
+import threading
 from pathlib import Path
 from typing import Any
 
@@ -178,6 +180,43 @@ def test_a_checkpoint_is_synced_before_it_is_renamed_within_its_folder(
     writer.teardown()
     assert order == ["fsync", "replace"]
     assert read_checkpoint(tmp_path / "last.pt") == {"asl": {"epoch": 1}}
+
+
+def test_a_checkpoint_is_written_while_training_goes_on_and_is_that_of_its_epoch(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    go_on, save, last = threading.Event(), torch.save, tmp_path / "last.pt"
+
+    def delayed_save(*args: Any) -> None:
+        go_on.wait()
+        save(*args)
+
+    monkeypatch.setattr(torch, "save", delayed_save)
+    writer, weight = AtomicCheckpointIO(), torch.ones(2)
+    options = {"link": tmp_path / "link.pt"}
+    writer.save_checkpoint({"asl": {"epoch": 1}, "weight": weight}, last, options)
+    weight.zero_()  # the next epoch
+    assert not last.exists()
+    go_on.set()
+    writer.save_checkpoint({"asl": {"epoch": 2}}, tmp_path / "other.pt")  # waits for the one before
+    for name in ("last.pt", "link.pt"):
+        assert torch.equal(read_checkpoint(tmp_path / name)["weight"], torch.ones(2))
+    assert writer.load_checkpoint(tmp_path / "other.pt")["asl"]["epoch"] == 2
+
+
+def test_an_error_of_a_write_is_raised_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full_disk(*_: Any) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    writer = AtomicCheckpointIO()
+    with monkeypatch.context() as patch:
+        patch.setattr(torch, "save", full_disk)
+        writer.save_checkpoint({"asl": {"epoch": 1}}, tmp_path / "last.pt")
+        with pytest.raises(OSError, match="No space left"):
+            writer.teardown()
+    writer.save_checkpoint({"asl": {"epoch": 2}}, tmp_path / "last.pt")
+    writer.teardown()
+    assert [path.name for path in tmp_path.iterdir()] == ["last.pt"]
 
 
 def test_the_checkpoint_to_resume_from(tmp_path: Path) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import os
 import signal
 import subprocess
@@ -20,10 +19,11 @@ from test_run import tiny
 from torch import nn
 
 from asl.config.setting import ConfigError
+from asl.errors import Terminated
+from asl.model.networks.padding import PaddedBatchNorm3d
 from asl.model.optimizer import OptimizerSettings
 from asl.training import run as run_module
 from asl.training.checkpoints import read_checkpoint
-from asl.training.config import TrainConfig
 from asl.training.ranks import check_ranks, cluster_plugins
 from asl.training.run import train
 from asl.training.trainer import check_devices
@@ -31,9 +31,12 @@ from asl.training.trainer import check_devices
 HERE = Path(__file__).resolve().parent
 
 
-def run_of_two_ranks(data: Path, folder: Path, *signal_in_rank_1: int) -> subprocess.CompletedProcess[str]:
+def run_of_two_ranks(
+    data: Path, *folders: Path, signum: int = 0, epoch: int = 0
+) -> subprocess.CompletedProcess[str]:
+    arguments = [data, signum, epoch, *folders]
     return subprocess.run(
-        [sys.executable, str(HERE / "run_of_two_ranks.py"), str(data), str(folder), *map(str, signal_in_rank_1)],
+        [sys.executable, str(HERE / "run_of_two_ranks.py"), *map(str, arguments)],
         capture_output=True,
         text=True,
         check=False,
@@ -49,18 +52,17 @@ def test_a_run_that_a_signal_ended_and_whose_rank_was_killed_equals_one_without_
     tiny_data: Path, tmp_path: Path
 ) -> None:
     through, broken = tmp_path / "through", tmp_path / "broken"
-    terminated = run_of_two_ranks(tiny_data, broken, signal.SIGTERM, 2)
+    terminated = run_of_two_ranks(tiny_data, broken, signum=signal.SIGTERM, epoch=2)
     assert terminated.returncode == 128 + signal.SIGTERM, terminated.stderr
     assert read_checkpoint(broken / "last.pt")["asl"]["epoch"] == 1
 
-    killed = run_of_two_ranks(tiny_data, broken, signal.SIGKILL, 3)
+    killed = run_of_two_ranks(tiny_data, broken, signum=signal.SIGKILL, epoch=3)
     assert killed.returncode == 1
     assert killed.stderr.splitlines()[-1].startswith("error: rank 1 was killed by SIGKILL (signal 9).")
     assert "Traceback" not in killed.stderr
     assert read_checkpoint(broken / "last.pt")["asl"]["epoch"] == 2
 
-    for folder in (broken, through):
-        assert run_of_two_ranks(tiny_data, folder).returncode == 0
+    assert run_of_two_ranks(tiny_data, broken, through).returncode == 0
     for name in ("last.pt", "best.pt"):
         ours, theirs = (read_checkpoint(folder / name) for folder in (broken, through))
         assert ours["asl"] == theirs["asl"]
@@ -69,3 +71,172 @@ def test_a_run_that_a_signal_ended_and_whose_rank_was_killed_equals_one_without_
     for name in ("history.csv", "metrics.json"):
         assert (broken / name).read_bytes() == (through / name).read_bytes()
     assert read_checkpoint(broken / "last.pt")["asl"]["epoch"] == EPOCHS
+
+
+class SignalAtStep(pl.Callback):
+    """Sends a signal to this process in a step, counted from 0."""
+
+    def __init__(self, signum: int, step: int) -> None:
+        self.signum, self.step = signum, step
+
+    def on_train_batch_start(self, trainer: pl.Trainer, *_: Any) -> None:
+        if trainer.global_step == self.step:
+            signal.raise_signal(self.signum)
+
+
+@pytest.fixture
+def scontrol(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A SLURM job of one task. Returns the file with the arguments with which scontrol was called."""
+    called, program = tmp_path / "scontrol.txt", tmp_path / "bin" / "scontrol"
+    program.parent.mkdir()
+    program.write_text(f'#!/bin/sh\necho "$@" >> {called}\n')
+    program.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{program.parent}{os.pathsep}{os.environ['PATH']}")
+    for name, value in {"JOB_ID": "17", "NTASKS": "1", "JOB_NAME": "asl"}.items():
+        monkeypatch.setenv(f"SLURM_{name}", value)
+    return called
+
+
+def test_a_run_that_slurm_preempts_ends_with_its_epoch_and_is_requeued(
+    tiny_data: Path, tmp_path: Path, scontrol: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    through, broken = (tiny(tiny_data, tmp_path / name, "logger=[]") for name in ("through", "broken"))
+    whole = train(through)
+    with pytest.raises(Terminated):
+        train(broken, callbacks=[SignalAtStep(signal.SIGUSR1, 1)])
+    assert read_checkpoint(tmp_path / "broken" / "last.pt")["asl"]["epoch"] == 1
+    assert scontrol.read_text() == "requeue 17\n"
+    assert "job 17 is requeued" in capfd.readouterr().out
+    assert train(tiny(tiny_data, tmp_path / "broken", "logger=[]", "resume=auto")) == whole
+
+
+def test_a_preempted_run_whose_time_is_up_is_requeued_at_once(
+    tiny_data: Path, tmp_path: Path, scontrol: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("SLURM_ARRAY_JOB_ID", "16")
+    monkeypatch.setenv("SLURM_ARRAY_TASK_ID", "3")
+    ends = [SignalAtStep(signal.SIGUSR1, 4), SignalAtStep(signal.SIGTERM, 5)]
+    with pytest.raises(Terminated):
+        train(tiny(tiny_data, tmp_path / "run", "logger=[]"), callbacks=ends)
+    assert read_checkpoint(tmp_path / "run" / "last.pt")["asl"]["epoch"] == 1
+    assert scontrol.read_text() == "requeue 16_3\n"
+
+
+def test_a_run_that_ends_by_sigterm_alone_is_not_requeued(
+    tiny_data: Path, tmp_path: Path, scontrol: Path
+) -> None:
+    """Such as by scancel."""
+    with pytest.raises(Terminated):
+        train(tiny(tiny_data, tmp_path / "run", "logger=[]"), callbacks=[SignalAtStep(signal.SIGTERM, 1)])
+    assert not scontrol.exists()
+
+
+def test_sigusr1_in_the_last_epoch_ends_nothing(tiny_data: Path, tmp_path: Path, scontrol: Path) -> None:
+    metrics = train(tiny(tiny_data, tmp_path, "logger=[]"), callbacks=[SignalAtStep(signal.SIGUSR1, 4)])
+    assert metrics["epochs"] == 2
+    assert not scontrol.exists()
+
+
+def test_a_job_that_cannot_be_requeued_says_so(
+    tiny_data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("SLURM_JOB_ID", "17")
+    with pytest.raises(Terminated):
+        train(tiny(tiny_data, tmp_path, "logger=[]"), callbacks=[SignalAtStep(signal.SIGUSR1, 1)])
+    assert "job 17 could not be requeued" in capfd.readouterr().err
+
+
+def test_of_one_slurm_task_lightning_starts_the_ranks_and_of_several_each_is_one(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    assert cluster_plugins() == []
+    monkeypatch.setenv("SLURM_NTASKS", "1")
+    assert [type(plugin) for plugin in cluster_plugins()] == [LightningEnvironment]
+    monkeypatch.setenv("SLURM_NTASKS", "4")
+    monkeypatch.setenv("SLURM_NTASKS_PER_NODE", "2")
+    (slurm,) = cluster_plugins()
+    assert isinstance(slurm, SLURMEnvironment)
+    assert not slurm.auto_requeue
+    monkeypatch.setenv("SLURM_JOB_NAME", "bash")  # an interactive shell
+    assert cluster_plugins() == []
+
+
+@pytest.mark.parametrize(
+    ("variables", "message"),
+    [
+        (
+            {"SLURM_NTASKS": "4"},
+            r"SLURM has started 4 processes, but 1 devices on 1 machines.*--ntasks-per-node",
+        ),
+        (
+            {"TORCHELASTIC_RUN_ID": "1", "WORLD_SIZE": "2"},
+            r"torchrun has started 2 .*trainer=ddp.*--nproc-per",
+        ),
+    ],
+)
+def test_another_number_of_processes_than_devices_is_an_error(
+    variables: dict[str, str], message: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    trainer = pl.Trainer(accelerator="cpu", devices=1, logger=False, barebones=True)
+    check_ranks(trainer)
+    for name, value in variables.items():
+        monkeypatch.setenv(name, value)
+    with pytest.raises(ConfigError, match=message):
+        check_ranks(trainer)
+
+
+def test_the_learning_rate_of_several_devices() -> None:
+    rates = {rule: OptimizerSettings(lr=0.01, scale_lr=rule) for rule in ("none", "linear", "sqrt")}
+    assert {rule: settings.scaled(4).lr for rule, settings in rates.items()} == pytest.approx(
+        {"none": 0.01, "linear": 0.04, "sqrt": 0.02}
+    )
+    assert all(settings.scaled(1) == settings for settings in rates.values())
+
+
+def test_batch_norms_over_all_gpus_have_the_statistics_of_unpadded_planes(
+    tiny_data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(run_module, "on_gpu", lambda accelerator: True)
+    info = {"glosses": ["a", "b"]}
+
+    def norms(devices: int) -> tuple[set[type], set[str], str | None]:
+        module, _, tuned = run_module._build_classifier(
+            tiny(tiny_data, tmp_path, "trainer.sync_batchnorm=true", "optim.freeze_epochs=1"),
+            info,
+            devices=devices,
+            load_initial_weights=False,
+        )
+        kinds = {type(one) for one in module.modules() if isinstance(one, nn.modules.batchnorm._BatchNorm)}
+        module._backbone.freeze(True, backward=True)
+        assert not any(one.training for one in module.modules() if isinstance(one, tuple(kinds)))
+        return kinds, set(module.state_dict()), tuned
+
+    alone, several = norms(1), norms(2)
+    assert alone[0] == {nn.BatchNorm3d, PaddedBatchNorm3d}
+    assert several[0] == {nn.SyncBatchNorm}
+    assert alone[1] == several[1]
+    assert several[2] == "batch norms over all devices"
+
+
+@pytest.mark.parametrize("key", ["sync_batchnorm=true", "compress_gradients=bf16"])
+def test_what_only_gpus_can_do_is_an_error_on_a_cpu(
+    key: str, tiny_data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    with pytest.raises(ConfigError, match=rf"trainer\.{key} needs GPUs"):
+        check_devices(tiny(tiny_data, tmp_path, f"trainer.{key}").trainer)
+
+
+@pytest.mark.parametrize(
+    ("overrides", "message"),
+    [
+        (
+            ["trainer.sync_batchnorm=true", "trainer.compile=on"],
+            r"trainer\.sync_batchnorm=true: is not compiled",
+        ),
+        (["find_lr=true", "optim.scale_lr=sqrt"], r"find_lr=true: .*optim\.scale_lr=none"),
+    ],
+)
+def test_keys_that_contradict_each_other(overrides: list[str], message: str) -> None:
+    with pytest.raises(ConfigError, match=message):
+        composed("train", *overrides)
