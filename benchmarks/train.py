@@ -252,8 +252,10 @@ def run_alone(data: Path, scale: Scale, *overrides: str, whole_graph: bool = Fal
     number = len(list(data.glob("run*.json")))
     result = data / f"run{number}.json"
     overrides = (*overrides, f"paths.checkpoint_dir={data}/checkpoints/run{number}")
-    run = {"data": str(data), "scale": dataclasses.asdict(scale), "overrides": overrides}
-    run |= {"whole_graph": whole_graph, "result": str(result)}
+    run = {
+        **{"data": str(data), "scale": dataclasses.asdict(scale), "overrides": overrides},
+        **{"whole_graph": whole_graph, "result": str(result)},
+    }
     subprocess.run([sys.executable, "-m", "benchmarks.train", "--run", json.dumps(run)], check=True, cwd=ROOT)
     measured: dict[str, Any] = json.loads(result.read_text())
     return measured

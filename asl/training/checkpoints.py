@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from concurrent.futures import Future, ThreadPoolExecutor
+from copy import copy, deepcopy
 from importlib import import_module
 from pathlib import Path
 from typing import Any
@@ -10,7 +11,6 @@ from typing import Any
 import pytorch_lightning as pl
 import torch
 from lightning_fabric.plugins.io.torch_io import TorchCheckpointIO
-from lightning_utilities.core.apply_func import apply_to_collection
 from pytorch_lightning.callbacks import Checkpoint
 from torch import Tensor, nn
 
@@ -78,15 +78,23 @@ def _write(checkpoint: dict[str, Any], path: Path, link: Path | None) -> None:
 
 def _copy_to_host(checkpoint: dict[str, Any]) -> dict[str, Any]:
     """A copy that training does not change, in page-locked memory if it comes from a GPU."""
-
-    def copy(tensor: Tensor) -> Tensor:
-        tensor = tensor.detach()
-        return tensor.to("cpu", non_blocking=True) if tensor.is_cuda else tensor.clone()
-
-    copied: dict[str, Any] = apply_to_collection(checkpoint, Tensor, copy)
+    copied: dict[str, Any] = _start_copying(checkpoint)
     if torch.cuda.is_initialized():
         torch.cuda.current_stream().synchronize()
     return copied
+
+
+def _start_copying(value: Any) -> Any:
+    if isinstance(value, Tensor):
+        tensor = value.detach()
+        return tensor.to("cpu", non_blocking=True) if tensor.is_cuda else tensor.clone()
+    if isinstance(value, dict):
+        copied = copy(value)  # with attributes, such as the versions of the layers of a state_dict
+        copied.update((key, _start_copying(item)) for key, item in value.items())
+        return copied
+    if type(value) in (list, tuple):
+        return type(value)(_start_copying(item) for item in value)
+    return deepcopy(value)
 
 
 class LastAndBest(Checkpoint):
