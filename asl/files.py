@@ -50,9 +50,9 @@ def atomic_write(path: Path, *, sync: bool = True) -> Iterator[IO[bytes]]:
         part.unlink(missing_ok=True)
 
 
-def atomic_write_text(path: Path, text: str) -> None:
-    """Write a text file, UTF-8, atomically."""
-    with atomic_write(path) as file:
+def atomic_write_text(path: Path, text: str, *, sync: bool = True) -> None:
+    """Write a text file, UTF-8, atomically, see :func:`atomic_write`."""
+    with atomic_write(path, sync=sync) as file:
         file.write(text.encode())
 
 

@@ -52,7 +52,8 @@ class History(Callback):
         writer.writeheader()
         for row in self._rows:
             writer.writerow({name: f"{value:.7g}" for name, value in row.items()})
-        atomic_write_text(self._file, text.getvalue())
+        # Not flushed to the disk, for which the next epoch would wait: checkpoints have the rows, too.
+        atomic_write_text(self._file, text.getvalue(), sync=False)
 
     def state_dict(self) -> dict[str, Any]:
         return {"rows": self._rows}

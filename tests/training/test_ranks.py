@@ -24,11 +24,13 @@ from asl.model.networks.padding import PaddedBatchNorm3d
 from asl.model.optimizer import OptimizerSettings
 from asl.training import run as run_module
 from asl.training.checkpoints import read_checkpoint
+from asl.training.config import TrainConfig
 from asl.training.ranks import check_ranks, cluster_plugins
 from asl.training.run import train
 from asl.training.trainer import check_devices
 
 HERE = Path(__file__).resolve().parent
+PYTHONPATH = os.pathsep.join(map(str, (HERE.parents[1], HERE.parent, HERE)))
 
 
 def run_of_two_ranks(
@@ -40,11 +42,7 @@ def run_of_two_ranks(
         capture_output=True,
         text=True,
         check=False,
-        env={
-            **os.environ,
-            "OMP_NUM_THREADS": "1",
-            "PYTHONPATH": os.pathsep.join(map(str, (HERE.parents[1], HERE.parent, HERE))),
-        },
+        env={**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": PYTHONPATH},
     )
 
 
@@ -144,6 +142,37 @@ def test_a_job_that_cannot_be_requeued_says_so(
     with pytest.raises(Terminated):
         train(tiny(tiny_data, tmp_path, "logger=[]"), callbacks=[SignalAtStep(signal.SIGUSR1, 1)])
     assert "job 17 could not be requeued" in capfd.readouterr().err
+
+
+class TrainingJob:
+    """A job that is preempted in its second epoch: submitit calls ``checkpoint`` and ends it."""
+
+    def __init__(self, config: TrainConfig) -> None:
+        self.config = config
+
+    def __call__(self) -> dict[str, Any]:
+        began = (Path(self.config.paths.checkpoint_dir) / "last.pt").is_file()
+        return train(self.config, callbacks=[] if began else [SignalAtStep(signal.SIGUSR2, 4)])
+
+    def checkpoint(self) -> Any:
+        from submitit.helpers import DelayedSubmission
+
+        return DelayedSubmission(self)
+
+
+def test_a_job_of_submitit_that_is_preempted_goes_on(
+    tiny_data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    submitit = pytest.importorskip("submitit")
+    monkeypatch.setenv("PYTHONPATH", PYTHONPATH)
+    executor = submitit.LocalExecutor(folder=tmp_path / "jobs")
+    executor.update_parameters(timeout_min=5)
+    job = executor.submit(TrainingJob(tiny(tiny_data, tmp_path / "run", "logger=[]", "resume=auto")))
+    assert job.result()["epochs"] == 2
+    assert "Caught signal SIGUSR2" in job.stderr()
+    assert "resumed from" in " ".join(job.stdout().split())
+    rows = (tmp_path / "run" / "history.csv").read_text().splitlines()[1:]
+    assert [int(row.split(",")[0]) for row in rows] == [1, 2]
 
 
 def test_of_one_slurm_task_lightning_starts_the_ranks_and_of_several_each_is_one(
