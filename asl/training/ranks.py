@@ -27,7 +27,7 @@ _COMPRESSION: dict[str, Any] = {
 }
 
 
-def data_parallel(*, compress_gradients: str, timeout_s: float) -> DDPStrategy:
+def data_parallel(compress_gradients: str, timeout_s: float) -> DDPStrategy:
     """Lightning's strategy for several ranks.
 
     Gradients are averaged in place. Buffers, such as the statistics of batch norms, are not shared in each

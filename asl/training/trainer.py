@@ -87,10 +87,13 @@ class LoggerSettings:
 
 
 def check_devices(settings: TrainerSettings) -> None:
-    """Raise ConfigError if this machine does not have the device that ``settings`` select."""
+    """Raise ConfigError if this machine does not have the devices that ``settings`` select."""
     import torch
 
     if torch.cuda.is_available():
+        gpus = torch.cuda.device_count()
+        if settings.accelerator != "cpu" and settings.devices != "auto" and int(settings.devices) > gpus:
+            raise ConfigError(f"trainer.devices={settings.devices}: there are {gpus} GPUs here")
         return
     if settings.accelerator == "gpu":
         raise ConfigError(
@@ -131,9 +134,7 @@ def build_trainer(
         accelerator=settings.accelerator,
         devices=devices,
         num_nodes=settings.num_nodes,
-        strategy="auto"
-        if alone
-        else data_parallel(compress_gradients=settings.compress_gradients, timeout_s=settings.timeout_s),
+        strategy="auto" if alone else data_parallel(settings.compress_gradients, settings.timeout_s),
         precision=resolve_precision(settings.precision, settings.accelerator),  # type: ignore[arg-type]
         max_epochs=settings.max_epochs,
         gradient_clip_val=settings.gradient_clip_val or None,
@@ -241,5 +242,10 @@ def filter_lightning_messages() -> None:
         r".*The `srun` command is available on your system but is not used.*",  # see cluster_plugins()
     ):
         warnings.filterwarnings("ignore", pattern)
-    for name in ("utilities.rank_zero", "accelerators.cuda", "trainer.connectors.checkpoint_connector"):
-        logging.getLogger(f"pytorch_lightning.{name}").setLevel(logging.WARNING)
+    for name in (
+        "pytorch_lightning.utilities.rank_zero",
+        "pytorch_lightning.accelerators.cuda",
+        "pytorch_lightning.trainer.connectors.checkpoint_connector",
+        "lightning_fabric.utilities.distributed",
+    ):
+        logging.getLogger(name).setLevel(logging.WARNING)

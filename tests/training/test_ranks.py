@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -25,6 +26,7 @@ from asl.model.optimizer import OptimizerSettings
 from asl.training import run as run_module
 from asl.training.checkpoints import read_checkpoint
 from asl.training.config import TrainConfig
+from asl.training.console import _more_gpus
 from asl.training.ranks import check_ranks, cluster_plugins
 from asl.training.run import train
 from asl.training.trainer import check_devices
@@ -214,6 +216,18 @@ def test_another_number_of_processes_than_devices_is_an_error(
         check_ranks(trainer)
 
 
+def test_the_first_table_says_that_more_gpus_are_here(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 4)
+
+    def trainer(device: str, num_devices: int) -> Any:
+        strategy = SimpleNamespace(root_device=torch.device(device))
+        return SimpleNamespace(strategy=strategy, num_devices=num_devices)
+
+    assert _more_gpus(trainer("cuda", 1)) == "; 3 more here: trainer=ddp uses all"
+    assert _more_gpus(trainer("cuda", 4)) == ""
+    assert _more_gpus(trainer("cpu", 1)) == ""
+
+
 def test_the_learning_rate_of_several_devices() -> None:
     rates = {rule: OptimizerSettings(lr=0.01, scale_lr=rule) for rule in ("none", "linear", "sqrt")}
     assert {rule: settings.scaled(4).lr for rule, settings in rates.items()} == pytest.approx(
@@ -254,6 +268,17 @@ def test_what_only_gpus_can_do_is_an_error_on_a_cpu(
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
     with pytest.raises(ConfigError, match=rf"trainer\.{key} needs GPUs"):
         check_devices(tiny(tiny_data, tmp_path, f"trainer.{key}").trainer)
+
+
+def test_more_gpus_than_there_are_is_an_error(
+    tiny_data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
+    check_devices(tiny(tiny_data, tmp_path, "trainer=ddp").trainer)
+    with pytest.raises(ConfigError, match=r"trainer\.devices=3: there are 2 GPUs here"):
+        check_devices(tiny(tiny_data, tmp_path, "trainer=ddp", "trainer.devices=3").trainer)
+    check_devices(tiny(tiny_data, tmp_path, "trainer.devices=3").trainer)  # on the CPU
 
 
 @pytest.mark.parametrize(

@@ -153,14 +153,20 @@ def test_two_processes_measure_each_clip_once(tiny_data: Path, tmp_path: Path) -
     five = [dataclasses.replace(clip, flags="suspect" if clip.label == 0 else "") for clip in five]
     manifest = write_manifest_and_label_map(tmp_path / "five_manifest.csv", five)
     keys = [f"data.manifest={manifest}", "trainer.max_epochs=1", "logger=[]", "optim.ema_decay=0.5"]
-    result = run(tiny_data, tmp_path, *keys, "trainer.devices=2", "trainer.strategy=ddp")
+    result = run(
+        tiny_data, tmp_path, *keys, "trainer.devices=2", "trainer.strategy=ddp", "optim.scale_lr=linear"
+    )
     assert result.returncode == 0, result.stderr
+    printed = " ".join(result.stdout.split())
+    assert "8 clips a step: 2 devices" in printed
+    assert "peak learning rate 0.02 (optim.lr=0.01, optim.scale_lr=linear)" in printed
     metrics = json.loads((tmp_path / "metrics.json").read_text())
     assert metrics["clips"] == {"train": 12, "val": 5, "test": 5}
     for name in ("val_top1", "test_top1"):
         assert metrics[name] * 5 == pytest.approx(round(metrics[name] * 5), abs=1e-5)
 
     checkpoint = read_checkpoint(tmp_path / "best.pt")
+    assert checkpoint["optimizer_states"][0]["param_groups"][0]["initial_lr"] == pytest.approx(0.02)
     expected = measured_by_one_process(checkpoint, tiny(tiny_data, tmp_path, *keys))
     assert metrics["test_top1"] == pytest.approx(expected["test"]["top1"], abs=1e-6)
     assert metrics["test_top5"] == expected["test"]["top5"] == 1.0
