@@ -39,6 +39,17 @@ def test_clean_accuracies_count_only_clean_clips() -> None:
     assert float(found["top5_clean"]) == pytest.approx(1 / 2)
 
 
+def test_without_clean_clips_their_accuracies_are_0_and_a_reset_forgets_all() -> None:
+    metrics, logits = SplitMetrics(num_classes=7), torch.arange(7.0).repeat(2, 1)
+    labels, one = torch.tensor([6, 2]), torch.tensor(1.0)
+    metrics.update(logits, labels, one, torch.tensor([False, False]))
+    assert [float(metrics.compute()[name]) for name in ("top1_clean", "top5_clean")] == [0.0, 0.0]
+    metrics.reset()
+    metrics.update(logits[:1], labels[:1], 3 * one, torch.tensor([True]))
+    found = {name: float(value) for name, value in metrics.compute().items()}
+    assert found == {"top1": 1.0, "top5": 1.0, "top1_clean": 1.0, "top5_clean": 1.0, "loss": 3.0}
+
+
 @pytest.mark.parametrize("num_classes", [2, 3, 4, 5])
 def test_with_fewer_than_six_glosses_top5_is_1(num_classes: int) -> None:
     metrics = SplitMetrics(num_classes)

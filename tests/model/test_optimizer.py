@@ -150,3 +150,11 @@ def test_each_block_of_a_transformer_is_a_layer(settings: NetworkSettings) -> No
     scales = {group["scale"] for group in decay_groups(network, 0.1, 0.9)}
     # Patches, class token, 16 blocks, norm, head; patches, 12 blocks, 3 mergings, norm, head.
     assert len(scales) == {"mvit_v2_s": 20, "swin3d_t": 18}[settings.name]
+
+
+def test_the_learning_rate_of_several_devices() -> None:
+    rates = {rule: OptimizerSettings(lr=0.01, scale_lr=rule) for rule in ("none", "linear", "sqrt")}
+    assert {rule: settings.scaled(4).lr for rule, settings in rates.items()} == pytest.approx(
+        {"none": 0.01, "linear": 0.04, "sqrt": 0.02}
+    )
+    assert all(settings.scaled(1) == settings for settings in rates.values())

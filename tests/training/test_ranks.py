@@ -22,7 +22,6 @@ from torch import nn
 from asl.config.setting import ConfigError
 from asl.errors import Terminated
 from asl.model.networks.padding import PaddedBatchNorm3d
-from asl.model.optimizer import OptimizerSettings
 from asl.training import run as run_module
 from asl.training.checkpoints import read_checkpoint
 from asl.training.config import TrainConfig
@@ -226,14 +225,6 @@ def test_the_first_table_says_that_more_gpus_are_here(monkeypatch: pytest.Monkey
     assert _more_gpus(trainer("cuda", 1)) == "; 3 more here: trainer=ddp uses all"
     assert _more_gpus(trainer("cuda", 4)) == ""
     assert _more_gpus(trainer("cpu", 1)) == ""
-
-
-def test_the_learning_rate_of_several_devices() -> None:
-    rates = {rule: OptimizerSettings(lr=0.01, scale_lr=rule) for rule in ("none", "linear", "sqrt")}
-    assert {rule: settings.scaled(4).lr for rule, settings in rates.items()} == pytest.approx(
-        {"none": 0.01, "linear": 0.04, "sqrt": 0.02}
-    )
-    assert all(settings.scaled(1) == settings for settings in rates.values())
 
 
 def test_batch_norms_over_all_gpus_have_the_statistics_of_unpadded_planes(
