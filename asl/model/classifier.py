@@ -138,21 +138,22 @@ class SignClassifier(pl.LightningModule):
         share_buffers(self.model)
 
     def validation_step(self, batch: Batch, batch_idx: int) -> None:
-        self._measure(batch, self.val_metrics)
+        self._measure(batch, self.val_metrics, last=batch_idx + 1 == self.trainer.num_val_batches[0])
 
     def on_validation_epoch_end(self) -> None:
         self._log_metrics(self._selection, self.val_metrics)
 
     def test_step(self, batch: Batch, batch_idx: int) -> None:
-        self._measure(batch, self.test_metrics)
+        self._measure(batch, self.test_metrics, last=batch_idx + 1 == self.trainer.num_test_batches[0])
 
     def on_test_epoch_end(self) -> None:
         self._log_metrics("test", self.test_metrics)
 
-    def _measure(self, batch: Batch, metrics: SplitMetrics) -> None:
-        counted = batch["valid"].nonzero().flatten()  # one wait for the device; a mask would be one per use
-        logits = self(batch["video"]).float()[counted]
-        label, clean = batch["label"][counted], batch["clean"][counted]
+    def _measure(self, batch: Batch, metrics: SplitMetrics, *, last: bool) -> None:
+        logits, label, clean = self(batch["video"]).float(), batch["label"], batch["clean"]
+        if last:  # no other batch has clips that do not count, and to look for them waits for the device
+            counted = batch["valid"].nonzero().flatten()
+            logits, label, clean = logits[counted], label[counted], clean[counted]
         if len(label):
             metrics.update(logits, label, self.loss(logits, label), clean)
 
