@@ -55,6 +55,7 @@ class Interruption(Callback):
     def __init__(self) -> None:
         self._received: signal.Signals | None = None
         self._preempted = False  # SIGUSR1 was received; after the end of an epoch: by any rank
+        self._requeued = False
         self._ending = False  # further signals are ignored: they would interrupt the ending
         self._other_ranks: list[Popen[Any]] = []  # started by this one
         parent = os.getppid()
@@ -90,11 +91,13 @@ class Interruption(Callback):
             for process in self._other_ranks:
                 process.kill()
             if self._received is not None:
-                if self._preempted and trainer.is_global_zero:
-                    _requeue_job()
+                if self._preempted and not self._requeued:
+                    self._requeue(trainer)
+                    if not trainer.is_global_zero:
+                        time.sleep(_GRACE_S)  # srun kills the first rank, which requeues, when this one ends
                 raise _EXCEPTIONS[self._received] from None
             if lost or (dead and not isinstance(error, UserError)):
-                reason = str(error).splitlines()[0]
+                reason = next(iter(str(error).splitlines()), type(error).__name__)
                 no_answer = f"another rank does not answer within trainer.timeout_s, or has died ({reason})"
                 raise RankError(_explain(trainer, dead or no_answer)) from error
             raise
@@ -107,8 +110,16 @@ class Interruption(Callback):
     def raise_if_preempted(self, trainer: pl.Trainer) -> None:
         """Raise Terminated if SIGUSR1 has ended the run before its last epoch."""
         if self._preempted and trainer.current_epoch < (trainer.max_epochs or 0):
+            self._requeue(trainer)
+            trainer.strategy.barrier()  # srun kills the first rank when another one has ended
             self._received = signal.SIGTERM
             raise Terminated
+
+    def _requeue(self, trainer: pl.Trainer) -> None:
+        """Requeue the job, if this is the first rank."""
+        self._requeued = True
+        if trainer.is_global_zero:
+            _requeue_job()
 
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         self._replace_handler_of_lightning()
