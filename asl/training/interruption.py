@@ -48,8 +48,7 @@ class Interruption(Callback):
 
     If the first rank has started the other ones, it ends the run for all: they pass a signal on to it and
     wait to be killed, so that one message is printed, whichever rank got the signal. A signal during their
-    start waits until they can do so. A rank that dies ends all within seconds, also those that wait for it in
-    an exchange.
+    start waits until they can do so. A rank that dies ends all, also those that wait for it in an exchange.
     """
 
     def __init__(self) -> None:
