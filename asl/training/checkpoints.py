@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from concurrent.futures import Future, ThreadPoolExecutor
-from copy import copy, deepcopy
+from copy import copy
 from importlib import import_module
 from pathlib import Path
 from typing import Any
@@ -94,7 +94,7 @@ def _start_copying(value: Any) -> Any:
         return copied
     if type(value) in (list, tuple):
         return type(value)(_start_copying(item) for item in value)
-    return deepcopy(value)
+    return value  # numbers and strings: others would not load without executing code
 
 
 class LastAndBest(Checkpoint):

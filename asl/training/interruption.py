@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import signal
-import subprocess
 import sys
 import threading
 import time
@@ -17,9 +16,9 @@ from typing import Any
 import pytorch_lightning as pl
 from pytorch_lightning.callbacks import Callback
 from pytorch_lightning.strategies.launchers.subprocess_script import _SubprocessScriptLauncher
-from torch.distributed import DistError
 
 from asl.errors import Terminated, UserError
+from asl.training.ranks import is_lost_connection, requeue_job
 
 _EXCEPTIONS = {signal.SIGINT: KeyboardInterrupt, signal.SIGTERM: Terminated}
 _PREEMPTION = signal.SIGUSR1  # what SLURM is asked to send some time before it ends a job
@@ -48,8 +47,7 @@ class Interruption(Callback):
 
     If the first rank has started the other ones, it ends the run for all: they pass a signal on to it and
     wait to be killed, so that one message is printed, whichever rank got the signal. A signal during their
-    start waits until they can do so. A rank that dies ends all within seconds, also those that wait for it in
-    an exchange.
+    start waits until they can do so. A rank that dies ends all, also those that wait for it in an exchange.
     """
 
     def __init__(self) -> None:
@@ -85,7 +83,7 @@ class Interruption(Callback):
             signal.pthread_sigmask(signal.SIG_UNBLOCK, _HANDLED)  # blocked since another rank was started
             yield
         except BaseException as error:  # also SystemExit of Lightning, and errors of what was interrupted
-            lost = self._received is None and _is_lost_connection(error)
+            lost = self._received is None and is_lost_connection(error)
             dead = self._wait_for_dead_rank() if lost else self._dead_rank()
             self._ending = True
             for process in self._other_ranks:
@@ -119,7 +117,7 @@ class Interruption(Callback):
         """Requeue the job, if this is the first rank."""
         self._requeued = True
         if trainer.is_global_zero:
-            _requeue_job()
+            requeue_job()
 
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         self._replace_handler_of_lightning()
@@ -207,27 +205,6 @@ def _explain(trainer: pl.Trainer, what: str) -> str:
         f"{what}. The {trainer.world_size} ranks can only go on together. resume=auto continues after the "
         "last finished epoch"
     )
-
-
-def _is_lost_connection(error: BaseException) -> bool:
-    """Whether an exchange with another rank has failed."""
-    if isinstance(error, DistError):
-        return True
-    return isinstance(error, RuntimeError) and any(name in str(error).lower() for name in ("gloo", "nccl"))
-
-
-def _requeue_job() -> None:
-    """Let SLURM start this job again. Does nothing outside of one."""
-    array, job = os.environ.get("SLURM_ARRAY_JOB_ID"), os.environ.get("SLURM_JOB_ID")
-    if job is None:
-        return
-    name = f"{array}_{os.environ['SLURM_ARRAY_TASK_ID']}" if array else job
-    try:
-        subprocess.run(["scontrol", "requeue", name], check=True)
-    except (OSError, subprocess.CalledProcessError) as error:
-        print(f"job {name} could not be requeued: {error}", file=sys.stderr)
-    else:
-        print(f"job {name} is requeued")
 
 
 def _start_other_ranks_blocked(launcher: Any, started: list[Popen[Any]]) -> None:

@@ -6,6 +6,8 @@ Lightning, torchrun or SLURM starts them.
 from __future__ import annotations
 
 import os
+import subprocess
+import sys
 from datetime import timedelta
 from typing import Any
 
@@ -14,8 +16,10 @@ from lightning_fabric.plugins.environments import (
     ClusterEnvironment,
     LightningEnvironment,
     SLURMEnvironment,
+    TorchElasticEnvironment,
 )
 from pytorch_lightning.strategies import DDPStrategy
+from torch.distributed import DistError
 from torch.distributed.algorithms.ddp_comm_hooks import default_hooks
 
 from asl.config.setting import ConfigError
@@ -50,27 +54,58 @@ def cluster_plugins() -> list[ClusterEnvironment]:
     """How ranks find each other, where Lightning's own choice is not the right one.
 
     In a SLURM job of one task, Lightning starts the ranks, as outside of SLURM. Of several tasks, each is a
-    rank. Lightning's requeueing, which saves unfinished epochs, is turned off: see
+    rank, unless it is torchrun. Lightning's requeueing, which saves unfinished epochs, is turned off: see
     :class:`~asl.training.interruption.Interruption`.
+
+    Raises:
+        ConfigError: SLURM's variables do not say how many tasks a machine has.
     """
+    if TorchElasticEnvironment.detect():
+        return [TorchElasticEnvironment()]
     if not SLURMEnvironment.detect():
         return []
     if int(os.environ["SLURM_NTASKS"]) == 1:
         return [LightningEnvironment()]
-    return [SLURMEnvironment(auto_requeue=False)]
+    try:
+        return [SLURMEnvironment(auto_requeue=False)]
+    except RuntimeError as error:
+        raise ConfigError(str(error)) from error
 
 
 def check_ranks(trainer: pl.Trainer) -> None:
     """Raise ConfigError if torchrun or SLURM has started another number of processes than there are ranks."""
-    if "TORCHELASTIC_RUN_ID" in os.environ:
+    if TorchElasticEnvironment.detect():
         starter, started = "torchrun", int(os.environ["WORLD_SIZE"])
         remedy = "torchrun --nproc-per-node is the number of devices, --nnodes that of machines"
-    else:
-        starter, started = "SLURM", int(os.environ.get("SLURM_NTASKS", "1"))
+    elif SLURMEnvironment.detect():
+        starter, started = "SLURM", int(os.environ["SLURM_NTASKS"])
         remedy = "#SBATCH --ntasks-per-node is the number of devices, --nodes that of machines"
+    else:
+        return
     devices, nodes = trainer.num_devices, trainer.num_nodes
     if started not in (1, devices * nodes):
         raise ConfigError(
             f"{starter} has started {started} processes, but {devices} devices on {nodes} machines train "
             f"(trainer.devices, trainer.num_nodes). Use trainer=ddp; {remedy}"
         )
+
+
+def is_lost_connection(error: BaseException) -> bool:
+    """Whether an exchange with another rank has failed."""
+    if isinstance(error, DistError):
+        return True
+    return isinstance(error, RuntimeError) and any(name in str(error).lower() for name in ("gloo", "nccl"))
+
+
+def requeue_job() -> None:
+    """Let SLURM start this job again. Does nothing outside of one."""
+    array, job = os.environ.get("SLURM_ARRAY_JOB_ID"), os.environ.get("SLURM_JOB_ID")
+    if job is None:
+        return
+    name = f"{array}_{os.environ['SLURM_ARRAY_TASK_ID']}" if array else job
+    try:
+        subprocess.run(["scontrol", "requeue", name], check=True)
+    except (OSError, subprocess.CalledProcessError) as error:
+        print(f"job {name} could not be requeued: {error}", file=sys.stderr)
+    else:
+        print(f"job {name} is requeued")

@@ -170,7 +170,8 @@ def build_loggers(settings: LoggerSettings, folder: Path) -> list[Logger]:
 
     loggers: list[Logger] = []
     if settings.tensorboard:
-        loggers.append(TensorBoardLogger(save_dir=folder, name="tensorboard", version=""))
+        # If a signal interrupts a write to its queue, the end of the run waits for its next flush.
+        loggers.append(TensorBoardLogger(save_dir=folder, name="tensorboard", version="", flush_secs=5))
     if settings.csv:
         loggers.append(CSVLogger(save_dir=folder, name="csv"))
     return loggers

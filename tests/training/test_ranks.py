@@ -14,7 +14,11 @@ import pytest
 import pytorch_lightning as pl
 import torch
 from composing import composed
-from lightning_fabric.plugins.environments import LightningEnvironment, SLURMEnvironment
+from lightning_fabric.plugins.environments import (
+    LightningEnvironment,
+    SLURMEnvironment,
+    TorchElasticEnvironment,
+)
 from run_of_two_ranks import EPOCHS
 from test_run import tiny
 from torch import nn
@@ -187,6 +191,12 @@ def test_of_one_slurm_task_lightning_starts_the_ranks_and_of_several_each_is_one
     (slurm,) = cluster_plugins()
     assert isinstance(slurm, SLURMEnvironment)
     assert not slurm.auto_requeue
+    monkeypatch.setenv("TORCHELASTIC_RUN_ID", "1")  # srun torchrun
+    assert [type(plugin) for plugin in cluster_plugins()] == [TorchElasticEnvironment]
+    monkeypatch.delenv("TORCHELASTIC_RUN_ID")
+    monkeypatch.delenv("SLURM_NTASKS_PER_NODE")
+    with pytest.raises(ConfigError, match=r"--ntasks-per-node=4"):
+        cluster_plugins()
     monkeypatch.setenv("SLURM_JOB_NAME", "bash")  # an interactive shell
     assert cluster_plugins() == []
 
