@@ -69,6 +69,14 @@ def preprocess(config: PreprocessConfig) -> None:
     if count is None and config.merge:
         count = find_count(paths, config.dataset.name)
     with ExitStack() as closing:
+        run = closing.enter_context(  # before the workers start, and until they have ended
+            locked_folders(
+                *(Path(folder) for folder in (paths.videos_dir, paths.frames_dir, paths.metadata_dir)),
+                shards="" if index is None else f"{config.dataset.name}{SHARDS}{count}",
+                shard=-1 if index is None else index,
+                on_wait=partial(print_text, console),
+            )
+        )
         backend = closing.enter_context(
             nullcontext(NO_BACKEND)
             if config.merge
@@ -76,14 +84,6 @@ def preprocess(config: PreprocessConfig) -> None:
         )
         workers = closing.enter_context(
             Workers(workers_for(backend.name, config.trim), nice=backend.niceness, preload=WORKER_MODULES)
-        )
-        run = closing.enter_context(
-            locked_folders(
-                *(Path(folder) for folder in (paths.videos_dir, paths.frames_dir, paths.metadata_dir)),
-                shards="" if index is None else f"{config.dataset.name}{SHARDS}{count}",
-                shard=-1 if index is None else index,
-                on_wait=partial(print_text, console),
-            )
         )
         if index is not None:
             _run_shard(config, run, backend, workers, console)
