@@ -44,7 +44,7 @@ from asl.preprocess.report.write import write_files
 from asl.preprocess.run_plan import plan_run
 from asl.preprocess.run_result import RunResult
 from asl.preprocess.shards.files import ShardFiles, proof_logs, raw_video_caches
-from asl.preprocess.shards.merge import find_count, join_shards
+from asl.preprocess.shards.merge import find_count, join_shards, merge_command
 from asl.preprocess.shards.record import quality_of, recorded
 from asl.preprocess.shards.shares import cuts_of_shards
 from asl.preprocess.sources.raw_files import RawVideoCache, join_caches
@@ -122,7 +122,7 @@ def _run_shard(
         console,
         f"shard.index={index} of {count}: {record.clips} clips of {record.sources} sources in "
         f"{record.seconds:.1f} s, {record.reused} of these from an earlier run; {len(record.failures)} "
-        f"failed. After all shards: python preprocess.py merge=true shard.count={count}",
+        f"failed. After all shards: {merge_command(count)}",
     )
 
 
