@@ -59,9 +59,7 @@ def _no_such_key(key: str, name: str, owner: Any, fields: list[str]) -> str:
     prefix = key[: len(key) - len(name)]
     if not fields:
         choice = prefix.rstrip(".")
-        return (
-            f"{key}: there is no such key with the chosen {choice}, which has none. Choose it by {choice}=..."
-        )
+        return f"{key}: there is no such key: the chosen {choice} has none. Choose another with {choice}=..."
     near = difflib.get_close_matches(name, fields, n=1)
     hint = f" Did you mean {prefix}{near[0]}?" if near else ""
     where = prefix.rstrip(".") or "The top level"

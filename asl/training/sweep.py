@@ -33,7 +33,7 @@ class SweepLauncher(BasicLauncher):
         """Run jobs, and write the summary of those that have ended.
 
         Raises:
-            ConfigError: two jobs have the same folder, or a value is out of range with ``launcher=local|slurm``.
+            ConfigError: two jobs have one folder, or with ``launcher=local|slurm`` a value is out of range.
             LauncherError: jobs of ``launcher=local|slurm`` failed. Failed jobs of this process are returned.
         """
         if self.config is None or self.hydra_context is None:
@@ -48,8 +48,8 @@ class SweepLauncher(BasicLauncher):
         ]
         if twice := [str(folder) for folder, count in Counter(folders).items() if count > 1]:
             raise ConfigError(
-                f"several jobs of this sweep would write to {first_few(twice)}: they differ in nothing, or in "
-                "launcher or resume alone, which are not swept over"
+                f"several jobs of this sweep would write to {first_few(twice)}: they are the same, or differ "
+                "in launcher or resume alone, which have one value in a sweep"
             )
         if isinstance(launcher, JobLauncher):
             for config in configs:  # before a job waits in a queue
