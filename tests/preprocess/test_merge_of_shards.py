@@ -25,6 +25,7 @@ from asl.errors import UserError
 from asl.preprocess.clips.backend import Choice
 from asl.preprocess.clips.cutting import CutFailure, CutResults, cut_all
 from asl.preprocess.clips.folder_lock import locked_folders
+from asl.preprocess.clips.frames import FramesOutcome
 from asl.preprocess.clips.plan import Cut
 from asl.preprocess.clips.proof_log import ProofLog, join_logs, request_of
 from asl.preprocess.shards import merge
@@ -147,6 +148,10 @@ def test_frames_that_are_missing_are_the_work_of_their_shard_unless_it_failed_to
     record.write_text(record.read_text().replace('"no_frames": {}', '"no_frames": {"2": "a.mp4 is damaged"}'))
     results, _ = merged(tmp_path, cuts)
     assert (results.frames.there, dict(results.frames.failed)) == (1, {"2": "a.mp4 is damaged"})
+    without = [dataclasses.replace(cut, frames=None) for cut in cuts]
+    assert merged(tmp_path, without)[0].frames == FramesOutcome()
+    store(cuts[1])  # by a later run
+    assert merged(tmp_path, cuts)[0].frames == FramesOutcome(there=2)
 
 
 def test_a_shard_that_failed_or_was_stopped_says_so(tmp_path: Path) -> None:

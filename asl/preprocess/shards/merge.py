@@ -88,12 +88,12 @@ def join_shards(
         failed = _failures(record, [cut for cut in cuts if cut.video_id not in found])
         if clips := len(cuts) - len(found) - len(failed):
             unfinished[index] = f"lacks {clips} clips, which are new or have changed since it ended"
-        without = without_frames([cut for cut in cuts if cut.video_id in found], found)
-        if frames := sum(cut.video_id not in record.no_frames for cut in without):
-            unfinished.setdefault(index, f"lacks the frames of {frames} clips")
+        without = {cut.video_id for cut in without_frames([c for c in cuts if c.video_id in found], found)}
+        if lacking := without - record.no_frames.keys():
+            unfinished.setdefault(index, f"lacks the frames of {len(lacking)} clips")
         proofs |= found
         failures |= failed
-        no_frames |= record.no_frames
+        no_frames |= {video_id: error for video_id, error in record.no_frames.items() if video_id in without}
         backends.add(record.backend)
     if unfinished:
         raise UnfinishedShardsError(_message(unfinished, len(shares)), list(unfinished))
