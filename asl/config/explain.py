@@ -38,7 +38,7 @@ def explain(error: BaseException) -> str:
     lines = [first.split(":")[0] + ":"] if first.startswith("In '") else []
     fields = {f.name: f for f in dataclasses.fields(owner)} if dataclasses.is_dataclass(owner) else {}
     name = key.rsplit(".", 1)[-1]
-    if fields and name not in fields:
+    if dataclasses.is_dataclass(owner) and name not in fields:
         lines.append(_no_such_key(key, name, owner, list(fields)))
     else:
         problem = str(cause.msg or cause).splitlines()[0]
@@ -57,6 +57,9 @@ def _no_such_key(key: str, name: str, owner: Any, fields: list[str]) -> str:
     if moved is not None:
         return f"{key}: there is no such key any more. {moved}"
     prefix = key[: len(key) - len(name)]
+    if not fields:
+        choice = prefix.rstrip(".")
+        return f"{key}: there is no such key: the chosen {choice} has none. Choose another with {choice}=..."
     near = difflib.get_close_matches(name, fields, n=1)
     hint = f" Did you mean {prefix}{near[0]}?" if near else ""
     where = prefix.rstrip(".") or "The top level"

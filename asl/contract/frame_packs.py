@@ -10,6 +10,7 @@ otherwise those in the pack with the highest number. Packs are never changed, on
 
 from __future__ import annotations
 
+import errno
 import os
 import zipfile
 from collections.abc import Mapping
@@ -44,6 +45,25 @@ class Packed:
         lengths = file.read(_LOCAL_HEADER_BYTES)[-4:]
         extra = int.from_bytes(lengths[:2], "little") + int.from_bytes(lengths[2:], "little")
         return file, self.header + _LOCAL_HEADER_BYTES + extra
+
+
+def open_packed(path: Path) -> tuple[IO[bytes], int, int]:
+    """The open pack that has a file of frames, the byte at which it begins in it, and its size in bytes.
+
+    Raises:
+        FileNotFoundError: no pack has the file.
+        FramePackError: a pack is damaged.
+    """
+    while True:
+        names = _pack_names(path.parent)
+        try:
+            packed = _read_packs(path.parent, names)[path.name]
+            return *packed.open(), packed.size
+        except KeyError:
+            raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), str(path)) from None
+        except FileNotFoundError:  # the pack was written again under another name
+            if _pack_names(path.parent) == names:
+                raise
 
 
 def pack_path(folder: Path, number: int) -> Path:

@@ -29,7 +29,7 @@ import numpy as np
 import numpy.typing as npt
 
 from asl.config.setting import setting
-from asl.contract.frame_packs import packed_files
+from asl.contract.frame_packs import open_packed, packed_files
 from asl.contract.manifest import Box
 from asl.contract.time_grid import grid_length
 from asl.errors import UserError
@@ -298,10 +298,7 @@ def _open(path: Path) -> Iterator[_Stored]:
         file, first = path.open("rb"), 0
         size = os.fstat(file.fileno()).st_size
     except FileNotFoundError:
-        packed = packed_files(path.parent).get(path.name)
-        if packed is None:
-            raise
-        (file, first), size = packed.open(), packed.size
+        file, first, size = open_packed(path)
     with file:
         file.seek(first)
         length = int.from_bytes(file.read(8), "little")

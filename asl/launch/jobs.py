@@ -162,11 +162,12 @@ def run_jobs(
             if launcher.jobs_outlive_program:
                 going = ", ".join(one.handle.job_id for one in running)
                 stop.args = (f"the jobs {going} go on. When they have ended: {go_on}",)
-            else:
-                _stop([one.handle for one in running])
             raise
         except (OSError, RuntimeError) as error:  # submitit's errors are RuntimeErrors
             raise LauncherError(f"launcher={launcher.cluster}: {error}") from error
+        finally:
+            if not launcher.jobs_outlive_program:
+                _stop([one.handle for one in running])
     return failed
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import shlex
 from pathlib import Path
 
 from rich.console import Console
@@ -13,7 +12,7 @@ from asl.launch.jobs import Job, run_jobs
 from asl.launch.settings import JobLauncher, LauncherSettings
 from asl.preprocess.config import PreprocessConfig
 from asl.preprocess.pipeline import preprocess
-from asl.preprocess.shards.merge import NOT_OF_A_SHARD, UnfinishedShardsError, find_count
+from asl.preprocess.shards.merge import NOT_OF_A_SHARD, UnfinishedShardsError, find_count, merge_command
 
 
 def preprocess_in_jobs(config: PreprocessConfig, launcher: JobLauncher) -> None:
@@ -50,7 +49,7 @@ def preprocess_in_jobs(config: PreprocessConfig, launcher: JobLauncher) -> None:
             launcher,
             folder=Path(paths.metadata_dir) / "logs" / "jobs",
             name=f"asl-{dataset}",
-            go_on=shlex.join(["python", "preprocess.py", *arguments, f"shard.count={count}", "merge=true"]),
+            go_on=merge_command(count),
             console=console,
         )
         try:

@@ -44,7 +44,7 @@ from asl.preprocess.report.write import write_files
 from asl.preprocess.run_plan import plan_run
 from asl.preprocess.run_result import RunResult
 from asl.preprocess.shards.files import ShardFiles, proof_logs, raw_video_caches
-from asl.preprocess.shards.merge import find_count, join_shards
+from asl.preprocess.shards.merge import find_count, join_shards, merge_command
 from asl.preprocess.shards.record import quality_of, recorded
 from asl.preprocess.shards.shares import cuts_of_shards
 from asl.preprocess.sources.raw_files import RawVideoCache, join_caches
@@ -69,6 +69,14 @@ def preprocess(config: PreprocessConfig) -> None:
     if count is None and config.merge:
         count = find_count(paths, config.dataset.name)
     with ExitStack() as closing:
+        run = closing.enter_context(  # before the workers start, and until they have ended
+            locked_folders(
+                *(Path(folder) for folder in (paths.videos_dir, paths.frames_dir, paths.metadata_dir)),
+                shards="" if index is None else f"{config.dataset.name}{SHARDS}{count}",
+                shard=-1 if index is None else index,
+                on_wait=partial(print_text, console),
+            )
+        )
         backend = closing.enter_context(
             nullcontext(NO_BACKEND)
             if config.merge
@@ -76,14 +84,6 @@ def preprocess(config: PreprocessConfig) -> None:
         )
         workers = closing.enter_context(
             Workers(workers_for(backend.name, config.trim), nice=backend.niceness, preload=WORKER_MODULES)
-        )
-        run = closing.enter_context(
-            locked_folders(
-                *(Path(folder) for folder in (paths.videos_dir, paths.frames_dir, paths.metadata_dir)),
-                shards="" if index is None else f"{config.dataset.name}{SHARDS}{count}",
-                shard=-1 if index is None else index,
-                on_wait=partial(print_text, console),
-            )
         )
         if index is not None:
             _run_shard(config, run, backend, workers, console)
@@ -122,7 +122,7 @@ def _run_shard(
         console,
         f"shard.index={index} of {count}: {record.clips} clips of {record.sources} sources in "
         f"{record.seconds:.1f} s, {record.reused} of these from an earlier run; {len(record.failures)} "
-        f"failed. After all shards: python preprocess.py merge=true shard.count={count}",
+        f"failed. After all shards: {merge_command(count)}",
     )
 
 

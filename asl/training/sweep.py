@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -11,10 +12,11 @@ from omegaconf import OmegaConf, open_dict
 from rich.console import Console
 
 from asl.config.compose import checked
-from asl.config.setting import path_override
+from asl.config.setting import ConfigError, path_override
 from asl.launch.command_line import config_flags, is_override_of, this_program
 from asl.launch.jobs import Job, run_jobs
 from asl.launch.settings import JobLauncher, LauncherError
+from asl.messages import first_few
 from asl.training.config import TrainConfig
 from asl.training.job_folder import job_name
 from asl.training.sweep_summary import SweepRun, write_summary
@@ -31,7 +33,7 @@ class SweepLauncher(BasicLauncher):
         """Run jobs, and write the summary of those that have ended.
 
         Raises:
-            ConfigError: a value is out of range, with ``launcher=local|slurm``.
+            ConfigError: two jobs have one folder, or with ``launcher=local|slurm`` a value is out of range.
             LauncherError: jobs of ``launcher=local|slurm`` failed. Failed jobs of this process are returned.
         """
         if self.config is None or self.hydra_context is None:
@@ -40,6 +42,15 @@ class SweepLauncher(BasicLauncher):
         configs = [loader.load_sweep_config(self.config, list(overrides)) for overrides in job_overrides]
         launcher = OmegaConf.to_object(configs[0].launcher)
         names = _short_names(job_overrides)
+        folders = [
+            Path(config.paths.checkpoint_dir) / job_name(list(overrides))
+            for overrides, config in zip(job_overrides, configs, strict=True)
+        ]
+        if twice := [str(folder) for folder, count in Counter(folders).items() if count > 1]:
+            raise ConfigError(
+                f"several jobs of this sweep would write to {first_few(twice)}: they are the same, or differ "
+                "in launcher or resume alone, which have one value in a sweep"
+            )
         if isinstance(launcher, JobLauncher):
             for config in configs:  # before a job waits in a queue
                 with open_dict(config):
@@ -52,8 +63,7 @@ class SweepLauncher(BasicLauncher):
             for name, returned in zip(names, returns, strict=True):
                 if returned.status != JobStatus.COMPLETED:
                     failed[name] = str(returned._return_value)
-        for name, overrides, config in zip(names, job_overrides, configs, strict=True):
-            folder = Path(config.paths.checkpoint_dir) / job_name(list(overrides))
+        for name, overrides, folder in zip(names, job_overrides, folders, strict=True):
             self._runs.append(SweepRun(name, tuple(overrides), folder, failed.get(name)))
         write_summary(self._runs, Path(self.config.hydra.sweep.dir), Console())
         if failed and isinstance(launcher, JobLauncher):

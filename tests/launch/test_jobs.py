@@ -279,6 +279,23 @@ def test_after_ctrl_c_jobs_of_this_machine_are_stopped_and_can_save(
     assert "Traceback" not in capfd.readouterr().err
 
 
+def test_an_error_of_the_program_stops_jobs_of_this_machine_too(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
+    sleep = time.sleep
+
+    def fail(seconds: float) -> None:
+        if seconds == LocalLauncher.poll_s and (tmp_path / "started").exists():
+            raise BrokenPipeError("Broken pipe")  # as if a pager that reads the output is closed
+        sleep(seconds)
+
+    monkeypatch.setattr("asl.launch.jobs.time.sleep", fail)
+    with pytest.raises(LauncherError, match="launcher=local: Broken pipe"):
+        run([Job("a", python(SAVES, tmp_path / "saved"))], LocalLauncher(), tmp_path / "jobs")
+    assert (tmp_path / "saved").read_text() == "half"
+
+
 @pytest.mark.parametrize(
     ("visible", "jobs", "gpus", "expected"),
     [

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
 import time
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -23,6 +25,7 @@ from asl.launch.jobs import Job
 from asl.preprocess import launch
 from asl.preprocess.launch import preprocess_in_jobs
 from asl.preprocess.pipeline import preprocess
+from asl.preprocess.shards import merge
 from asl.preprocess.shards.merge import UnfinishedShardsError
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -104,6 +107,7 @@ def run(cluster: Cluster, monkeypatch: pytest.MonkeyPatch, *overrides: str) -> N
     monkeypatch.setattr(launch, "preprocess", cluster.preprocess)
     arguments = [*LAUNCHED, "shard.count=3", *overrides]
     monkeypatch.setattr(sys, "argv", ["somewhere/preprocess.py", *arguments])
+    monkeypatch.setattr(merge, "HydraConfig", SimpleNamespace(initialized=lambda: True))
     config = composed("preprocess", *arguments)
     preprocess_in_jobs(config, config.launcher)
 
@@ -112,14 +116,14 @@ def test_all_shards_are_started_and_merged(monkeypatch: pytest.MonkeyPatch) -> N
     cluster = Cluster(())
     run(cluster, monkeypatch, "overwrite=true", "probe=2")
     assert cluster.started == [["shard 0 of 3", "shard 1 of 3", "shard 2 of 3"]]
-    (merge,) = cluster.merges
-    assert (merge.merge, merge.overwrite, merge.shard.index, merge.probe) == (True, False, None, 2)
+    (config,) = cluster.merges
+    assert (config.merge, config.overwrite, config.shard.index, config.probe) == (True, False, None, 2)
     assert cluster.jobs[1].command == (
         *(sys.executable, str(Path.cwd() / "somewhere/preprocess.py"), *KEYS),
         *("overwrite=true", "probe=2", "shard.index=1", "shard.count=3"),
     )
-    assert cluster.go_on.endswith("probe=2 shard.count=3 merge=true")
-    assert "launcher" not in cluster.go_on
+    assert cluster.go_on.endswith(" probe=2 merge=true shard.count=3")
+    assert not {"launcher", "overwrite"} & set(re.findall(r"\w+", cluster.go_on))
 
 
 def test_only_shards_that_the_merge_misses_are_started_again(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -25,11 +25,18 @@ from asl.errors import UserError
 from asl.preprocess.clips.backend import Choice
 from asl.preprocess.clips.cutting import CutFailure, CutResults, cut_all
 from asl.preprocess.clips.folder_lock import locked_folders
+from asl.preprocess.clips.frames import FramesOutcome
 from asl.preprocess.clips.plan import Cut
 from asl.preprocess.clips.proof_log import ProofLog, join_logs, request_of
 from asl.preprocess.shards import merge
 from asl.preprocess.shards.files import ShardFiles, proof_logs
-from asl.preprocess.shards.merge import UnfinishedShardsError, find_count, join_shards, shard_command
+from asl.preprocess.shards.merge import (
+    UnfinishedShardsError,
+    find_count,
+    join_shards,
+    merge_command,
+    shard_command,
+)
 from asl.preprocess.shards.record import read_record, recorded
 
 QUALITY = [20, "ultrafast", 23, False]
@@ -141,6 +148,10 @@ def test_frames_that_are_missing_are_the_work_of_their_shard_unless_it_failed_to
     record.write_text(record.read_text().replace('"no_frames": {}', '"no_frames": {"2": "a.mp4 is damaged"}'))
     results, _ = merged(tmp_path, cuts)
     assert (results.frames.there, dict(results.frames.failed)) == (1, {"2": "a.mp4 is damaged"})
+    without = [dataclasses.replace(cut, frames=None) for cut in cuts]
+    assert merged(tmp_path, without)[0].frames == FramesOutcome()
+    store(cuts[1])  # by a later run
+    assert merged(tmp_path, cuts)[0].frames == FramesOutcome(there=2)
 
 
 def test_a_shard_that_failed_or_was_stopped_says_so(tmp_path: Path) -> None:
@@ -168,25 +179,33 @@ def test_shards_without_any_source_need_not_be_started(tmp_path: Path) -> None:
     assert sorted(merged(tmp_path, cuts, [])[0].proofs) == ["1"]
 
 
+def start_shard(folder: Path) -> None:
+    """Leave what a shard leaves that has just started."""
+    with locked_folders(folder) as run, recorded(ShardFiles(folder, 0).record, run):
+        pass
+
+
 def test_the_merge_finds_the_number_of_shards(tmp_path: Path) -> None:
     paths = Paths.below(tmp_path)
     with pytest.raises(UserError, match=rf"no shard of demo was started with paths\.metadata_dir={tmp_path}"):
         find_count(paths, "demo")
-    paths.shards("demo", 16).mkdir(parents=True)
-    paths.shards("other", 2).mkdir()
+    start_shard(paths.shards("demo", 16))
+    start_shard(paths.shards("other", 2))
+    paths.shards("demo", 5).mkdir()  # none of this set was started, as after merge=true shard.count=5
+    (paths.shards("demo", 5) / "sources.0.json").touch()
     assert find_count(paths, "demo") == 16
-    paths.shards("demo", 4).mkdir()
-    with pytest.raises(UserError, match=r"has sets of 16, 4 shards of demo\. Say which with shard\.count"):
+    start_shard(paths.shards("demo", 4))
+    with pytest.raises(UserError, match=r"has sets of 4, 16 shards of demo\. Say which with shard\.count"):
         find_count(paths, "demo")
 
 
-def test_the_command_of_a_shard_has_the_other_keys_of_the_program(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_commands_have_the_other_keys_of_the_program(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(merge, "HydraConfig", SimpleNamespace(initialized=lambda: True))
-    monkeypatch.setattr(
-        sys, "argv", ["preprocess.py", "--config-dir", "a b", "merge=true", "dataset=demo", "shard.count=4"]
-    )
-    command = "python preprocess.py --config-dir 'a b' dataset=demo shard.index=3 shard.count=4"
-    assert shard_command(3, 4) == command
+    own = ["--config-dir", "a b", "merge=true", "dataset=demo", "shard.count=4", "overwrite=true"]
+    monkeypatch.setattr(sys, "argv", ["preprocess.py", *own])
+    program = "python preprocess.py --config-dir 'a b' dataset=demo"
+    assert shard_command(3, 4) == f"{program} overwrite=true shard.index=3 shard.count=4"
+    assert merge_command(4) == f"{program} merge=true shard.count=4"  # which cuts nothing
 
 
 @pytest.mark.parametrize(

@@ -5,13 +5,14 @@ from __future__ import annotations
 import os
 import zipfile
 from pathlib import Path
+from typing import IO
 
 import numpy as np
 import pytest
 from rich.progress import Progress
 
 from asl.contract import frame_packs
-from asl.contract.frame_packs import FramePackError, pack_path
+from asl.contract.frame_packs import FramePackError, Packed, pack_path
 from asl.contract.frame_store import (
     FrameSpec,
     FrameStoreError,
@@ -121,6 +122,25 @@ def test_a_pack_that_is_hardly_used_is_written_again_without_the_rest(tmp_path: 
     assert pack_path(tmp_path / SPEC.name, 1).stat().st_size < 2.5 * size
     assert [grey(path) for path in (paths[0], paths[3])] == [9, 3]
     assert [read_shape(path) for path in paths[1:3]] == [None, None]
+
+
+def test_a_reader_finds_frames_whose_pack_is_written_again_at_that_moment(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    paths = [store(tmp_path, f"v{i}", value=i) for i in range(4)]
+    pack(tmp_path)
+    for video_id in ("v0", "v1", "v2"):
+        forget_frames(tmp_path, video_id)
+    open_entry = Packed.open
+
+    def open_late(packed: Packed) -> tuple[IO[bytes], int]:
+        if packed.pack.name == "000.zip":
+            pack(tmp_path)
+        return open_entry(packed)
+
+    monkeypatch.setattr(Packed, "open", open_late)
+    assert grey(paths[3]) == 3
+    assert names(tmp_path) == ["packs/001.zip"]
 
 
 def test_the_number_of_a_pack_is_used_once(tmp_path: Path) -> None:

@@ -19,9 +19,11 @@ from asl.errors import UserError
 from asl.files import temp_path
 from asl.preprocess.audit.settings import AuditSettings
 from asl.preprocess.clips.backend import TrimSettings
+from asl.preprocess.clips.folder_lock import FolderInUseError, locked_folders
 from asl.preprocess.config import PreprocessConfig
 from asl.preprocess.pipeline import preprocess
 from asl.preprocess.sources.settings import MatchingSettings
+from asl.workers import Workers
 
 NO_PROCESS = 2**22 + 1  # above the largest number that Linux gives to a process
 
@@ -342,6 +344,23 @@ def test_two_data_sets_in_one_folder_keep_their_files_apart(tmp_path):
 def test_not_one_clip_is_an_error_that_says_where_to_look(tmp_path):
     with pytest.raises(UserError, match=r"not one clip.*small_preprocess_errors\.csv"):
         preprocess(small(tmp_path, {"url": "http://x.example/b.mp4"}))
+
+
+def test_folders_are_locked_before_workers_start_and_until_they_have_ended(tmp_path, monkeypatch):
+    locked = []
+    end = Workers.end
+
+    def note_lock(workers):
+        end(workers)
+        locked.append(len(list((tmp_path / "videos").glob(".run-*.lock"))))
+
+    monkeypatch.setattr(Workers, "end", note_lock)
+    config = small(tmp_path, {})
+    preprocess(config)
+    assert locked == [1]
+    with locked_folders(tmp_path / "frames"), pytest.raises(FolderInUseError):
+        preprocess(config)
+    assert locked == [1]  # none were started
 
 
 def test_a_missing_raw_folder_is_an_error_that_names_it(tmp_path):

@@ -130,6 +130,7 @@ def test_a_second_run_at_the_same_time_is_refused(demo_dir, tmp_path):
         ("trim.crff=3", "trim.crff: there is no such key. Did you mean trim.crf?"),
         ("+trim.x=3", "trim.x=3: there is no such key; trim has: audio, cq, crf"),
         ("overwrit=true", "overwrit: there is no such key. Did you mean overwrite?"),
+        ("launcher.jobs=2", "launcher.jobs: there is no such key: the chosen launcher has none."),
         ("trim.crf=good", "trim.crf: Value 'good' of type 'str' could not be converted to Integer"),
         ("trim.crf=99", "trim.crf=99: must be at least 0 and at most 51"),
         ("trim.preset=fastest", "trim.preset=fastest: must be one of ultrafast, superfast"),

@@ -120,9 +120,10 @@ def test_shards_of_several_machines_are_merged_to_what_a_single_run_gives(
     assert "2 of 4 shards are not done" in message
     assert f"shard.index=1 was killed (process {second.pid} on node1, since 2" in message
     assert "shard.index=3 was never started" in message
+    assert message.endswith("\n  python preprocess.py merge=true shard.count=4")
     assert not (data / "metadata" / "demo_manifest.csv").exists()
     for index in raised.value.indices:
-        assert f"\n  python preprocess.py shard.index={index} shard.count=4" in message
+        assert f"\n  python preprocess.py shard.index={index} shard.count=4\n" in message
         preprocess(composed("preprocess", *KEYS, f"shard.index={index}", "shard.count=4"))
     record = json.loads((data / "metadata" / "demo_shards_of_4" / "1.json").read_text())
     assert (record["state"], record["reused"]) == ("finished", 3)

@@ -102,6 +102,16 @@ def test_a_launcher_is_for_sweeps() -> None:
         train(composed("train", "model.weights=null", "launcher=slurm"))
 
 
+def test_jobs_of_one_folder_are_refused(tiny_data: Path, tmp_path: Path) -> None:
+    command = [sys.executable, str(ROOT / "train.py"), "--multirun", f"paths.data_dir={tiny_data}"]
+    command += [f"paths.checkpoint_dir={tmp_path}", "seed=1", "launcher=none,local"]
+    result = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    assert result.returncode == 1
+    assert "error: several jobs of this sweep would write to " in result.stderr
+    assert result.stderr.count("\n") == 1
+    assert not list(tmp_path.rglob("*.pt"))
+
+
 def test_a_sweep_in_jobs_gives_a_summary_also_if_one_fails(tiny_data: Path, tmp_path: Path) -> None:
     command = [sys.executable, str(ROOT / "train.py"), *TINY, "trainer.max_epochs=1", "logger=[]"]
     command += [f"paths.data_dir={tiny_data}", f"paths.checkpoint_dir={tmp_path}"]

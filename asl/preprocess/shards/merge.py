@@ -23,7 +23,7 @@ from asl.preprocess.shards.files import ShardFiles
 from asl.preprocess.shards.record import FAILED, RUNNING, Record, failed_clip, read_record
 
 #: Keys that a shard does not have in common with the merge.
-NOT_OF_A_SHARD = ("merge", "shard.index", "shard.count", "launcher")
+NOT_OF_A_SHARD = ("merge", "shard", "launcher")
 
 
 class UnfinishedShardsError(UserError):
@@ -35,24 +35,26 @@ class UnfinishedShardsError(UserError):
 
 
 def find_count(paths: Paths, dataset: str) -> int:
-    """The number of shards of a data set, as their folder says.
+    """The number of shards of a data set, as the folder of those that were started says.
 
     Raises:
-        UserError: there is no folder, or there are several.
+        UserError: no shard was started, or shards of several sets.
     """
     start = f"{dataset}{SHARDS}"
-    names = (path.name.removeprefix(start) for path in Path(paths.metadata_dir).glob(f"{start}*"))
-    counts = [name for name in names if name.isdecimal()]
+    records = Path(paths.metadata_dir).glob(f"{start}*/*.json")
+    names = {path.parent.name.removeprefix(start) for path in records if path.stem.isdecimal()}
+    counts = sorted(int(name) for name in names if name.isdecimal())
     if not counts:
         raise UserError(
-            f"merge=true: no shard of {dataset} was started with paths.metadata_dir={paths.metadata_dir}"
+            f"merge=true: no shard of {dataset} was started with paths.metadata_dir={paths.metadata_dir}. "
+            "Run all shards before the merge: shard.index=0 shard.count=... and so on"
         )
     if len(counts) > 1:
         raise UserError(
-            f"merge=true: {paths.metadata_dir} has sets of {first_few(sorted(counts))} shards of {dataset}. "
-            "Say which with shard.count=..."
+            f"merge=true: {paths.metadata_dir} has sets of {first_few(map(str, counts))} shards of "
+            f"{dataset}. Say which with shard.count=..."
         )
-    return int(counts[0])
+    return counts[0]
 
 
 def join_shards(
@@ -86,12 +88,12 @@ def join_shards(
         failed = _failures(record, [cut for cut in cuts if cut.video_id not in found])
         if clips := len(cuts) - len(found) - len(failed):
             unfinished[index] = f"lacks {clips} clips, which are new or have changed since it ended"
-        without = without_frames([cut for cut in cuts if cut.video_id in found], found)
-        if frames := sum(cut.video_id not in record.no_frames for cut in without):
-            unfinished.setdefault(index, f"lacks the frames of {frames} clips")
+        without = {cut.video_id for cut in without_frames([c for c in cuts if c.video_id in found], found)}
+        if lacking := without - record.no_frames.keys():
+            unfinished.setdefault(index, f"lacks the frames of {len(lacking)} clips")
         proofs |= found
         failures |= failed
-        no_frames |= record.no_frames
+        no_frames |= {video_id: error for video_id, error in record.no_frames.items() if video_id in without}
         backends.add(record.backend)
     if unfinished:
         raise UnfinishedShardsError(_message(unfinished, len(shares)), list(unfinished))
@@ -131,13 +133,23 @@ def _message(unfinished: Mapping[int, str], count: int) -> str:
         [
             f"{len(unfinished)} of {count} shards are not done:",
             *lines,
-            "Start them again, on any machines, and then this command:",
+            "Start them, on any machines, and merge again when they have ended:",
             *commands,
+            f"  {merge_command(count)}",
         ]
     )
 
 
 def shard_command(index: int, count: int) -> str:
     """The command that runs a shard, with the other arguments of this program."""
-    kept = arguments_without(NOT_OF_A_SHARD) if HydraConfig.initialized() else []
-    return shlex.join(["python", "preprocess.py", *kept, f"shard.index={index}", f"shard.count={count}"])
+    return _command(NOT_OF_A_SHARD, f"shard.index={index}", f"shard.count={count}")
+
+
+def merge_command(count: int) -> str:
+    """The command that merges the shards, with the other arguments of this program."""
+    return _command((*NOT_OF_A_SHARD, "overwrite"), "merge=true", f"shard.count={count}")
+
+
+def _command(without: Sequence[str], *overrides: str) -> str:
+    kept = arguments_without(without) if HydraConfig.initialized() else []
+    return shlex.join(["python", "preprocess.py", *kept, *overrides])
