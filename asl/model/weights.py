@@ -50,7 +50,8 @@ def load_weights(
 
     Raises:
         WeightsError: the download fails, the file is missing or damaged, names or shapes differ, or
-            ``settings.keep_glosses`` is set and the weights do not name their glosses, or have none in common.
+            ``settings.keep_glosses`` is set and the weights do not name their glosses, or have none of
+            ``glosses``.
     """
     theirs: Sequence[str] = ()
     if weights == KINETICS:

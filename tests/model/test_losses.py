@@ -75,6 +75,15 @@ def test_rows_and_columns_are_found_by_gloss(tmp_path: Path) -> None:
     assert torch.equal(*losses)
 
 
+def test_the_diagonal_and_rows_of_nothing_are_not_read(tmp_path: Path) -> None:
+    empty = TABLE.replace(",1", ",") + ",,,\n"
+    losses = [
+        CrossEntropy(similarity=written(tmp_path, text)).build(GLOSSES)(LOGITS, LABEL)
+        for text in (TABLE, empty)
+    ]
+    assert torch.equal(*losses)
+
+
 def test_a_gloss_that_is_similar_to_none_is_smoothed_evenly(tmp_path: Path) -> None:
     file = written(tmp_path, ",a,b,c\na,1,0,0\nb,0,1,0\nc,0,0,1\n")
     targets = 0.7 * torch.eye(3) + 0.15 * (1 - torch.eye(3))
@@ -95,8 +104,22 @@ def test_a_gloss_that_is_similar_to_none_is_smoothed_evenly(tmp_path: Path) -> N
         (TABLE.replace("0.7", "nan"), "row drink, column eat: 'nan' must be a number from 0"),
         (TABLE.replace("0.7", "inf"), "row drink, column eat: 'inf' must be a number from 0"),
         (TABLE.replace("0.7", "much"), "row drink, column eat: 'much' must be a number from 0"),
+        (TABLE.replace("0.7", "1e39"), "row drink, column eat: '1e39' must be a number from 0 to 1e+30"),
+        (TABLE.replace(",", ";"), "It must be a square table, separated by commas"),
     ],
-    ids=["empty", "missing", "other name", "ragged", "twice", "negative", "nan", "inf", "text"],
+    ids=[
+        "empty",
+        "missing",
+        "other name",
+        "ragged",
+        "twice",
+        "negative",
+        "nan",
+        "inf",
+        "text",
+        "huge",
+        "semicolons",
+    ],
 )
 def test_a_file_that_cannot_be_used_is_one_error(tmp_path: Path, text: str, message: str) -> None:
     file = written(tmp_path, text)

@@ -15,6 +15,8 @@ from torch import Tensor, nn
 from asl.config.setting import ConfigError
 from asl.messages import first_few
 
+_LARGEST = 1e30  # the sum of a row is finite in float32
+
 
 class SmoothedCrossEntropy(nn.CrossEntropyLoss):
     """``torch.nn.CrossEntropyLoss``, whose label smoothing may follow the similarity of classes.
@@ -64,12 +66,12 @@ def read_similarity(file: Path, glosses: Sequence[str]) -> Tensor:
 
     Raises:
         ConfigError: the file cannot be read, is not square, lacks a gloss, or holds anything but numbers
-            from 0.
+            from 0; the diagonal is not read.
     """
     where = f"loss.similarity={file}"
     try:
         with file.open(newline="", encoding="utf-8-sig") as text:
-            header, *rows = [row for row in csv.reader(text) if row] or [[]]
+            header, *rows = [row for row in csv.reader(text) if any(row)] or [[]]
     except (OSError, UnicodeDecodeError, csv.Error) as error:
         raise ConfigError(f"{where}: cannot be read: {error}") from error
     columns, names = header[1:], [row[0] for row in rows]
@@ -87,16 +89,18 @@ def read_similarity(file: Path, glosses: Sequence[str]) -> Tensor:
         problem = f"{len(missing)} of {len(glosses)} glosses are missing: {first_few(missing)}"
     if problem is not None:
         raise ConfigError(
-            f"{where}: {problem}. It must be a square table with the glosses in its first row and its first "
-            "column"
+            f"{where}: {problem}. It must be a square table, separated by commas, with the glosses in its "
+            "first row and its first column"
         )
     cells = {name: dict(zip(columns, row[1:], strict=True)) for name, row in zip(names, rows, strict=True)}
+    for name in glosses:
+        cells[name][name] = "1"  # not read, so that it may be empty
     for row in glosses:
         for column in glosses:
-            if not 0 <= _number(cells[row][column]) < math.inf:
+            if not 0 <= _number(cells[row][column]) <= _LARGEST:
                 raise ConfigError(
-                    f"{where}: row {row}, column {column}: {cells[row][column]!r} must be a number from 0; "
-                    "set negative cosines to 0"
+                    f"{where}: row {row}, column {column}: {cells[row][column]!r} must be a number from 0 to "
+                    f"{_LARGEST:g}; set negative cosines to 0"
                 )
     return torch.tensor([[float(cells[row][column]) for column in glosses] for row in glosses])
 
