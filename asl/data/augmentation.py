@@ -45,6 +45,11 @@ class Augmentation(Tempo):
         """Whether any of the settings that ``degradation.py`` applies is on."""
         return self.downscale > 1 or any((self.blur, self.noise, self.blocks, self.erase))
 
+    @property
+    def mixes(self) -> bool:
+        """Whether each clip is mixed with another one of its batch."""
+        return bool(self.mixup or self.time_mix)
+
     def problems(self) -> Iterator[str]:
         """Yield a message for each range whose ends are swapped, and for two ways to mix clips."""
         for key, (low, high) in (("scale", self.scale), ("ratio", self.ratio), ("speed", self.speed)):

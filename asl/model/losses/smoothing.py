@@ -66,7 +66,7 @@ def read_similarity(file: Path, glosses: Sequence[str]) -> Tensor:
 
     Raises:
         ConfigError: the file cannot be read, is not square, lacks a gloss, or holds anything but numbers
-            from 0; the diagonal is not read.
+            from 0 beside the diagonal, which is not read.
     """
     where = f"loss.similarity={file}"
     try:
