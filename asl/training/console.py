@@ -175,6 +175,8 @@ def print_start(
         "results": f"{folder}/",
     }
     attention = []
+    if config.trainer.batch == "auto" and device.type != "cuda" and resumed is None:
+        attention.append("trainer.batch=auto: there is no GPU, so data.batch_size is used")
     if absent:
         named = first_few(gloss or "(no name)" for gloss in absent)
         attention.append(f"{len(absent)} glosses have no training clip and cannot be learnt: {named}")
