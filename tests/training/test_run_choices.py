@@ -177,7 +177,7 @@ def test_augmentation_reaches_the_frames(
 
     monkeypatch.setattr(datamodule_module, "augment", record)
     run(tiny_data, tmp_path, "augment.hflip=true", "augment.rotation=10", "augment.brightness=0")
-    assert len(used) == 3  # batches; none of val and test
+    assert len(used) == 1 + 3  # for the page, and batches; none of val and test
     assert all((one.hflip, one.rotation, one.brightness) == (True, 10.0, 0.0) for one in used)
 
 
