@@ -179,9 +179,11 @@ def read_tensors(path: Path, map_location: Any = "cpu") -> Any:
     """
     try:
         return torch.load(path, map_location=map_location, weights_only=True)
-    except Exception as error:  # unpickling other files can raise anything
+    except (RuntimeError, EOFError, OSError) as error:
         reason = (str(error).splitlines() or ["it is cut short"])[0].split(". ")[0]
         raise WeightsError(f"{path} cannot be read: {reason}") from error
+    except Exception as error:  # unpickling other files can raise anything
+        raise WeightsError(f"{path} cannot be read: it is no file of tensors and plain values") from error
 
 
 def _shape(state: dict[str, Tensor], key: str) -> torch.Size | None:
