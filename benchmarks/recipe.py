@@ -177,9 +177,14 @@ def main() -> None:
     known = [Setting("full", None, args.epochs), Setting("fewer", args.fewer, args.fewer_epochs)]
     settings = [one for one in known if one.name in args.settings.split(",")]
 
-    results: dict[str, Any] = {"device": device_name(), "jobs": args.jobs, "keys": args.keys, "runs": {}}
+    decisive = {name: getattr(args, name) for name in ("epochs", "fewer", "fewer_epochs", "jobs", "keys")}
+    results: dict[str, Any] = {"device": device_name(), **decisive, "runs": {}}
     if args.resume and args.json.is_file():
-        results["runs"] = json.loads(args.json.read_text())["runs"]
+        earlier = json.loads(args.json.read_text())
+        different = [name for name, value in results.items() if name != "runs" and earlier.get(name) != value]
+        if different:
+            sys.exit(f"error: {args.json} has runs with another {', '.join(different)}: move it away")
+        results["runs"] = earlier["runs"]
     args.json.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory() as created:
         work = (args.work or Path(created)).resolve()

@@ -8,6 +8,7 @@ these classes, in the ``config.py`` of ``asl/download``, ``asl/preprocess``, ``a
 from __future__ import annotations
 
 import dataclasses
+import math
 import re
 import shlex
 from collections.abc import Iterator, Sequence
@@ -126,6 +127,9 @@ def find_problems(config: Any, prefix: str = "") -> Iterator[str]:
         if field.metadata.get("length") not in (None, len(items)):
             in_range = False
             yield f"{key}={value}: needs {field.metadata['length']} values ({field.metadata['help']})"
+        elif any(isinstance(item, float) and not math.isfinite(item) for item in items):
+            in_range = False
+            yield f"{key}={value}: must be finite ({field.metadata['help']})"
         elif wrong:
             in_range = False
             yield f"{key}={value}: must be {allowed_values(field)} ({field.metadata['help']})"

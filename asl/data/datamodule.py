@@ -277,7 +277,7 @@ class ClipDataModule(pl.LightningDataModule):
         Args:
             split: of train, the clips that the first epoch draws first, augmented as it does; of another
                 split, clips spread evenly over it.
-            count: how many; fewer if there are fewer.
+            count: how many; fewer if there are fewer, or if clips are mixed in smaller batches.
 
         Returns:
             The rows of the manifest, and ``(B, C, T, H, W)`` float32, normalised.
@@ -289,12 +289,14 @@ class ClipDataModule(pl.LightningDataModule):
         shown = min(count, len(dataset))
         draws = [Draw(index * len(dataset) // shown) for index in range(shown)]
         if split == "train":
-            draws = list(islice(self._train_sampler(), shown))
+            drawn = self.data.batch_size if self._augmentation.mixup else shown
+            draws = list(islice(self._train_sampler(), drawn))
         clips = [dataset.clips[draw.clip_index] for draw in draws]
         files = {dataset.clips[draw.clip_index]: dataset.files[draw.clip_index] for draw in draws}
         self.reader.prepare(list(files), list(files.values()))
         batch: Batch = default_collate([dataset[draw] for draw in draws])
-        return clips, self._finish(batch["video"], batch, training=split == "train")["video"]
+        video = self._finish(batch["video"], batch, training=split == "train")["video"]
+        return clips[:shown], video[:shown]
 
     def explain_worker_error(self, error: RuntimeError) -> ClipError | None:
         """See :func:`~asl.data.clip_dataset.explain_worker_error`."""

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from torchvision.models import WeightsEnum
 
 from asl.errors import UserError
-from asl.messages import listed_lines
+from asl.messages import first_few, listed_lines
 from asl.model.backbone import classifier_name
 from asl.model.networks.base import KINETICS, NetworkSettings
 
@@ -50,7 +50,8 @@ def load_weights(
 
     Raises:
         WeightsError: the download fails, the file is missing or damaged, names or shapes differ, or
-            ``settings.keep_glosses`` is set and the weights do not name their glosses.
+            ``settings.keep_glosses`` is set and the weights do not name their glosses, or have none of
+            ``glosses``.
     """
     theirs: Sequence[str] = ()
     if weights == KINETICS:
@@ -70,6 +71,11 @@ def load_weights(
     if others or any(_shape(state, key) != own[key].shape for key in head):
         if settings.keep_glosses and glosses is not None:
             kept = _copy_rows(own, state, head, theirs=theirs, ours=glosses)
+            if not kept:
+                raise WeightsError(
+                    f"model.keep_glosses=true: {weights} has none of the glosses of this run. It is for "
+                    f"{first_few(theirs)}. Set model.keep_glosses=false"
+                )
         state = {key: value for key, value in state.items() if not key.startswith(prefix)}
     else:
         head = []
@@ -173,9 +179,11 @@ def read_tensors(path: Path, map_location: Any = "cpu") -> Any:
     """
     try:
         return torch.load(path, map_location=map_location, weights_only=True)
-    except (RuntimeError, EOFError, OSError, pickle.UnpicklingError, ValueError, KeyError) as error:
+    except (RuntimeError, EOFError, OSError) as error:
         reason = (str(error).splitlines() or ["it is cut short"])[0].split(". ")[0]
         raise WeightsError(f"{path} cannot be read: {reason}") from error
+    except Exception as error:  # unpickling other files can raise anything
+        raise WeightsError(f"{path} cannot be read: it is no file of tensors and plain values") from error
 
 
 def _shape(state: dict[str, Tensor], key: str) -> torch.Size | None:

@@ -18,6 +18,7 @@ from rich.table import Table
 from asl.contract.frame_store import SIGNER
 from asl.contract.manifest import SPLITS
 from asl.data.datamodule import ClipDataModule
+from asl.data.frames.placement import HOST
 from asl.data.settings import DROP_TRAIN
 from asl.data.split import CHOSEN_ON_TEST, WLASL_AUTHORS
 from asl.messages import first_few, format_bytes
@@ -175,6 +176,8 @@ def print_start(
         "results": f"{folder}/",
     }
     attention = []
+    if config.trainer.batch == "auto" and device.type != "cuda" and resumed is None:
+        attention.append("trainer.batch=auto: there is no GPU, so data.batch_size is used")
     if absent:
         named = first_few(gloss or "(no name)" for gloss in absent)
         attention.append(f"{len(absent)} glosses have no training clip and cannot be learnt: {named}")
@@ -279,10 +282,11 @@ def _readers(datamodule: ClipDataModule) -> str:
 
 def _frames(datamodule: ClipDataModule) -> str:
     """Where frames are kept: ``1,780 clips, 8.2 GB, in device memory (...)``."""
-    if datamodule.placement is None:
+    clips, placement, store = datamodule.clips, datamodule.placement, datamodule.reader.store
+    if placement is None or store is None:
         return "not stored: clips are decoded when they are drawn"
-    size = datamodule.frames_bytes()
-    return f"{len(datamodule.clips):,} clips, {format_bytes(size)}, {datamodule.placement.reason}"
+    size = store.num_bytes(clips) if placement.where == HOST else datamodule.frames_bytes()
+    return f"{len(clips):,} clips, {format_bytes(size)}, {placement.reason}"
 
 
 def print_result(metrics: dict[str, Any], folder: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 from typing import Any
 
 import pytest
@@ -92,6 +93,8 @@ def test_defaults(settings: type[Any], defaults: dict[str, Any]) -> None:
         (Augmentation, "speed", [1.0, 2.01], [1.0, 2.0]),
         (Augmentation, "speed", [1.1, 1.0], [1.1, 1.1]),
         (Augmentation, "mixup", -0.01, 0.0),
+        (Augmentation, "mixup", math.inf, 1e9),
+        (Augmentation, "downscale", math.inf, 1e9),
         (Augmentation, "shift", -0.01, 0.0),
         (Augmentation, "shift", 0.41, 0.4),
         (Augmentation, "drop", -0.01, 0.0),

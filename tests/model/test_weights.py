@@ -89,6 +89,12 @@ def test_rows_cannot_be_kept_of_weights_that_do_not_name_their_glosses(tmp_path:
         load_weights(tiny(), str(tmp_path / "w.pth"), R2Plus1D(keep_glosses=True), glosses=["a", "b", "c"])
 
 
+def test_without_a_gloss_in_common_there_are_no_rows_to_keep(tmp_path: Path) -> None:
+    file = checkpoint_of(tiny(), ["book", "drink", "go"], tmp_path / "best.pt")
+    with pytest.raises(WeightsError, match=r"best\.pt has none of the glosses of this run.*book, drink, go"):
+        load_weights(tiny(), file, R2Plus1D(keep_glosses=True), glosses=["Book", "Drink", "Go"])
+
+
 def test_the_error_names_other_shapes(tmp_path: Path) -> None:
     torch.save(tiny(width=4).state_dict(), tmp_path / "w.pth")
     with pytest.raises(WeightsError, match=r"stem.0.weight is \(2, 3, 1, 7, 7\), the model's is \(1, 3"):
@@ -105,10 +111,10 @@ def test_the_error_names_missing_and_surplus_parameters(tmp_path: Path) -> None:
     assert "head.bias is not part of the model" in str(caught.value)
 
 
-@pytest.mark.parametrize("content", [b"", b"not weights", b"PK\x03\x04 damaged"])
+@pytest.mark.parametrize("content", [b"", b"not weights", b"root:x:0:0:root", b"PK\x03\x04 damaged"])
 def test_the_error_names_a_file_that_is_not_a_weights_file(tmp_path: Path, content: bytes) -> None:
     (tmp_path / "w.pth").write_bytes(content)
-    with pytest.raises(WeightsError, match=r"w\.pth cannot be read"):
+    with pytest.raises(WeightsError, match=r"w\.pth cannot be read: \w+ \w+"):
         load_weights(tiny(), str(tmp_path / "w.pth"), R2Plus1D())
 
 

@@ -100,10 +100,14 @@ def test_a_run_has_the_batch_that_was_found_and_a_resumed_one_keeps_it(
     assert states_equal(states[0]["state_dict"], states[1]["state_dict"])
 
 
-def test_without_a_gpu_the_batch_is_that_of_the_key(tiny_data: Path, tmp_path: Path) -> None:
+def test_without_a_gpu_the_batch_is_that_of_the_key(
+    tiny_data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     train(tiny(tiny_data, tmp_path, "logger=[]", "trainer.batch=auto", "trainer.max_epochs=1"))
     settings: dict[str, Any] = read_checkpoint(tmp_path / "last.pt")["asl"]["settings"]
     assert settings["data"]["batch_size"] == 4
+    printed = " ".join(capsys.readouterr().out.split())
+    assert "attention trainer.batch=auto: there is no GPU, so data.batch_size is used" in printed
 
 
 def test_several_devices_need_a_batch_size(tiny_data: Path, tmp_path: Path) -> None:

@@ -56,7 +56,9 @@ def data_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.mark.parametrize(
-    "keys", [[], ["data.fit=pad"], ["data.crop=signer", "data.fit=crop"]], ids=["squeeze", "pad", "signer"]
+    "keys",
+    [[], ["data.fit=pad"], ["data.crop=signer", "data.fit=crop"], ["augment.mixup=0.2"]],
+    ids=["squeeze", "pad", "signer", "mixed"],
 )
 def test_the_page_shows_eight_training_and_eight_evaluation_clips(data_dir: Path, keys: list[str]) -> None:
     config = config_of(data_dir, "show=true", *keys)
@@ -68,6 +70,7 @@ def test_the_page_shows_eight_training_and_eight_evaluation_clips(data_dir: Path
     text = Page(html).text
     assert "The signer's box is known of 6 of 12 train clips, 4 of 9 val clips." in text
     assert all(key in text for key in keys)
+    assert ("mixed with another one of its batch" in text) == ("augment.mixup=0.2" in keys)
     assert "augment.scale=[0.6,1.0]" in text
     assert not list((data_dir / "checkpoints").glob("*.pt"))
 
@@ -90,18 +93,26 @@ def test_training_writes_the_page_before_it_compiles_the_augmentation(
     assert len(strips(written[0])) == 16
 
 
-def test_the_training_clips_are_those_that_the_first_epoch_draws(data_dir: Path) -> None:
-    settings = DataSettings(resize=[32, 32], crop_size=28, clip_len=4, batch_size=8)
+@pytest.mark.parametrize(
+    ("mixing", "batch_size", "shown"),
+    [({}, 8, 8), ({"mixup": 1.0}, 12, 8), ({"mixup": 1.0}, 3, 3)],
+    ids=["alone", "mixup", "small batch"],
+)
+def test_the_training_clips_are_those_that_the_first_epoch_draws(
+    data_dir: Path, mixing: dict[str, float], batch_size: int, shown: int
+) -> None:
+    settings = DataSettings(resize=[32, 32], crop_size=28, clip_len=4, batch_size=batch_size)
     manifest = data_dir / "metadata" / "tiny_manifest.csv"
-    augmentation = Augmentation(hflip=True, rotation=10.0)
+    augmentation = Augmentation(hflip=True, rotation=10.0, **mixing)
     data = ClipDataModule(manifest, data=settings, augmentation=augmentation, seed=3)
     clips, video = data.sample("train", 8)
+    assert len(clips) == shown
     data.prepare_data()
     data.setup()
     data.trainer = type("Training", (), {"training": True, "global_rank": 0, "world_size": 1})()
     first = data.on_after_batch_transfer(next(iter(data.train_dataloader())), 0)
-    assert [clip.label for clip in clips] == first["label"].tolist()
-    assert torch.allclose(video, first["video"], atol=1e-6)
+    assert [clip.label for clip in clips] == first["label"].tolist()[:shown]
+    assert torch.allclose(video, first["video"][:shown], atol=1e-6)
     assert data.sample("val", 2)[0] == list(islice(data.datasets["val"].clips, 0, None, 4))[:2]
 
 

@@ -575,6 +575,8 @@ def test_the_demo_experiment_has_its_own_folders() -> None:
         (["model.width=12"], r"model\.weights=kinetics400.*model\.width=12"),
         (["model.layers=[1,1]"], r"model\.weights=kinetics400.*model\.layers=\[1, 1\]"),
         (["model.layers=[1,1,1,1,1]", "model.weights=null"], r"model\.layers=\[1, 1, 1, 1, 1\]"),
+        (["model.keep_glosses=true", "model.weights=null"], r"model\.keep_glosses=true: needs a checkpoint"),
+        (["model=s3d", "model.keep_glosses=true", "model.weights=null"], r"keep_glosses=true: needs a chec"),
         (["trainer.devices=none"], r"trainer\.devices=none"),
     ],
 )

@@ -15,6 +15,7 @@ from torchvision.models.video.resnet import Conv2Plus1D, Conv3DNoTemporal, Conv3
 
 from asl.data import datamodule as datamodule_module
 from asl.data.datamodule import ClipDataModule
+from asl.messages import format_bytes
 from asl.model.losses.focal import FocalLoss
 from asl.model.networks.swin3d import Swin3DT
 from asl.training.checkpoints import read_checkpoint
@@ -217,12 +218,18 @@ def test_reader_decord_stores_no_frames(
     assert "2 reader processes" in printed
 
 
-def test_placement_does_not_change_the_model(tiny_data: Path, tmp_path: Path) -> None:
+def test_placement_does_not_change_the_model(
+    tiny_data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     on_device = run(tiny_data, tmp_path / "device", "reader.placement=device", "data.num_workers=2")
     on_host = run(tiny_data, tmp_path / "host", "reader.placement=host", "data.num_workers=2")
     assert (on_device.num_workers, on_host.num_workers) == (0, 0)  # threads read stored frames
     states = [read_checkpoint(tmp_path / name / "last.pt")["state_dict"] for name in ("device", "host")]
     assert states_equal(*states)
+    printed = " ".join(capsys.readouterr().out.split())
+    stored = sum(file.stat().st_size for file in (tiny_data / "frames" / "25fps_128px").iterdir())
+    assert "frames 24 clips, 1 MB, in RAM" in printed  # resized
+    assert f"frames 24 clips, {format_bytes(stored)}, on disk, as requested" in printed
 
 
 @pytest.mark.parametrize("loggers", [[], ["csv"], ["tensorboard"], ["tensorboard", "csv"]], ids=str)

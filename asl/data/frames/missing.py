@@ -21,10 +21,10 @@ from asl.contract.frame_store import (
     part_pixels,
     read_origin,
     read_shape,
-    store_bytes,
 )
 from asl.contract.manifest import Box, Clip
 from asl.data.clip_files import unreadable_clip
+from asl.data.frames.store import FrameStore
 from asl.errors import UserError
 from asl.terminal import count_progress, print_text
 from asl.workers import Failed, check_started, run_each
@@ -86,7 +86,8 @@ def make_missing(missing: Sequence[MissingFrames], *, folder: Path, timeout_s: f
     if not missing:
         return
     console = Console()
-    needed_bytes = sum(store_bytes(one.spec, [_measures(one)]) for one in missing)
+    store = FrameStore(folder=folder, spec=missing[0].spec)
+    needed_bytes = store.num_bytes(one.clip for one in missing)
     print_text(console, check_space(folder, needed_bytes, len(missing)))
     with count_progress(console) as progress:
         bar = progress.add_task("decoding clips", total=len(missing))
@@ -146,11 +147,6 @@ def _is_of_segment(made_from: Origin, clip: Clip) -> bool:
         # The requested segment may end after the file does, or be open-ended (-1).
         and (made_from.end_s < 0 or made_from.end_s >= clip.end_s - _ROUNDING_S)
     )
-
-
-def _measures(one: MissingFrames) -> tuple[float, int, int, int]:
-    """What :func:`store_bytes` needs to know of a clip."""
-    return one.clip.duration_s, one.clip.num_frames, *one.size
 
 
 def _explained(failed: Failed[MissingFrames]) -> BaseException:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
@@ -9,7 +10,14 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from asl.contract.frame_store import Frames, FrameSpec, frames_path, open_frames
+from asl.contract.frame_store import (
+    Frames,
+    FrameSpec,
+    frames_path,
+    open_frames,
+    part_pixels,
+    store_bytes,
+)
 from asl.contract.manifest import Box, Clip
 from asl.data.clip_files import unreadable_clip
 from asl.data.framing import Framing
@@ -28,6 +36,15 @@ class FrameStore:
     def path(self, clip: Clip) -> Path:
         """The file with the frames of a clip."""
         return frames_path(self.folder, self.spec, clip.video_id)
+
+    def num_bytes(self, clips: Iterable[Clip]) -> int:
+        """Bytes that the files of clips take on the disk, whether they are there or not."""
+        total = 0
+        for clip in clips:
+            part = self.spec.part(clip.width, clip.height, clip.signer_box)
+            _, _, width, height = part_pixels(part, clip.width, clip.height)
+            total += store_bytes(self.spec, [(clip.duration_s, clip.num_frames, width, height)])
+        return total
 
 
 class OpenedFrames(NamedTuple):

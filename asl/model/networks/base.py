@@ -39,9 +39,11 @@ class NetworkSettings:
     MOVED_KEYS: ClassVar[dict[str, str]] = {"name": "Choose a network with model=...; --help lists them"}
 
     def problems(self) -> Iterator[str]:
-        """Yield a message if the YAML file of the choice names no class."""
+        """Yield a message if the YAML file of the choice names no class, and for a key without effect."""
         if type(self) is NetworkSettings:
             yield "model: the YAML file of this choice must name a class: _target_: module.Class"
+        if self.keep_glosses and self.weights is None:
+            yield "model.keep_glosses=true: needs a checkpoint in model.weights, which is null"
 
     def build(self, num_classes: int) -> nn.Module:
         """Build the network: ``(B, 3, T, H, W)`` float -> logits ``(B, num_classes)``."""

@@ -60,9 +60,8 @@ def pad_planes(model: nn.Module, multiple: int) -> int:
     for pair in list(model.modules()):
         if not isinstance(pair, nn.Sequential) or len(pair) < 4:
             continue
-        space, norm, relu, time = (
-            pair[i] for i in range(4)
-        )  # torchvision's Conv2Plus1D, or the first layers of its stem
+        # torchvision's Conv2Plus1D, or the first layers of its stem
+        space, norm, relu, time = (pair[index] for index in range(4))
         if (
             type(space) is nn.Conv3d
             and type(norm) is nn.BatchNorm3d

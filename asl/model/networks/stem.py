@@ -12,12 +12,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 _KERNEL, _STRIDE, _PADDING = (7, 7), (2, 2), (3, 3)
-_BLOCK_PADDING = (
-    2,
-    1,
-    2,
-    1,
-)  # blocks left, right, top and bottom that a 4x4 kernel needs for as many outputs
+_BLOCK_PADDING = (2, 1, 2, 1)  # blocks left, right, top, bottom, for as many outputs of a 4x4 kernel
 _PLANES = 4  # of a block, for each plane
 _MULTIPLE = 8  # tensor cores compute planes in groups of 8
 

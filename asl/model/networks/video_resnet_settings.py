@@ -37,6 +37,7 @@ class VideoResNetSettings(NetworkSettings):
 
     def problems(self) -> Iterator[str]:
         """Yield a message for each setting that contradicts another one."""
+        yield from super().problems()
         if not 1 <= len(self.layers) <= MAX_STAGES:
             yield f"model.layers={self.layers}: must have 1 to {MAX_STAGES} stages"
         if self.weights == KINETICS and (self.width, self.layers) != _TORCHVISION:

@@ -62,6 +62,7 @@ def write_input_page(datamodule: ClipDataModule, augmentation: Augmentation, fol
         training=list(_strips(datamodule, "train")),
         evaluation=list(_strips(datamodule, evaluated)),
         evaluated=evaluated,
+        mixes=augmentation.mixup > 0,
         keys=[
             *_overrides("data", Sampling, datamodule.data),
             *_overrides("data", Framing, datamodule.data),
