@@ -49,7 +49,7 @@ check: lint types
 	$(BIN)/pytest -q -n 2 --dist loadfile -m "not slow and not gpu"
 
 test: lint types browser
-	$(BIN)/pytest -n 2 --dist loadfile # two processes; a file's tests share what they prepare
+	$(BIN)/pytest -n 3 --dist loadfile # many tests wait for processes; a file's tests share what they prepare
 
 mutants: install
 	$(BIN)/python -m pip install --quiet --editable '.[mutants]'

@@ -37,7 +37,7 @@ from asl.preprocess.clips.pack_frames import pack_frames
 from asl.preprocess.clips.plan import Cut
 from asl.preprocess.clips.proof_log import ProofLog, join_logs, request_of
 from asl.preprocess.config import PreprocessConfig
-from asl.preprocess.gpu.backend import NO_BACKEND, Backend, open_backend
+from asl.preprocess.gpu.backend import NO_BACKEND, Backend, check_device, open_backend
 from asl.preprocess.report.html.thumbnails import collect_shown_clips
 from asl.preprocess.report.terminal import print_summary
 from asl.preprocess.report.write import write_files
@@ -68,6 +68,8 @@ def preprocess(config: PreprocessConfig) -> None:
     count = config.shard.count
     if count is None and config.merge:
         count = find_count(paths, config.dataset.name)
+    if not config.merge:
+        check_device(config.trim)  # before a folder is made
     with ExitStack() as closing:
         run = closing.enter_context(  # before the workers start, and until they have ended
             locked_folders(

@@ -13,6 +13,7 @@ from test_run import TINY, configure, states_equal, tiny
 from torch import Tensor, nn
 from torchvision.models.video.resnet import Conv2Plus1D, Conv3DNoTemporal, Conv3DSimple
 
+from asl.contract.manifest import read_manifest
 from asl.data import datamodule as datamodule_module
 from asl.data.datamodule import ClipDataModule
 from asl.messages import format_bytes
@@ -227,7 +228,9 @@ def test_placement_does_not_change_the_model(
     states = [read_checkpoint(tmp_path / name / "last.pt")["state_dict"] for name in ("device", "host")]
     assert states_equal(*states)
     printed = " ".join(capsys.readouterr().out.split())
-    stored = sum(file.stat().st_size for file in (tiny_data / "frames" / "25fps_128px").iterdir())
+    clips = {clip.video_id for clip in read_manifest(tiny_data / "metadata" / "tiny_manifest.csv")}
+    files = (tiny_data / "frames" / "25fps_128px").glob("*.safetensors")
+    stored = sum(file.stat().st_size for file in files if file.stem in clips)
     assert "frames 24 clips, 1 MB, in RAM" in printed  # resized
     assert f"frames 24 clips, {format_bytes(stored)}, on disk, as requested" in printed
 

@@ -51,6 +51,12 @@ class Backend:
 NO_BACKEND = Backend("cpu", HostOnly(), lambda: (Choice("cpu", "nothing is cut"), None))
 
 
+def check_device(settings: TrimSettings) -> None:
+    """Raise TrimChoiceError if a backend was asked for by name that needs a GPU, and there is none."""
+    if settings.name not in ("cpu", "auto") and not has_device():
+        choose(settings.name, find_capabilities(codecs=()))
+
+
 @contextmanager
 def open_backend(settings: TrimSettings, *, makes_frames: bool) -> Iterator[Backend]:
     """Choose the backend and start the processes that drive the GPU.
