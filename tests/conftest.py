@@ -61,6 +61,22 @@ SLOW_MODULES = {
     "test_youtube",
 }
 
+#: Of these, those that take longest and begin first, so that processes of tests end at about the same time.
+LONGEST_MODULES = (
+    "test_demo_end_to_end",
+    "test_ranks",
+    "test_train_cli",
+    "test_launched_shards",
+    "test_preprocess_program",
+    "test_app",
+    "test_download_program",
+    "test_lightning_trainer",
+    "test_sweep",
+    "test_nvdec_accelerator",
+    "test_pipeline",
+    "test_shards",
+)
+
 #: Single tests of that kind in modules that are quick otherwise.
 SLOW_TESTS = {
     "test_a_data_set_says_how_to_get_its_files",
@@ -78,7 +94,9 @@ SLOW_TESTS = {
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Mark the tests that are listed as slow, and those that need a rendered demo."""
+    """Mark the tests that are listed as slow, and those that need a rendered demo; the longest begin."""
+    order = {module: position for position, module in enumerate(LONGEST_MODULES)}
+    items.sort(key=lambda item: order.get(item.path.stem, len(order)))
     for item in items:
         name, fixtures = item.name.partition("[")[0], getattr(item, "fixturenames", ())
         if item.path.stem in SLOW_MODULES or name in SLOW_TESTS or "demo_dir" in fixtures:
