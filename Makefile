@@ -49,7 +49,7 @@ check: lint types
 	$(BIN)/pytest -q -n 2 --dist loadfile -m "not slow and not gpu"
 
 test: lint types browser
-	$(BIN)/pytest -n 3 --dist loadfile --no-loadscope-reorder # a file's tests share what they prepare; many wait
+	$(BIN)/pytest -n 2 --dist loadfile --no-loadscope-reorder # a file's tests share what they prepare
 
 mutants: install
 	$(BIN)/python -m pip install --quiet --editable '.[mutants]'
