@@ -11,13 +11,15 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from asl.model.networks.padding import PaddedConv3d
+
 _KERNEL, _STRIDE, _PADDING = (7, 7), (2, 2), (3, 3)
 _BLOCK_PADDING = (2, 1, 2, 1)  # blocks left, right, top, bottom, for as many outputs of a 4x4 kernel
 _PLANES = 4  # of a block, for each plane
 _MULTIPLE = 8  # tensor cores compute planes in groups of 8
 
 
-class SpaceToDepthConv3d(nn.Conv3d):
+class SpaceToDepthConv3d(PaddedConv3d):
     """A convolution of ``(t, 7, 7)`` with stride 2 over space, on each 2x2 pixels as 4 planes.
 
     Args:
@@ -25,36 +27,19 @@ class SpaceToDepthConv3d(nn.Conv3d):
         extra_out: additional planes of the output, which are zero.
     """
 
-    def __init__(self, conv: nn.Conv3d, *, extra_out: int = 0) -> None:
-        # On the meta device, nothing is allocated and no random number is drawn.
-        super().__init__(
-            conv.in_channels,
-            conv.out_channels,
-            conv.kernel_size,  # type: ignore[arg-type]
-            stride=conv.stride,  # type: ignore[arg-type]
-            padding=conv.padding,  # type: ignore[arg-type]
-            bias=False,
-            device="meta",
-        )
-        self.weight = conv.weight
-        self.extra_out = extra_out
-
     def forward(self, video: Tensor) -> Tensor:
         """``(B, in_channels, T, H, W)`` -> ``(B, out_channels + extra_out, T, H / 2, W / 2)``."""
-        extra_in = -_PLANES * self.in_channels % _MULTIPLE
+        zero_planes = -_PLANES * self.in_channels % _MULTIPLE
         weight = F.pad(self.weight, (1, 0, 1, 0))  # 8x8, so that it is made of blocks
-        weight = F.pad(_space_to_depth(weight), (0, 0, 0, 0, 0, 0, 0, extra_in, 0, self.extra_out))
+        weight = F.pad(_space_to_depth(weight), (0, 0, 0, 0, 0, 0, 0, zero_planes, 0, self.extra_out))
         if video.shape[-2] % 2 or video.shape[-1] % 2:
             video = F.pad(video, (0, video.shape[-1] % 2, 0, video.shape[-2] % 2))
-        blocks = F.pad(_space_to_depth(video), (*_BLOCK_PADDING, 0, 0, 0, extra_in))
+        blocks = F.pad(_space_to_depth(video), (*_BLOCK_PADDING, 0, 0, 0, zero_planes))
         blocks = blocks.contiguous(memory_format=torch.channels_last_3d)
         if self.kernel_size[0] > 1:
             return F.conv3d(blocks, weight, padding=(self.padding[0], 0, 0))  # type: ignore[arg-type]
         pictures = F.conv2d(blocks.transpose(1, 2).flatten(0, 1), weight.squeeze(2))  # faster than conv3d
         return pictures.unflatten(0, (len(video), -1)).transpose(1, 2)
-
-    def extra_repr(self) -> str:
-        return f"{super().extra_repr()}, extra_out={self.extra_out}"
 
 
 def _space_to_depth(video: Tensor) -> Tensor:
