@@ -31,6 +31,7 @@ from torchvision.models import get_model
 
 from asl.config.compose import checked, register
 from asl.data.transforms import NUM_UNIFORMS, augment
+from asl.model.compiling import compile_parts
 from asl.training.config import TrainConfig
 from asl.training.device_errors import is_out_of_memory
 from benchmarks.train import synchronised_time
@@ -79,11 +80,9 @@ def asl_step(
     frames = torch.randint(256, (batch, data.clip_len, *data.size, 3), device=device, dtype=torch.uint8)
     uniforms, label = torch.rand(batch, NUM_UNIFORMS, device=device), torch.arange(batch, device=device)
     optimizer, loss = config.optim.build(network, fused=on_gpu), config.loss.build()
-    forward: Callable[[torch.Tensor], torch.Tensor] = network
     prepare: Callable[..., torch.Tensor] = augment
     if compiled:
-        torch.compiler.reset()
-        forward = torch.compile(network.forward, dynamic=False)
+        compile_parts(config.model.compiled_parts(network))
         prepare = torch.compile(augment, dynamic=False)
 
     def step() -> None:
@@ -96,7 +95,7 @@ def asl_step(
             std=config.model.std,
         )
         with torch.autocast(device.type, torch.bfloat16, enabled=on_gpu):
-            value = loss(forward(clips.contiguous(memory_format=layout)), label)
+            value = loss(network(clips.contiguous(memory_format=layout)), label)
         optimizer.zero_grad()
         value.backward()
         nn.utils.clip_grad_norm_(network.parameters(), 1.0)

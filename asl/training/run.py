@@ -156,10 +156,12 @@ def train(config: TrainConfig, *, callbacks: Sequence[pl.Callback] = ()) -> dict
     ):
         synchronised = config.trainer.sync_batchnorm and trainer.world_size > 1
         not_compiled = (
-            "trainer.sync_batchnorm" if synchronised else why_not_compiled(config.trainer.compile, device)
+            "trainer.sync_batchnorm"
+            if synchronised
+            else why_not_compiled(config.trainer.compile, device, gains=config.model.gains_by_compiling)
         )
         if not_compiled is None:
-            module.compile_training()
+            module.compile_training(config.model.compiled_parts(module.model))
         datamodule.decide_placement(device, processes=trainer.num_devices)
         if trainer.is_global_zero:
             if resumed is not None:

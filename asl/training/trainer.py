@@ -48,7 +48,7 @@ class TrainerSettings:
     )
     compile: str = setting(
         "auto",
-        "torch.compile for training steps; auto: on GPUs, if it works there (in YAML write 'off' in quotes)",
+        "torch.compile for training steps; auto: on GPUs, if it works and helps (in YAML: 'off' in quotes)",
         choices=["auto", "on", "off"],
     )
     batch: str = setting(
@@ -195,7 +195,7 @@ def on_gpu(accelerator: str) -> bool:
     return accelerator != "cpu" and torch.cuda.is_available()
 
 
-def why_not_compiled(choice: str, device: torch.device) -> str | None:
+def why_not_compiled(choice: str, device: torch.device, *, gains: bool) -> str | None:
     """The reason why training steps are not compiled. None if they are to be compiled.
 
     Compiles an addition to find out whether torch.compile works.
@@ -203,6 +203,7 @@ def why_not_compiled(choice: str, device: torch.device) -> str | None:
     Args:
         choice: ``trainer.compile``.
         device: the device that trains.
+        gains: whether compiling makes the network faster.
 
     Raises:
         ConfigError: ``choice`` is ``on`` and torch.compile does not work.
@@ -213,6 +214,8 @@ def why_not_compiled(choice: str, device: torch.device) -> str | None:
         return "trainer.compile=off"
     if choice == "auto" and device.type != "cuda":
         return "GPUs only"
+    if choice == "auto" and not gains:
+        return "it gains nothing with this network"
     try:
         torch.compile(_addition)(torch.ones(8, device=device))
     except Exception as error:  # no Triton, no C compiler, unsupported Python: each raises its own

@@ -2,22 +2,26 @@
 
 from __future__ import annotations
 
+import functools
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
 from composing import composed
+from torch._dynamo.testing import CompileCounter
 from torchvision.models import get_model
 
 from asl.config.setting import ConfigError
 from asl.inference.export.formats import trace
 from asl.inference.export.network import FramesToProbabilities
 from asl.model.backbone import Backbone, classifier_name
+from asl.model.compiling import compile_parts
 from asl.model.networks.base import NetworkSettings
 from asl.model.networks.mvit_v2_s import MViTv2, MViTv2S
 from asl.model.networks.s3d import S3D
 from asl.model.networks.swin3d import Swin3DB, Swin3DT
+from asl.model.networks.transformer import StochasticDepth
 from asl.model.weights import Loaded, load_weights
 
 NETWORKS = [S3D(), MViTv2S(), Swin3DT(), Swin3DB()]
@@ -105,6 +109,47 @@ def test_small_clips_are_classified_by_the_order_of_their_frames(settings: Netwo
     assert logits[0].shape == (2, 3)
     assert torch.equal(logits[0], logits[1])
     assert not torch.allclose(logits[0], logits[2], atol=1e-5)
+
+
+def small_swin(layers: tuple[int, ...]) -> tuple[Swin3DT, torch.nn.Module]:
+    """Video Swin of eight channels a head, and of so many blocks a stage."""
+    settings = Swin3DT(stochastic_depth=0.5)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Swin3DT, "width", 32)
+        patch.setattr(Swin3DT, "layers", layers)
+        torch.manual_seed(0)
+        return settings, settings.build(num_classes=3)
+
+
+def test_blocks_of_one_shape_are_compiled_once_and_compute_the_same(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    counter = CompileCounter()  # counts compilations, and runs the functions uncompiled
+    monkeypatch.setattr(torch, "compile", functools.partial(torch.compile, backend=counter))
+    video, gradients = input_of((4, 64, 64), clips=2), []
+    for compiled in (False, True):
+        settings, network = small_swin((2, 6))
+        if compiled:
+            compile_parts(settings.compiled_parts(network))
+        torch.manual_seed(1)
+        network.train()(video).square().sum().backward()
+        gradients.append([parameter.grad for parameter in network.parameters()])
+    torch.testing.assert_close(*gradients)
+    # In each stage half of the blocks shift their windows, and no block has a compilation of its own.
+    assert counter.frame_count == 4
+
+
+def test_stochastic_depth_is_torchvisions() -> None:
+    branch = torch.ones(20_000, 2, 3)
+    torch.manual_seed(0)
+    depth = StochasticDepth(0.3)
+    assert torch.equal(depth.eval()(branch), branch)
+    kept = depth.train()(branch)
+    assert kept.unique().tolist() == [0.0, pytest.approx(1 / 0.7)]
+    assert torch.equal(kept, kept[:, :1, :1].expand_as(kept))  # a clip is dropped as a whole
+    assert float(kept.mean()) == pytest.approx(1.0, abs=0.02)
+    assert torch.equal(StochasticDepth(0.0)(branch), branch)
+    assert depth.state_dict() == {}
 
 
 @pytest.mark.parametrize(("key", "value"), [("clip_len", 7), ("crop_size", 31)])

@@ -657,7 +657,7 @@ def test_a_compiled_run_compiles_once_and_gives_the_same_model(
     assert "not compiled (GPUs only)" in capsys.readouterr().out
     counter = CompileCounter()  # counts compilations, and runs the functions uncompiled
     monkeypatch.setattr(torch, "compile", functools.partial(torch.compile, backend=counter))
-    monkeypatch.setattr(run_module, "why_not_compiled", lambda choice, device: None)
+    monkeypatch.setattr(run_module, "why_not_compiled", lambda *_, **__: None)
     assert train(tiny(tiny_data, tmp_path / "compiled")) == plain
     assert counter.frame_count == 2  # the network and the augmentation
     states = [read_checkpoint(tmp_path / name / "last.pt")["state_dict"] for name in ("plain", "compiled")]
@@ -675,18 +675,20 @@ def test_if_torch_compile_fails_auto_does_not_compile_and_on_is_an_error(
         raise RuntimeError("Cannot find a working triton installation.\nMore about it")
 
     monkeypatch.setattr(torch, "compile", fail)
-    assert why_not_compiled("auto", torch.device("cpu")) == "GPUs only"
-    assert why_not_compiled("off", torch.device("cuda")) == "trainer.compile=off"
+    assert why_not_compiled("auto", torch.device("cpu"), gains=True) == "GPUs only"
+    assert why_not_compiled("off", torch.device("cuda"), gains=True) == "trainer.compile=off"
+    gains_nothing = why_not_compiled("auto", torch.device("cuda"), gains=False)
+    assert gains_nothing == "it gains nothing with this network"
     monkeypatch.setattr(torch, "ones", lambda *_, **__: None)  # this machine may have no GPU
-    why = why_not_compiled("auto", torch.device("cuda"))
+    why = why_not_compiled("auto", torch.device("cuda"), gains=True)
     assert why == "torch.compile does not work here: Cannot find a working triton installation."
     with pytest.raises(ConfigError, match=r"trainer\.compile=on.*triton installation\.\)"):
-        why_not_compiled("on", torch.device("cpu"))
+        why_not_compiled("on", torch.device("cpu"), gains=True)
 
 
 def test_compile_on_compiles_on_a_cpu() -> None:
     with torch.compiler.set_stance("force_eager"):
-        assert why_not_compiled("on", torch.device("cpu")) is None
+        assert why_not_compiled("on", torch.device("cpu"), gains=True) is None
 
 
 @pytest.mark.parametrize(

@@ -173,7 +173,7 @@ def test_a_compiled_network_is_compiled_once_more_when_it_is_unfrozen(
     plain = train(tiny(tiny_data, tmp_path / "plain", *keys))
     counter = CompileCounter()  # counts compilations, and runs the functions uncompiled
     monkeypatch.setattr(torch, "compile", functools.partial(torch.compile, backend=counter))
-    monkeypatch.setattr(run_module, "why_not_compiled", lambda choice, device: None)
+    monkeypatch.setattr(run_module, "why_not_compiled", lambda *_, **__: None)
     assert train(tiny(tiny_data, tmp_path / "compiled", *keys)) == plain
     assert counter.frame_count == 3  # the network twice, and the augmentation
     states = [read_checkpoint(tmp_path / name / "last.pt")["state_dict"] for name in ("plain", "compiled")]

@@ -34,6 +34,7 @@ class NetworkSettings:
     name = ""  # shown in tables, stored in checkpoints and metrics.json
     mean: ClassVar[tuple[float, float, float]] = KINETICS_MEAN  # of the input's channels, pixels in [0, 1]
     std: ClassVar[tuple[float, float, float]] = KINETICS_STD
+    gains_by_compiling: ClassVar[bool] = True  # whether trainer.compile=auto compiles it on a GPU
     min_clip_len: ClassVar[int] = 1  # the smallest input of the network, in frames
     min_crop_size: ClassVar[int] = 1  # and in pixels
     MOVED_KEYS: ClassVar[dict[str, str]] = {"name": "Choose a network with model=...; --help lists them"}
@@ -71,6 +72,10 @@ class NetworkSettings:
             What was changed, for the table that is printed at the start. None if nothing was.
         """
         return None
+
+    def compiled_parts(self, network: nn.Module) -> list[nn.Module]:
+        """The modules of ``network`` that are compiled, each by itself. By default it is compiled as one."""
+        return [network]
 
     def training_bytes(
         self, *, batch_size: int, clip_len: int, crop_size: int, full_precision: bool

@@ -10,14 +10,14 @@ from torchvision.models.video import MViT, MViT_V2_S_Weights
 from torchvision.models.video.mvit import MSBlockConfig
 
 from asl.config.setting import setting
-from asl.model.networks.torchvision_settings import TorchvisionSettings
+from asl.model.networks.transformer import TransformerSettings, with_tensor_probabilities
 
 _FRAMES, _PIXELS = 16, 224  # of the input for which the tables of positions are made
 _ATTENTION_BYTES = 373  # of the attention maps for each pixel of such input
 
 
 @dataclass(kw_only=True)
-class MViTv2S(TorchvisionSettings):
+class MViTv2S(TransformerSettings):
     """Settings of MViTv2-S."""
 
     dropout: float = setting(0.5, "share of features dropped before the classifier", ge=0, lt=1)
@@ -40,7 +40,8 @@ class MViTv2S(TorchvisionSettings):
         return rest + maps
 
     def build(self, num_classes: int) -> nn.Module:
-        return MViTv2(num_classes, dropout=self.dropout, stochastic_depth=self.stochastic_depth)
+        network = MViTv2(num_classes, dropout=self.dropout, stochastic_depth=self.stochastic_depth)
+        return with_tensor_probabilities(network)
 
     def kinetics_weights(self) -> MViT_V2_S_Weights:
         weights: MViT_V2_S_Weights = MViT_V2_S_Weights.KINETICS400_V1

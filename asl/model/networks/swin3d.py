@@ -8,26 +8,21 @@ from typing import ClassVar
 from torch import nn
 from torchvision.models.video import Swin3D_B_Weights, Swin3D_T_Weights, SwinTransformer3d
 
-from asl.config.setting import setting
-from asl.model.networks.torchvision_settings import TorchvisionSettings
+from asl.model.networks.transformer import TransformerSettings, with_tensor_probabilities
 
 _HEAD_PLANES = 32  # channels of an attention head
 
 
 @dataclass(kw_only=True)
-class Swin3D(TorchvisionSettings):
+class Swin3D(TransformerSettings):
     """Settings of Video Swin transformers."""
-
-    stochastic_depth: float = setting(
-        0.1, "probability that a training step skips the last block; lower for earlier ones", ge=0, lt=1
-    )
 
     mean, std = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)  # ImageNet's
     width: ClassVar[int]  # channels of the first stage, doubled in each later one
     layers: ClassVar[tuple[int, ...]]  # blocks of each stage
 
     def build(self, num_classes: int) -> nn.Module:
-        network: nn.Module = SwinTransformer3d(
+        network = SwinTransformer3d(
             patch_size=[2, 4, 4],
             embed_dim=self.width,
             depths=list(self.layers),
@@ -36,7 +31,7 @@ class Swin3D(TorchvisionSettings):
             stochastic_depth_prob=self.stochastic_depth,
             num_classes=num_classes,
         )
-        return network
+        return with_tensor_probabilities(network)
 
 
 @dataclass(kw_only=True)

@@ -1,0 +1,21 @@
+"""Compile a network for training."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+import torch
+from torch import nn
+
+_MOST_SHAPES = 64  # of parts that have one class, frozen ones counted again; torch's own limit is 8
+
+
+def compile_parts(parts: Iterable[nn.Module]) -> None:
+    """Compile modules in place, each by itself, for input of one shape. Earlier compiled code is dropped.
+
+    Parts of one class whose tensors have the same shapes share their compiled code.
+    """
+    torch.compiler.reset()  # or earlier jobs of a sweep would count towards the limit
+    torch._dynamo.config.recompile_limit = _MOST_SHAPES
+    for part in parts:
+        part.compile(dynamic=False)
