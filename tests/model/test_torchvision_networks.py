@@ -11,6 +11,7 @@ import torch
 from composing import composed
 from torch._dynamo.testing import CompileCounter
 from torchvision.models import get_model
+from torchvision.models.video.swin_transformer import ShiftedWindowAttention3d
 
 from asl.config.setting import ConfigError
 from asl.inference.export.formats import trace
@@ -20,7 +21,7 @@ from asl.model.compiling import compile_parts
 from asl.model.networks.base import NetworkSettings
 from asl.model.networks.mvit_v2_s import MViTv2, MViTv2S
 from asl.model.networks.s3d import S3D
-from asl.model.networks.swin3d import Swin3DB, Swin3DT
+from asl.model.networks.swin3d import ShiftedWindowAttention, Swin3DB, Swin3DT
 from asl.model.networks.transformer import StochasticDepth
 from asl.model.weights import Loaded, load_weights
 
@@ -137,6 +138,25 @@ def test_blocks_of_one_shape_are_compiled_once_and_compute_the_same(
     torch.testing.assert_close(*gradients)
     # In each stage half of the blocks shift their windows, and no block has a compilation of its own.
     assert counter.frame_count == 4
+
+
+@pytest.mark.parametrize("size", [(16, 14, 14), (8, 7, 7), (16, 9, 12), (3, 20, 7), (4, 5, 30)], ids=str)
+@pytest.mark.parametrize("shift", [(0, 0, 0), (4, 3, 3)], ids=str)
+def test_shifted_windows_are_torchvisions(size: tuple[int, ...], shift: tuple[int, ...]) -> None:
+    torch.manual_seed(0)
+    made = [
+        attention(8, [8, 7, 7], list(shift), 2)
+        for attention in (ShiftedWindowAttention, ShiftedWindowAttention3d)
+    ]
+    torch.nn.init.normal_(made[0].relative_position_bias_table)
+    made[1].load_state_dict(made[0].state_dict())
+    tokens, found = torch.randn(2, *size, 8, requires_grad=True), []
+    for attention in made:
+        tokens.grad = None
+        output = attention(tokens)
+        output.square().sum().backward()
+        found.append([output.detach(), tokens.grad, *(one.grad for one in attention.parameters())])
+    torch.testing.assert_close(*found)
 
 
 def test_stochastic_depth_is_torchvisions() -> None:
