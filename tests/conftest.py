@@ -90,6 +90,7 @@ SLOW_TESTS = {
     "test_intervals_cover_the_true_value",
     "test_a_notebook_does_without_hydra",
     "test_a_sweep_in_jobs_gives_a_summary_also_if_one_fails",
+    "test_jobs_of_one_folder_are_refused",
 }
 
 

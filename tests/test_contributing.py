@@ -9,7 +9,6 @@ import os
 import re
 import shlex
 import subprocess
-import sys
 from collections import Counter
 from fractions import Fraction
 from importlib import import_module
@@ -17,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import programs
 import pytest
 import torch
 import torch.nn.functional as F
@@ -59,20 +59,18 @@ def example(project: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
 def command(program: str) -> list[str]:
     """The command of CONTRIBUTING.md that runs a program with the examples."""
     (shown,) = re.findall(rf"^ +PYTHONPATH=mine python {program} (.*)$", TEXT, re.MULTILINE)
-    return [sys.executable, str(ROOT / program), *shlex.split(shown)]
+    return [program, *shlex.split(shown)]
+
+
+def start(project: Path, program: str, *overrides: str) -> subprocess.CompletedProcess[str]:
+    """Run a program in the project as CONTRIBUTING.md says."""
+    environment = {"PYTHONPATH": f"mine{os.pathsep}{ROOT}"}
+    return programs.run(*command(program), *overrides, cwd=project, env=environment)
 
 
 def run(project: Path, program: str, *overrides: str) -> str:
-    """What a program prints that runs in the project as CONTRIBUTING.md says."""
-    environment = {**os.environ, "PYTHONPATH": f"mine{os.pathsep}{ROOT}", "OMP_NUM_THREADS": "1"}
-    result = subprocess.run(
-        [*command(program), *overrides],
-        cwd=project,
-        env=environment,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+    """What a program prints that runs in the project without an error."""
+    result = start(project, program, *overrides)
     assert result.returncode == 0, result.stderr
     return result.stdout
 
@@ -170,15 +168,7 @@ def test_help_lists_the_examples_and_their_keys(project: Path, program: str, exp
 
 
 def test_a_value_out_of_range_is_one_message(project: Path) -> None:
-    environment = {**os.environ, "PYTHONPATH": f"mine{os.pathsep}{ROOT}"}
-    result = subprocess.run(
-        [*command("train.py"), "model.hidden=0"],
-        cwd=project,
-        env=environment,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+    result = start(project, "train.py", "model.hidden=0")
     assert result.stderr == "error: model.hidden=0: must be at least 1 (size of the GRU's state)\n"
 
 

@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import json
-import os
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
+import programs
 import pytest
 import pytorch_lightning as pl
 import torch
@@ -16,8 +14,6 @@ from clips import write_manifest_and_label_map
 from own_trainer import MeanColour
 
 from asl import ClipDataModule, read_manifest
-
-ROOT = Path(__file__).resolve().parents[2]
 
 
 def test_three_lines_with_default_settings_train_and_validate(tiny_data: Path) -> None:
@@ -41,14 +37,8 @@ def recorded(tiny_data: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[
     (folder / "videos").symlink_to(tiny_data / "videos")
     manifest = write_manifest_and_label_map(folder / "metadata" / "five_manifest.csv", absolute)
     for devices in (2, 1):
-        command = [sys.executable, str(Path(__file__).with_name("own_trainer.py"))]
-        result = subprocess.run(
-            [*command, str(manifest), str(folder), str(devices)],
-            capture_output=True,
-            text=True,
-            check=False,
-            env={**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT)},
-        )
+        script = Path(__file__).with_name("own_trainer.py")
+        result = programs.run(script, manifest, folder, str(devices), env={"PYTHONPATH": str(programs.ROOT)})
         assert result.returncode == 0, result.stderr
     return {
         devices: [json.loads((folder / f"{devices}_{rank}.json").read_text()) for rank in range(devices)]

@@ -5,12 +5,12 @@ from __future__ import annotations
 import dataclasses
 import os
 import signal
-import subprocess
 import sys
 import threading
 import time
 from pathlib import Path
 
+import programs
 import pytest
 from composing import CONF
 
@@ -21,7 +21,6 @@ from asl.machine import lock_file
 from benchmarks.downloads import check_round, found
 from benchmarks.file_server import Page
 
-ROOT = Path(__file__).resolve().parents[2]
 RUN = (
     *("dataset=wlasl100", "dataset.num_glosses=null", "dataset.metadata=data/metadata/words.json"),
     *("download.allow_private=true", "download.interval_s=0"),
@@ -29,15 +28,8 @@ RUN = (
 
 
 def start(*overrides, data):
-    return subprocess.Popen(
-        [sys.executable, str(ROOT / "download.py"), *overrides],
-        cwd=Path(data.paths.data_dir).parent,
-        env=os.environ | {"PYTHONPATH": str(ROOT)},
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        start_new_session=True,
-        text=True,
-        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # shells ignore it in the background
+    return programs.Program(
+        "download.py", *overrides, cwd=Path(data.paths.data_dir).parent, start_new_session=True
     )
 
 

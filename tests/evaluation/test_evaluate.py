@@ -5,11 +5,10 @@ from __future__ import annotations
 import csv
 import dataclasses
 import json
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
+import programs
 import pytest
 import torch
 from clips import write_manifest_and_label_map
@@ -346,13 +345,7 @@ def test_values_that_make_no_sense_are_errors(overrides: list[str], message: str
 
 
 def test_the_program_prints_one_message_and_leaves_no_files(tmp_path: Path) -> None:
-    result = subprocess.run(
-        [sys.executable, str(ROOT / "evaluate.py"), "views=0"],
-        cwd=tmp_path,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+    result = programs.run("evaluate.py", "views=0", cwd=tmp_path)
     assert result.returncode == 1
     assert result.stderr.startswith("error: views=0: must be at least 1 (temporal views")
     assert list(tmp_path.iterdir()) == []

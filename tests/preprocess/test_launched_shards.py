@@ -6,13 +6,13 @@ import json
 import os
 import re
 import signal
-import subprocess
 import sys
 import time
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
+import programs
 import pytest
 from composing import composed
 from test_preprocess_program import link_demo
@@ -28,19 +28,13 @@ from asl.preprocess.pipeline import preprocess
 from asl.preprocess.shards import merge
 from asl.preprocess.shards.merge import UnfinishedShardsError
 
-ROOT = Path(__file__).resolve().parents[2]
 LAUNCHED = (*KEYS, "launcher=local", "launcher.jobs=2")
 
 
-def start(*overrides: str, cwd: Path) -> subprocess.Popen[str]:
-    return subprocess.Popen(
-        [sys.executable, str(ROOT / "preprocess.py"), *LAUNCHED, "shard.count=2", *overrides],
-        cwd=cwd,
-        env={**os.environ, "PYTHONPATH": str(ROOT), "COLUMNS": "200"},
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-    )
+def start(*overrides: str, cwd: Path) -> programs.Program:
+    keys = (*LAUNCHED, "shard.count=2", *overrides)
+    env = {"PYTHONPATH": str(programs.ROOT), "COLUMNS": "200"}
+    return programs.Program("preprocess.py", *keys, cwd=cwd, env=env)
 
 
 def test_local_jobs_give_what_a_single_run_gives_although_one_is_killed(
@@ -52,8 +46,8 @@ def test_local_jobs_give_what_a_single_run_gives_although_one_is_killed(
     while not record.exists() and process.poll() is None:
         time.sleep(0.01)
     os.kill(json.loads(record.read_text())["pid"], signal.SIGKILL)
-    printed, _ = process.communicate(timeout=200)
-    assert process.returncode == 0, printed
+    printed, said = process.communicate()
+    assert process.returncode == 0, said
     assert "shard 1 of 2: killed by signal 9; log: " in printed
     assert printed.count(": done") == 2
 
@@ -64,8 +58,8 @@ def test_local_jobs_give_what_a_single_run_gives_although_one_is_killed(
 
     record.with_name("0.json").unlink()  # as if it was never started
     process = start("merge=true", "frames.pack=true", cwd=tmp_path / "jobs")
-    printed, _ = process.communicate(timeout=200)
-    assert process.returncode == 0, printed
+    printed, said = process.communicate()
+    assert process.returncode == 0, said
     assert "starting 1 of 2 shards: 0" in printed
     assert printed.count(": done") == 1
     assert not list((data / "frames").rglob("*.safetensors"))

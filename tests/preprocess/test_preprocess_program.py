@@ -2,35 +2,21 @@
 
 import os
 import signal
-import subprocess
-import sys
 import time
-from pathlib import Path
 
+import programs
 import pytest
 
 from asl.contract.manifest import read_manifest
 from asl.preprocess.clips.host_queue import GROUP
 
-ROOT = Path(__file__).resolve().parents[2]
-
 
 def run(*overrides, cwd):
-    command = [sys.executable, str(ROOT / "preprocess.py"), *overrides]
-    return subprocess.run(command, cwd=cwd, capture_output=True, text=True, timeout=120)
+    return programs.run("preprocess.py", *overrides, cwd=cwd)
 
 
-def start(*overrides, cwd, stderr=subprocess.DEVNULL):
-    command = [sys.executable, str(ROOT / "preprocess.py"), *overrides]
-    return subprocess.Popen(
-        command,
-        cwd=cwd,
-        stdout=subprocess.DEVNULL,
-        stderr=stderr,
-        start_new_session=True,
-        text=True,
-        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # shells ignore it in the background
-    )
+def start(*overrides, cwd):
+    return programs.Program("preprocess.py", *overrides, cwd=cwd, start_new_session=True)
 
 
 def link_demo(demo_dir, folder):
@@ -92,15 +78,14 @@ def test_killed_in_the_middle_and_run_again_it_gives_what_an_uninterrupted_run_g
 
 def test_stopped_by_hand_it_says_so_in_one_line_and_leaves_nothing_running(demo_dir, tmp_path):
     data = link_demo(demo_dir, tmp_path)
-    process = start("dataset=demo", "trim.workers=2", cwd=tmp_path, stderr=subprocess.PIPE)
+    process = start("dataset=demo", "trim.workers=2", cwd=tmp_path)
     wait_for_clips(data, 5)
     os.killpg(process.pid, signal.SIGINT)  # as a terminal does: to the workers, too
-    assert process.stderr is not None
     assert (
-        process.stderr.read()
+        process.communicate()[1]
         == "stopped; what is cut is kept, and the same command goes on from there (without overwrite=true)\n"
     )
-    assert process.wait(timeout=60) == 130
+    assert process.returncode == 130
     assert ends(process.pid)
     assert run("dataset=demo", cwd=tmp_path).returncode == 0
     assert not [path for path in (data / "videos").rglob(".*") if path.name != ".lock"]

@@ -5,11 +5,11 @@ from __future__ import annotations
 import os
 import signal
 import subprocess
-import sys
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
+import programs
 import pytest
 import pytorch_lightning as pl
 import torch
@@ -41,14 +41,8 @@ PYTHONPATH = os.pathsep.join(map(str, (HERE.parents[1], HERE.parent, HERE)))
 def run_of_two_ranks(
     data: Path, *folders: Path, signum: int = 0, epoch: int = 0
 ) -> subprocess.CompletedProcess[str]:
-    arguments = [data, signum, epoch, *folders]
-    return subprocess.run(
-        [sys.executable, str(HERE / "run_of_two_ranks.py"), *map(str, arguments)],
-        capture_output=True,
-        text=True,
-        check=False,
-        env={**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": PYTHONPATH},
-    )
+    script = HERE / "run_of_two_ranks.py"
+    return programs.run(script, data, str(signum), str(epoch), *folders, env={"PYTHONPATH": PYTHONPATH})
 
 
 def test_a_run_that_a_signal_ended_and_whose_rank_was_killed_equals_one_without_interruption(

@@ -5,11 +5,9 @@ from __future__ import annotations
 import csv
 import io
 import json
-import os
-import subprocess
-import sys
 from pathlib import Path
 
+import programs
 import pytest
 from composing import composed
 from parsed_page import Page
@@ -19,8 +17,6 @@ from test_run import TINY
 from asl.config.setting import ConfigError
 from asl.training.run import train
 from asl.training.sweep_summary import SweepRun, summarize, write_summary
-
-ROOT = Path(__file__).resolve().parents[2]
 
 
 def ended(folder: Path, *overrides: str, val: float | None = None, error: str | None = None) -> SweepRun:
@@ -103,9 +99,8 @@ def test_a_launcher_is_for_sweeps() -> None:
 
 
 def test_jobs_of_one_folder_are_refused(tiny_data: Path, tmp_path: Path) -> None:
-    command = [sys.executable, str(ROOT / "train.py"), "--multirun", f"paths.data_dir={tiny_data}"]
-    command += [f"paths.checkpoint_dir={tmp_path}", "seed=1", "launcher=none,local"]
-    result = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    keys = [f"paths.data_dir={tiny_data}", f"paths.checkpoint_dir={tmp_path}"]
+    result = programs.run("train.py", "--multirun", *keys, "seed=1", "launcher=none,local", cwd=programs.ROOT)
     assert result.returncode == 1
     assert "error: several jobs of this sweep would write to " in result.stderr
     assert result.stderr.count("\n") == 1
@@ -113,12 +108,11 @@ def test_jobs_of_one_folder_are_refused(tiny_data: Path, tmp_path: Path) -> None
 
 
 def test_a_sweep_in_jobs_gives_a_summary_also_if_one_fails(tiny_data: Path, tmp_path: Path) -> None:
-    command = [sys.executable, str(ROOT / "train.py"), *TINY, "trainer.max_epochs=1", "logger=[]"]
-    command += [f"paths.data_dir={tiny_data}", f"paths.checkpoint_dir={tmp_path}"]
+    keys = [*TINY, "trainer.max_epochs=1", "logger=[]"]
+    keys += [f"paths.data_dir={tiny_data}", f"paths.checkpoint_dir={tmp_path}"]
     manifest = tiny_data / "metadata" / "tiny_manifest.csv"
-    command += [f"data.manifest={manifest},nowhere.csv", "launcher=local", "launcher.jobs=2", "--multirun"]
-    environment = {**os.environ, "OMP_NUM_THREADS": "1", "COLUMNS": "200"}
-    result = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, check=False)
+    keys += [f"data.manifest={manifest},nowhere.csv", "launcher=local", "launcher.jobs=2", "--multirun"]
+    result = programs.run("train.py", *keys, cwd=programs.ROOT, env={"COLUMNS": "200"})
     assert result.returncode == 1
     assert f"data.manifest={manifest}: done" in result.stdout
     assert "error: 1 of 2 jobs failed\ndata.manifest=nowhere.csv: exit code 1; log: " in result.stderr

@@ -12,6 +12,7 @@ import time
 from pathlib import Path
 from typing import Any
 
+import programs
 import pytest
 import torch
 from clips import write_manifest_and_label_map
@@ -22,19 +23,13 @@ from asl.data.datamodule import ClipDataModule
 from asl.training.checkpoints import read_checkpoint, restore_network
 from asl.training.config import TrainConfig
 
-ROOT = Path(__file__).resolve().parents[2]
 
-
-def command(data_dir: Path, folder: Path, *overrides: str) -> list[str]:
-    paths = [f"paths.data_dir={data_dir}", f"paths.checkpoint_dir={folder}"]
-    return [sys.executable, str(ROOT / "train.py"), *TINY, *paths, *overrides]
+def arguments(data_dir: Path, folder: Path, *overrides: str) -> list[str]:
+    return ["train.py", *TINY, f"paths.data_dir={data_dir}", f"paths.checkpoint_dir={folder}", *overrides]
 
 
 def run(data_dir: Path, folder: Path, *overrides: str) -> subprocess.CompletedProcess[str]:
-    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
-    return subprocess.run(
-        command(data_dir, folder, *overrides), capture_output=True, text=True, env=environment, check=False
-    )
+    return programs.run(*arguments(data_dir, folder, *overrides))
 
 
 @pytest.mark.parametrize(
@@ -73,23 +68,28 @@ def test_each_job_of_a_sweep_has_its_folder_and_can_be_resumed(tiny_data: Path, 
     assert sorted(path.parent for path in tmp_path.glob("*/metrics.json")) == folders
 
 
+def wait_for_an_epoch(folder: Path, process: programs.Program | subprocess.Popen[str]) -> None:
+    while not (folder / "last.pt").is_file() and process.poll() is None:
+        time.sleep(0.05)
+
+
+def start(data_dir: Path, folder: Path) -> programs.Program:
+    """Start a run of many epochs; returns when its first epoch is saved."""
+    program = programs.Program(*arguments(data_dir, folder, "trainer.max_epochs=5000"))
+    wait_for_an_epoch(folder, program)
+    return program
+
+
 def test_a_killed_run_can_be_resumed_from_its_last_finished_epoch(tiny_data: Path, tmp_path: Path) -> None:
     last = tmp_path / "last.pt"
-    process = subprocess.Popen(
-        command(tiny_data, tmp_path, "trainer.max_epochs=500"),
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-        env={**os.environ, "OMP_NUM_THREADS": "1"},
-    )
-    while not last.is_file() and process.poll() is None:
-        time.sleep(0.05)
+    process = start(tiny_data, tmp_path)
     time.sleep(0.3)  # into a later epoch
     process.send_signal(signal.SIGKILL)
     process.wait()
     done = torch.load(last, weights_only=True)["asl"]["epoch"]
-    assert 1 <= done < 500
+    assert 1 <= done < 5000
 
-    again = run(tiny_data, tmp_path, "trainer.max_epochs=500")
+    again = run(tiny_data, tmp_path, "trainer.max_epochs=5000")
     assert again.returncode == 1
     assert "resume=auto" in again.stderr
     assert torch.load(last, weights_only=True)["asl"]["epoch"] == done
@@ -99,21 +99,6 @@ def test_a_killed_run_can_be_resumed_from_its_last_finished_epoch(tiny_data: Pat
     assert f"epoch {done + 1}/{done + 2}" in resumed.stdout
     assert f"epoch {done}/{done + 2}" not in resumed.stdout
     assert json.loads((tmp_path / "metrics.json").read_text())["epochs"] == done + 2
-
-
-def start(data_dir: Path, folder: Path, *overrides: str) -> subprocess.Popen[str]:
-    """Start a run of many epochs; returns when its first epoch is saved."""
-    process = subprocess.Popen(
-        command(data_dir, folder, "trainer.max_epochs=5000", *overrides),
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-        env={**os.environ, "OMP_NUM_THREADS": "1"},
-        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # shells ignore it in the background
-    )
-    while not (folder / "last.pt").is_file() and process.poll() is None:
-        time.sleep(0.05)
-    return process
 
 
 STOPPED = "stopped; to resume after the last finished epoch, use resume=auto\n"
@@ -135,7 +120,17 @@ def test_a_signal_ends_training_in_one_line_and_leaves_the_last_whole_epoch(
 
 
 def test_ctrl_c_in_one_of_two_processes_ends_both_in_one_line(tiny_data: Path, tmp_path: Path) -> None:
-    process = start(tiny_data, tmp_path, "trainer.devices=2", "trainer.strategy=ddp", "logger=[]")
+    keys = ["trainer.max_epochs=5000", "trainer.devices=2", "trainer.strategy=ddp", "logger=[]"]
+    program, *rest = arguments(tiny_data, tmp_path, *keys)
+    process = subprocess.Popen(
+        [sys.executable, str(programs.ROOT / program), *rest],
+        stderr=subprocess.PIPE,
+        stdout=subprocess.DEVNULL,
+        text=True,
+        env={**os.environ, "OMP_NUM_THREADS": "1"},
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # shells ignore it in the background
+    )
+    wait_for_an_epoch(tmp_path, process)
     children = Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()
     ranks = [int(pid) for pid in children if b"train.py" in Path(f"/proc/{pid}/cmdline").read_bytes()]
     os.kill(ranks[0], signal.SIGINT)
