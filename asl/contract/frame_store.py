@@ -139,7 +139,7 @@ def part_pixels(part: Box | None, width: int, height: int) -> tuple[int, int, in
     return left, top, right - left, bottom - top
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, slots=True)
 class Origin:
     """The source, segment and settings from which a file of frames was made. It is part of the header."""
 
