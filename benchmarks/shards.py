@@ -28,7 +28,7 @@ from rich.console import Console
 from rich.table import Table
 
 from asl.contract.frame_store import FrameSpec
-from asl.contract.manifest import read_manifest, write_manifest
+from asl.contract.manifest import write_manifest
 from asl.contract.paths import Paths
 from asl.datasets.instance import Instance, Metadata
 from asl.preprocess.audit.audit import audit
@@ -169,7 +169,6 @@ def run(count: int, work: Path, *, with_files: bool) -> dict[str, Any]:
         ),
     )
     steps.time("write manifest", lambda: write_manifest(paths.manifest("made"), clips))
-    steps.time("read manifest", lambda: read_manifest(paths.manifest("made")))
     pairs = steps.time("pairs of segments", lambda: list(shared_segments(instances)))
     steps.time("audit", lambda: audit(instances, clips, pairs, min_per_class=5))
     missing = steps.time("missing clips", lambda: find_missing_clips(metadata, matches, {}, {}))
