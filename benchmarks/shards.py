@@ -28,6 +28,7 @@ from rich.console import Console
 from rich.table import Table
 
 from asl.contract.frame_store import FrameSpec
+from asl.contract.manifest import write_manifest
 from asl.contract.paths import Paths
 from asl.datasets.instance import Instance, Metadata
 from asl.preprocess.audit.audit import audit
@@ -167,6 +168,7 @@ def run(count: int, work: Path, *, with_files: bool) -> dict[str, Any]:
             raw_videos=raw_videos,
         ),
     )
+    steps.time("write manifest", lambda: write_manifest(paths.manifest("made"), clips))
     pairs = steps.time("pairs of segments", lambda: list(shared_segments(instances)))
     steps.time("audit", lambda: audit(instances, clips, pairs, min_per_class=5))
     missing = steps.time("missing clips", lambda: find_missing_clips(metadata, matches, {}, {}))

@@ -16,7 +16,7 @@ from asl.contract.manifest import Box
 from asl.contract.time_grid import points_before
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class FramesRequest:
     """Which frames of a clip are to be stored, and where."""
 

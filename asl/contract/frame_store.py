@@ -139,7 +139,7 @@ def part_pixels(part: Box | None, width: int, height: int) -> tuple[int, int, in
     return left, top, right - left, bottom - top
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, slots=True)
 class Origin:
     """The source, segment and settings from which a file of frames was made. It is part of the header."""
 
@@ -306,18 +306,24 @@ def _open(path: Path) -> Iterator[_Stored]:
         yield _Stored(file, header, first + 8 + length, size - 8 - length)
 
 
-def forget_frames(folder: Path, video_id: str) -> None:
-    """Delete the frames of a clip that is about to be cut again, those of all settings.
+def forget_frames(folder: Path, video_ids: Iterable[str]) -> None:
+    """Delete the frames of clips that are about to be cut again, those of all settings.
 
     Where a pack has them, an empty file says that they are no longer the clip's.
+
+    Args:
+        folder: ``paths.frames_dir``. It is listed once, whatever the number of clips.
+        video_ids: of the clips.
     """
-    name = f"{video_id}.safetensors"
+    names = [f"{video_id}.safetensors" for video_id in video_ids]
     for frames in filter(Path.is_dir, folder.glob("*")):
-        if name in packed_files(frames):
-            with atomic_write(frames / name, sync=False):
-                pass
-        else:
-            (frames / name).unlink(missing_ok=True)
+        packed = packed_files(frames)
+        for name in names:
+            if name in packed:
+                with atomic_write(frames / name, sync=False):
+                    pass
+            else:
+                (frames / name).unlink(missing_ok=True)
 
 
 def store_bytes(spec: FrameSpec, clips: Iterable[tuple[float, int, int, int]]) -> int:

@@ -12,6 +12,7 @@ import io
 import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from operator import attrgetter
 from pathlib import Path
 
 from asl.errors import UserError
@@ -36,7 +37,7 @@ class ManifestError(UserError):
     """A manifest that is missing, malformed or inconsistent."""
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, slots=True)
 class Clip:
     """One row of the manifest. The fields are the columns, in order; later versions only append columns."""
 
@@ -119,7 +120,7 @@ def write_manifest(path: Path, clips: Iterable[Clip]) -> None:
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(COLUMNS)
-    writer.writerows(dataclasses.astuple(clip) for clip in clips)
+    writer.writerows(map(attrgetter(*COLUMNS), clips))
     atomic_write_text(path, text.getvalue())
 
 

@@ -34,11 +34,11 @@ class Paths:
 
     def clip(self, split: str, folder: str, video_id: str) -> Path:
         """A clip. ``split`` is the official one, even if training uses another; ``folder`` is its gloss's."""
-        return Path(self.videos_dir) / split / folder / f"{video_id}.mp4"
+        return Path(self.videos_dir, split, folder) / f"{video_id}.mp4"
 
     def thumbnails(self, video_id: str) -> Path:
         """Three frames of a clip in one JPEG file, for the report."""
-        return Path(self.metadata_dir) / "strips" / f"{video_id}.jpg"
+        return Path(self.metadata_dir, "strips") / f"{video_id}.jpg"
 
     def manifest(self, dataset: str) -> Path:
         """The manifest of a data set, by its name."""

@@ -17,7 +17,7 @@ class MetadataError(UserError):
     """Metadata that is missing or cannot be used."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Box:
     """The signer's box in the picture. The origin is the upper left corner."""
 
@@ -30,7 +30,7 @@ class Box:
     height: int | None = None
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, slots=True)
 class Instance:
     """One signed gloss: a span of a source video, as the metadata describes it.
 

@@ -126,7 +126,7 @@ def test_each_setting_has_its_own_folder_and_forget_frames_deletes_all(tmp_path:
         )
     names = {path.parent.name for path in (tmp_path / "f").rglob("*.safetensors")}
     assert names == {"25fps_128px", "native_128px", "25fps_96px", "12.5fps_128px"}
-    forget_frames(tmp_path / "f", "1")
+    forget_frames(tmp_path / "f", ["1"])
     assert not list((tmp_path / "f").rglob("*.safetensors"))
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Sequence
 from typing import Any
 
@@ -11,7 +12,7 @@ from instances import make_instance
 from test_same_content import frames
 
 from asl.contract.manifest import Clip
-from asl.datasets.instance import Instance, Metadata, Refused
+from asl.datasets.instance import Metadata, Refused
 from asl.preprocess.audit.audit import audit, missing_glosses, signer_overlap, small_classes
 from asl.preprocess.audit.confirm import Comparison
 from asl.preprocess.audit.manifest_columns import leaking_train_clips, with_flags_and_copies
@@ -27,7 +28,7 @@ URL = "http://a.example/x.mp4"
 def pair(first: str, second: str, kind: Kind = "same segment", **changes: Any) -> Pair:
     """Two instances; the split is the first part of a video_id."""
     ones = [make_instance(one, URL, split=one.rstrip("0123456789")) for one in (first, second)]
-    return make_pair(kind, ones[0], Instance(**{**vars(ones[1]), **changes}))
+    return make_pair(kind, ones[0], dataclasses.replace(ones[1], **changes))
 
 
 def clips(*video_ids: str) -> list[Clip]:

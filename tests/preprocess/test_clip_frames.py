@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import importlib.util
 import json
 import os
@@ -354,7 +355,7 @@ def test_what_a_gpu_cannot_decode_is_known_before(tmp_path: Path) -> None:
         ({"codec": "vp9", "width": 96, "height": 96}, "picture too small for vp9"),
         ({"turned": True}, "turned picture"),
     ):
-        assert unsupported_reason(RawVideo(**{**plain.__dict__, **changes})) == why
+        assert unsupported_reason(dataclasses.replace(plain, **changes)) == why
     assert probe_raw(write_raw(tmp_path / "a.mp4", rotation=90)).turned
     assert not probe_raw(write_raw(tmp_path / "b.mp4")).turned
 

@@ -96,7 +96,7 @@ def test_a_mapped_file_and_a_reader_that_looked_before_are_not_disturbed(tmp_pat
 def test_a_clip_that_is_cut_again_does_not_get_its_packed_frames_back(tmp_path: Path) -> None:
     path, *_ = [store(tmp_path, video_id, value=1) for video_id in ("v0", "v1", "v2")]
     pack(tmp_path)
-    forget_frames(tmp_path, "v0")
+    forget_frames(tmp_path, ["v0"])
     assert read_shape(path) is None
     pack(tmp_path)  # as if the new cut failed
     assert read_shape(path) is None
@@ -105,17 +105,32 @@ def test_a_clip_that_is_cut_again_does_not_get_its_packed_frames_back(tmp_path: 
     pack(tmp_path)
     assert grey(path) == 2
     assert names(tmp_path) == ["packs/000.zip", "packs/001.zip"]
-    forget_frames(tmp_path, "v0")
+    forget_frames(tmp_path, ["v0"])
     assert read_shape(path) is None  # nor those of the first pack
-    forget_frames(tmp_path, "never stored")
+    forget_frames(tmp_path, ["never stored"])
+
+
+def test_folders_are_listed_once_for_all_clips_that_are_cut_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    video_ids = [f"v{i}" for i in range(20)]
+    for video_id in video_ids:
+        store(tmp_path, video_id, value=1)
+    pack(tmp_path)
+    listed: list[str] = []
+    scandir = os.scandir
+    monkeypatch.setattr(os, "scandir", lambda path: (listed.append(str(path)), scandir(path))[1])
+    forget_frames(tmp_path, video_ids)
+    assert listed.count(str(tmp_path / SPEC.name / "packs")) == 1
+    assert listed.count(str(tmp_path / SPEC.name)) == 0
+    assert all(read_shape(tmp_path / SPEC.name / f"{video_id}.safetensors") is None for video_id in video_ids)
 
 
 def test_a_pack_that_is_hardly_used_is_written_again_without_the_rest(tmp_path: Path) -> None:
     paths = [store(tmp_path, f"v{i}", value=i) for i in range(4)]
     size = paths[0].stat().st_size
     pack(tmp_path)
-    for video_id in ("v0", "v1", "v2"):
-        forget_frames(tmp_path, video_id)
+    forget_frames(tmp_path, ["v0", "v1", "v2"])
     store(tmp_path, "v0", value=9)
     assert pack(tmp_path) == 1
     assert names(tmp_path) == ["packs/001.zip"]
@@ -129,8 +144,7 @@ def test_a_reader_finds_frames_whose_pack_is_written_again_at_that_moment(
 ) -> None:
     paths = [store(tmp_path, f"v{i}", value=i) for i in range(4)]
     pack(tmp_path)
-    for video_id in ("v0", "v1", "v2"):
-        forget_frames(tmp_path, video_id)
+    forget_frames(tmp_path, ["v0", "v1", "v2"])
     open_entry = Packed.open
 
     def open_late(packed: Packed) -> tuple[IO[bytes], int]:
@@ -146,7 +160,7 @@ def test_a_reader_finds_frames_whose_pack_is_written_again_at_that_moment(
 def test_the_number_of_a_pack_is_used_once(tmp_path: Path) -> None:
     path = store(tmp_path, "v0", value=1)
     pack(tmp_path)
-    forget_frames(tmp_path, "v0")
+    forget_frames(tmp_path, ["v0"])
     pack(tmp_path)
     assert names(tmp_path) == ["packs/000.zip", "v0.safetensors"]
     store(tmp_path, "v0", value=2)
@@ -185,8 +199,8 @@ def test_a_run_killed_at_any_moment_loses_nothing(tmp_path: Path, monkeypatch: p
         frames_dir = tmp_path / str(killed)
         paths = [store(frames_dir, f"v{i}", value=i) for i in range(4)]
         pack(frames_dir)
+        forget_frames(frames_dir, ["v0", "v1", "v2"])
         for i in range(3):
-            forget_frames(frames_dir, f"v{i}")
             store(frames_dir, f"v{i}", value=10 + i)
         left = killed
         with monkeypatch.context() as patch:

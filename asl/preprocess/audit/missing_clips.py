@@ -7,6 +7,7 @@ import dataclasses
 import io
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from operator import attrgetter
 from pathlib import Path
 
 from asl.datasets.instance import Instance, Metadata
@@ -22,7 +23,7 @@ STAGES = ("metadata", "match", "cut", "audit")
 FAILURES = ("metadata", "cut")
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, slots=True)
 class MissingClip:
     """A row of the file: an instance, and what a person needs to know to get its clip."""
 
@@ -48,8 +49,9 @@ def write_missing_clips(path: Path, missing: Iterable[MissingClip]) -> None:
     """Write the CSV file. It is replaced as a whole or not at all."""
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
-    writer.writerow([field.name for field in dataclasses.fields(MissingClip)])
-    writer.writerows(dataclasses.astuple(one) for one in missing)
+    columns = [field.name for field in dataclasses.fields(MissingClip)]
+    writer.writerow(columns)
+    writer.writerows(map(attrgetter(*columns), missing))
     atomic_write_text(path, text.getvalue())
 
 

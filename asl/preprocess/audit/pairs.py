@@ -21,7 +21,7 @@ KINDS: tuple[Kind, ...] = ("same segment", "overlapping segments", "same content
 Compare = Callable[[Sequence[tuple[str, str]]], Sequence[Comparison]]
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, slots=True)
 class Pair:
     """Two instances that show the same, as the metadata or the clips' content says."""
 

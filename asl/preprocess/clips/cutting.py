@@ -67,8 +67,7 @@ def cut_all(
     proofs: dict[str, Proof] = {} if overwrite else log.find_all(cuts, read_bytes=read_bytes)
     reused = len(proofs)
     to_cut = [cut for cut in cuts if cut.video_id not in proofs]
-    for cut in to_cut:
-        forget_frames(frames_dir, cut.video_id)
+    forget_frames(frames_dir, [cut.video_id for cut in to_cut])
     missing = without_frames(cuts, proofs)
     there = sum(cut.frames is not None for cut in cuts) - len(missing)
     accelerator.start(missing)

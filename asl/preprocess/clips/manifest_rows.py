@@ -39,7 +39,9 @@ def manifest_rows(
     """
     relative = _RelativeTo(Path(paths.data_dir))  # paths.videos_dir may be elsewhere
     clips = []
-    for instance in instances:
+    for instance in sorted(
+        instances, key=lambda one: (SPLITS.index(one.split), label_of[one.gloss], one.video_id)
+    ):
         proof, found = proofs.get(instance.video_id), matches[instance.video_id]
         if proof is None or isinstance(found, Unmatched):
             continue
@@ -67,7 +69,7 @@ def manifest_rows(
                 ),
             )
         )
-    return sorted(clips, key=lambda clip: (SPLITS.index(clip.split), clip.label, clip.video_id))
+    return clips
 
 
 def stale_files(

@@ -16,7 +16,7 @@ from asl.preprocess.sources.matching import Match, Unmatched, signer_box
 from asl.preprocess.sources.raw_files import USUAL, RawVideo
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, slots=True)
 class Cut:
     """One clip to make: the frames of ``source`` whose time lies in ``[start_s, end_s)``."""
 

@@ -25,7 +25,7 @@ from asl.threads import map_in_threads
 RULES = 1
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class ProvenClip:
     """A proof, and the request that its clip was made for."""
 

@@ -23,7 +23,7 @@ from asl.preprocess.sources.names import RULES, Claim, source_path, video_key
 from asl.preprocess.sources.raw_files import RawVideo
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Match:
     """The source of an instance, and how it is known."""
 
@@ -32,7 +32,7 @@ class Match:
     objection: str | None = None  # why it may be the wrong file nevertheless
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Unmatched:
     """Why an instance has no source."""
 

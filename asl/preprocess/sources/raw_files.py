@@ -20,7 +20,7 @@ class RawFolderError(UserError):
     """A raw folder that cannot be used."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class RawVideo:
     """Properties of a raw file, from its header and its first frame."""
 
