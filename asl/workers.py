@@ -258,4 +258,6 @@ def _do_nothing() -> None:
 
 def _initialize_worker(nice: int) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent alone handles Ctrl-C and reports it
+    if hasattr(signal, "SIGUSR1"):  # not on Windows
+        signal.signal(signal.SIGUSR1, signal.SIG_IGN)  # SLURM sends it to all processes of a job
     lower_priority(nice)

@@ -1,5 +1,6 @@
 import asyncio
 import os
+import signal
 import time
 from concurrent.futures.process import BrokenProcessPool
 
@@ -16,9 +17,15 @@ def work(task):
         time.sleep(60)
     if task == "crash":
         os.kill(os.getpid(), 11)
+    if task == "preempted":
+        os.kill(os.getpid(), signal.SIGUSR1)
     if task == "raise":
         raise ValueError("not this one")
     return task.upper()
+
+
+def test_sigusr1_which_slurm_sends_to_all_processes_costs_no_task():
+    assert [one.result for one in run_each(work, ["preempted"], workers=1)] == ["PREEMPTED"]
 
 
 def test_a_hang_a_crash_and_an_error_cost_one_task_each():

@@ -207,12 +207,14 @@ def restore_network(checkpoint: dict[str, Any]) -> nn.Module:
     return network.eval()
 
 
-def checkpoint_to_resume(resume: str | None, folder: Path) -> Path | None:
+def checkpoint_to_resume(resume: str | None, folder: Path, *, first_rank: bool = True) -> Path | None:
     """Return the checkpoint from which to resume. None for a new run.
 
     Args:
         resume: a file, ``auto`` (``last.pt`` of the folder, if it exists) or None.
         folder: folder of the run's checkpoints.
+        first_rank: whether this is the rank that writes checkpoints. Others do not look for earlier ones in
+            ``folder``: the first rank may have copied ``resume`` to it (see :func:`copy_checkpoints`).
 
     Raises:
         CheckpointError: there is no such file, or the run would overwrite checkpoints of an earlier run.
@@ -227,7 +229,7 @@ def checkpoint_to_resume(resume: str | None, folder: Path) -> Path | None:
         )
     resumes_here = resume is not None and Path(resume).resolve().parent == folder.resolve()
     earlier = [str(folder / name) for name in (LAST, BEST) if (folder / name).is_file()]
-    if earlier and not resumes_here:
+    if earlier and not resumes_here and first_rank:
         resume_it = "resume that run with resume=auto, or " if last.is_file() else ""
         raise CheckpointError(
             f"{' and '.join(earlier)} of an earlier run would be overwritten. To keep them, {resume_it}"

@@ -7,7 +7,7 @@ import signal
 import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from subprocess import Popen
 from types import FrameType
@@ -32,7 +32,7 @@ _GRACE_S = 10.0  # in which a rank notices itself that another one has died
 
 
 class RankError(UserError):
-    """Another rank has died, or does not answer."""
+    """Another rank has died, does not answer, or cannot be met."""
 
 
 class Interruption(Callback):
@@ -52,12 +52,13 @@ class Interruption(Callback):
 
     def __init__(self) -> None:
         self._received: signal.Signals | None = None
-        self._preempted = False  # SIGUSR1 was received; after the end of an epoch: by any rank
+        self._preempted = False  # this rank, or at the end of an epoch another one, has received SIGUSR1
+        self._last_epoch = False  # all ranks know it and end with this epoch
         self._requeued = False
-        self._ending = False  # further signals are ignored: they would interrupt the ending
+        self._ending = False  # further signals raise nothing: they would interrupt the ending
         self._other_ranks: list[Popen[Any]] = []  # started by this one
-        parent = os.getppid()
-        self._first_rank = parent if os.environ.get(_FIRST_RANK) == str(parent) else None
+        first = os.environ.get(_FIRST_RANK)  # it may have died since it started this process
+        self._first_rank = None if first is None else int(first)
 
     @contextmanager
     def handled(self, trainer: pl.Trainer) -> Iterator[None]:
@@ -68,7 +69,7 @@ class Interruption(Callback):
         Raises:
             KeyboardInterrupt: after Ctrl-C.
             Terminated: after SIGTERM.
-            RankError: another rank has died, or does not answer.
+            RankError: another rank has died, does not answer, or cannot be met.
         """
         if threading.current_thread() is not threading.main_thread():
             yield
@@ -77,15 +78,16 @@ class Interruption(Callback):
             os.environ[_FIRST_RANK] = str(os.getpid())  # Lightning's processes inherit it
             _start_other_ranks_blocked(trainer.strategy.launcher, self._other_ranks)
         previous = {signum: signal.signal(signum, self._handle) for signum in _HANDLED}
+        hook, sys.unraisablehook = sys.unraisablehook, _without_interruptions(sys.unraisablehook)
         done = threading.Event()
         threading.Thread(target=self._watch_ranks, args=(trainer, done), daemon=True).start()
         try:
             signal.pthread_sigmask(signal.SIG_UNBLOCK, _HANDLED)  # blocked since another rank was started
             yield
         except BaseException as error:  # also SystemExit of Lightning, and errors of what was interrupted
+            self._ending = True
             lost = self._received is None and is_lost_connection(error)
             dead = self._wait_for_dead_rank() if lost else self._dead_rank()
-            self._ending = True
             for process in self._other_ranks:
                 process.kill()
             if self._received is not None:
@@ -94,6 +96,11 @@ class Interruption(Callback):
                     if not trainer.is_global_zero:
                         time.sleep(_GRACE_S)  # srun kills the first rank, which requeues, when this one ends
                 raise _EXCEPTIONS[self._received] from None
+            if lost and "EADDRINUSE" in str(error):
+                raise RankError(
+                    f"port {os.environ['MASTER_PORT']} of this machine, at which the ranks meet, is in use, "
+                    "such as by another run. Set another MASTER_PORT, or none"
+                ) from error
             if lost or (dead and not isinstance(error, UserError)):
                 reason = next(iter(str(error).splitlines()), type(error).__name__)
                 no_answer = f"another rank does not answer within trainer.timeout_s, or has died ({reason})"
@@ -102,12 +109,13 @@ class Interruption(Callback):
         finally:
             done.set()
             os.environ.pop(_FIRST_RANK, None)
+            sys.unraisablehook = hook
             for signum, handler in previous.items():
                 signal.signal(signum, handler)
 
     def raise_if_preempted(self, trainer: pl.Trainer) -> None:
         """Raise Terminated if SIGUSR1 has ended the run before its last epoch."""
-        if self._preempted and trainer.current_epoch < (trainer.max_epochs or 0):
+        if self._last_epoch and trainer.current_epoch < (trainer.max_epochs or 0):
             self._requeue(trainer)
             trainer.strategy.barrier()  # srun kills the first rank when another one has ended
             self._received = signal.SIGTERM
@@ -135,9 +143,9 @@ class Interruption(Callback):
         self._raise_if_swallowed()
 
     def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        self._preempted = trainer.strategy.reduce_boolean_decision(self._preempted, all=False)
-        if self._preempted:
-            trainer.should_stop = True
+        self._last_epoch = trainer.strategy.reduce_boolean_decision(self._preempted, all=False)
+        if self._last_epoch:
+            self._preempted = trainer.should_stop = True
             pl_module.print("SIGUSR1: the run ends with this epoch")
 
     def on_exception(
@@ -147,7 +155,7 @@ class Interruption(Callback):
             self._ending = True
 
     def _raise_if_swallowed(self) -> None:
-        """Raise the exception of a signal again: in a ``__del__``, Python prints it and goes on."""
+        """Raise the exception of a signal again: in a ``__del__``, Python does not pass it on."""
         if self._received is not None and not self._ending:
             raise _EXCEPTIONS[self._received]
 
@@ -160,9 +168,10 @@ class Interruption(Callback):
             self._preempted = True
         elif self._first_rank is not None and self._first_rank == os.getppid():
             os.kill(self._first_rank, signum)
-        elif not self._ending:
-            self._received = signal.Signals(signum)
-            raise _EXCEPTIONS[self._received]
+        else:
+            self._received = self._received or signal.Signals(signum)
+            if not self._ending:
+                raise _EXCEPTIONS[self._received]
 
     def _dead_rank(self) -> str | None:
         """How a rank that this one started, or the one that started this one, has died. None if none has."""
@@ -232,6 +241,16 @@ def _start_other_ranks_blocked(launcher: Any, started: list[Popen[Any]]) -> None
             signal.pthread_sigmask(signal.SIG_UNBLOCK, _HANDLED)
 
     launcher._call_children_scripts = start_blocked  # type: ignore[method-assign]
+
+
+def _without_interruptions(hook: Callable[[Any], object]) -> Callable[[Any], None]:
+    """A ``sys.unraisablehook`` that does not print an interruption, which the next batch raises again."""
+
+    def call_hook(unraisable: Any) -> None:
+        if not issubclass(unraisable.exc_type, KeyboardInterrupt):
+            hook(unraisable)
+
+    return call_hook
 
 
 @contextmanager

@@ -53,8 +53,9 @@ def data_parallel(compress_gradients: str, timeout_s: float) -> DDPStrategy:
 def cluster_plugins() -> list[ClusterEnvironment]:
     """How ranks find each other, where Lightning's own choice is not the right one.
 
-    In a SLURM job of one task, Lightning starts the ranks, as outside of SLURM. Of several tasks, each is a
-    rank, unless it is torchrun. Lightning's requeueing, which saves unfinished epochs, is turned off: see
+    Processes that torchrun or srun has started together are the ranks. For another process of a SLURM job,
+    such as one of a batch script without srun or of a shell of salloc, Lightning starts the other ranks, as
+    outside of SLURM. Lightning's requeueing, which saves unfinished epochs, is turned off: see
     :class:`~asl.training.interruption.Interruption`.
 
     Raises:
@@ -64,7 +65,7 @@ def cluster_plugins() -> list[ClusterEnvironment]:
         return [TorchElasticEnvironment()]
     if not SLURMEnvironment.detect():
         return []
-    if int(os.environ["SLURM_NTASKS"]) == 1:
+    if _tasks() == 1:
         return [LightningEnvironment()]
     try:
         return [SLURMEnvironment(auto_requeue=False)]
@@ -72,21 +73,31 @@ def cluster_plugins() -> list[ClusterEnvironment]:
         raise ConfigError(str(error)) from error
 
 
+def _tasks() -> int:
+    """The number of processes that srun has started together with this one, itself included."""
+    return int(os.environ.get("SLURM_STEP_NUM_TASKS", "1"))
+
+
 def check_ranks(trainer: pl.Trainer) -> None:
-    """Raise ConfigError if torchrun or SLURM has started another number of processes than there are ranks."""
+    """Raise ConfigError if other processes than the ranks were started, or if nothing starts all ranks."""
+    devices, machines = trainer.num_devices, trainer.num_nodes
     if TorchElasticEnvironment.detect():
-        starter, started = "torchrun", int(os.environ["WORLD_SIZE"])
+        starter, started = "torchrun", (int(os.environ["WORLD_SIZE"]), int(os.environ["GROUP_WORLD_SIZE"]))
         remedy = "torchrun --nproc-per-node is the number of devices, --nnodes that of machines"
-    elif SLURMEnvironment.detect():
-        starter, started = "SLURM", int(os.environ["SLURM_NTASKS"])
+    elif SLURMEnvironment.detect() and _tasks() > 1:
+        starter, started = "srun", (_tasks(), int(os.environ["SLURM_STEP_NUM_NODES"]))
         remedy = "#SBATCH --ntasks-per-node is the number of devices, --nodes that of machines"
+    elif machines > 1 and "MASTER_ADDR" not in os.environ:
+        raise ConfigError(
+            f"trainer.num_nodes={machines}: python alone starts the ranks of one machine. Start it with "
+            "torchrun or srun (docs/cluster.md)"
+        )
     else:
         return
-    devices, nodes = trainer.num_devices, trainer.num_nodes
-    if started not in (1, devices * nodes):
+    if started != (devices * machines, machines):
         raise ConfigError(
-            f"{starter} has started {started} processes, but {devices} devices on {nodes} machines train "
-            f"(trainer.devices, trainer.num_nodes). Use trainer=ddp; {remedy}"
+            f"{starter} has started {started[0]} processes on {started[1]} machines, but {devices} devices "
+            f"on each of {machines} train (trainer.devices, trainer.num_nodes). Use trainer=ddp; {remedy}"
         )
 
 

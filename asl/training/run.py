@@ -101,13 +101,13 @@ def train(config: TrainConfig, *, callbacks: Sequence[pl.Callback] = ()) -> dict
     if config.find_lr:
         return _find_learning_rate(config)
     folder = checkpoint_folder(config.paths.checkpoint_dir)
-    resume_from = checkpoint_to_resume(config.resume, folder)
     filter_lightning_messages()
     pl.seed_everything(config.seed, workers=True, verbose=False)
 
-    datamodule = _build_datamodule(config)
     interruption = Interruption()
     trainer = _build_trainer(config, folder, [interruption, *callbacks])
+    resume_from = checkpoint_to_resume(config.resume, folder, first_rank=trainer.is_global_zero)
+    datamodule = _build_datamodule(config)
     device = trainer.strategy.root_device
     checkpoint = None if resume_from is None else read_checkpoint(resume_from)
     trial: Trial | None = None

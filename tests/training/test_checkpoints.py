@@ -231,6 +231,14 @@ def test_the_checkpoint_to_resume_from(tmp_path: Path) -> None:
     assert checkpoint_to_resume(str(last), tmp_path / "other") == last
 
 
+def test_of_several_ranks_the_others_accept_what_the_first_one_has_copied(tmp_path: Path) -> None:
+    elsewhere, folder = tmp_path / "elsewhere" / "last.pt", tmp_path / "run"
+    for file in (elsewhere, folder / "last.pt"):
+        file.parent.mkdir()
+        file.touch()
+    assert checkpoint_to_resume(str(elsewhere), folder, first_rank=False) == elsewhere
+
+
 @pytest.mark.parametrize("resume", [None, "elsewhere"])
 def test_an_earlier_run_is_not_overwritten(tmp_path: Path, resume: str | None) -> None:
     (tmp_path / "last.pt").touch()

@@ -13,11 +13,14 @@ from unittest import mock
 import pytest
 import pytorch_lightning as pl
 from pytorch_lightning.strategies.launchers import subprocess_script
+from torch.distributed import DistNetworkError
 
 from asl.errors import Terminated
-from asl.training.interruption import Interruption, finished_first
+from asl.training.interruption import Interruption, RankError, finished_first
 
-TRAINER: Any = SimpleNamespace(strategy=SimpleNamespace(launcher=None))
+TRAINER: Any = SimpleNamespace(
+    strategy=SimpleNamespace(launcher=None), is_global_zero=True, world_size=2, current_epoch=1, max_epochs=3
+)
 
 
 def run(work: Callable[[], None], interruption: Interruption | None = None) -> None:
@@ -84,13 +87,16 @@ class InterruptedWhenDeleted:
         signal.raise_signal(signal.SIGTERM)
 
 
-@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
 @pytest.mark.parametrize("hook", ["on_train_batch_start", "on_validation_batch_start", "on_test_batch_start"])
-def test_a_signal_that_python_swallowed_ends_the_run_at_the_next_batch(hook: str) -> None:
+def test_a_signal_that_python_swallowed_ends_the_run_at_the_next_batch_and_is_not_printed(
+    hook: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    printed: list[Any] = []
+    monkeypatch.setattr(sys, "unraisablehook", printed.append)
     interruption, done = Interruption(), []
 
     def work() -> None:
-        InterruptedWhenDeleted()  # its exception is printed and ignored
+        InterruptedWhenDeleted()  # Python ignores its exception
         done.append("this")
         getattr(interruption, hook)(TRAINER, TRAINER, None, 0)
         done.append("another batch")
@@ -98,6 +104,8 @@ def test_a_signal_that_python_swallowed_ends_the_run_at_the_next_batch(hook: str
     with pytest.raises(Terminated):
         run(work, interruption)
     assert done == ["this"]
+    assert printed == []
+    assert sys.unraisablehook == printed.append
 
 
 def test_another_rank_passes_signals_on_to_the_first_one(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -140,3 +148,58 @@ def test_another_rank_passes_on_a_signal_that_came_while_it_started(monkeypatch:
     monkeypatch.setattr(os, "kill", lambda pid, signum: sent.append((pid, signum)))
     with Interruption().handled(TRAINER):
         assert sent == [(os.getppid(), signal.SIGINT)]
+
+
+def test_a_rank_whose_first_rank_died_before_it_had_started_notices_it(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("ASL_FIRST_RANK_PID", str(os.getppid() + 1))
+    assert Interruption()._dead_rank() == "rank 0 has ended"
+
+
+def trainer_of_an_epoch(exchange: Callable[[bool], bool]) -> Any:
+    """A trainer whose ranks find out by ``exchange`` whether one of them has received SIGUSR1."""
+    strategy = SimpleNamespace(launcher=None, reduce_boolean_decision=lambda mine, all: exchange(mine))
+    return SimpleNamespace(**{**vars(TRAINER), "strategy": strategy}, should_stop=False)
+
+
+def exchange_while_sigusr1_comes(mine: bool) -> bool:
+    signal.raise_signal(signal.SIGUSR1)
+    return mine
+
+
+def test_sigusr1_while_the_ranks_exchange_whether_it_came_ends_the_next_epoch() -> None:
+    interruption, module = Interruption(), mock.Mock()
+    first, second = trainer_of_an_epoch(exchange_while_sigusr1_comes), trainer_of_an_epoch(bool)
+    with interruption.handled(first):
+        interruption.on_train_epoch_end(first, module)
+        interruption.raise_if_preempted(first)  # as after early stopping: the other ranks know nothing of it
+        interruption.on_train_epoch_end(second, module)
+    assert (first.should_stop, second.should_stop) == (False, True)
+
+
+def test_a_preempted_rank_requeues_the_job_also_if_another_one_got_sigterm_first(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    interruption, requeued = Interruption(), mock.Mock()
+    monkeypatch.setattr("asl.training.interruption.requeue_job", requeued)
+    monkeypatch.setattr(interruption, "_wait_for_dead_rank", lambda: signal.raise_signal(signal.SIGTERM))
+
+    def work() -> None:
+        signal.raise_signal(signal.SIGUSR1)
+        raise RuntimeError("gloo: connection closed by peer")
+
+    with pytest.raises(Terminated):
+        run(work, interruption)
+    requeued.assert_called_once_with()
+
+
+def test_a_port_that_is_in_use_is_an_error_that_names_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("asl.training.interruption._GRACE_S", 0.0)
+    monkeypatch.setenv("MASTER_PORT", "29500")
+
+    def work() -> None:
+        raise DistNetworkError("The server socket has failed to listen. port: 29500, name: EADDRINUSE")
+
+    with pytest.raises(RankError, match=r"port 29500 of this machine.*MASTER_PORT"):
+        run(work)

@@ -174,37 +174,63 @@ def test_a_job_of_submitit_that_is_preempted_goes_on(
     assert [int(row.split(",")[0]) for row in rows] == [1, 2]
 
 
-def test_of_one_slurm_task_lightning_starts_the_ranks_and_of_several_each_is_one(
+def set_slurm(monkeypatch: pytest.MonkeyPatch, **variables: int | str) -> None:
+    for name, value in {"JOB_NAME": "asl", "NTASKS": 4, "NTASKS_PER_NODE": 2, **variables}.items():
+        monkeypatch.setenv(f"SLURM_{name}", str(value))
+
+
+def test_processes_that_srun_or_torchrun_has_started_together_are_the_ranks(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     assert cluster_plugins() == []
-    monkeypatch.setenv("SLURM_NTASKS", "1")
-    assert [type(plugin) for plugin in cluster_plugins()] == [LightningEnvironment]
-    monkeypatch.setenv("SLURM_NTASKS", "4")
-    monkeypatch.setenv("SLURM_NTASKS_PER_NODE", "2")
+    set_slurm(monkeypatch, STEP_NUM_TASKS=4)
     (slurm,) = cluster_plugins()
     assert isinstance(slurm, SLURMEnvironment)
     assert not slurm.auto_requeue
+    set_slurm(monkeypatch, STEP_NUM_TASKS=1)
+    assert [type(plugin) for plugin in cluster_plugins()] == [LightningEnvironment]
     monkeypatch.setenv("TORCHELASTIC_RUN_ID", "1")  # srun torchrun
     assert [type(plugin) for plugin in cluster_plugins()] == [TorchElasticEnvironment]
-    monkeypatch.delenv("TORCHELASTIC_RUN_ID")
+
+
+@pytest.mark.parametrize("devices", [1, 2])
+def test_without_srun_lightning_starts_the_ranks_of_a_slurm_job(
+    devices: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As in a batch script without srun, or in a shell of salloc: it would wait for the other tasks."""
+    set_slurm(monkeypatch)
+    assert [type(plugin) for plugin in cluster_plugins()] == [LightningEnvironment]
+    trainer = pl.Trainer(
+        accelerator="cpu", devices=devices, logger=False, barebones=True, plugins=cluster_plugins()
+    )
+    check_ranks(trainer)
+    set_slurm(monkeypatch, JOB_NAME="bash")  # as Lightning knows interactive shells
+    assert cluster_plugins() == []
+
+
+def test_tasks_that_slurm_may_have_put_on_machines_in_any_way_are_an_error(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    set_slurm(monkeypatch, STEP_NUM_TASKS=4)
     monkeypatch.delenv("SLURM_NTASKS_PER_NODE")
     with pytest.raises(ConfigError, match=r"--ntasks-per-node=4"):
         cluster_plugins()
-    monkeypatch.setenv("SLURM_JOB_NAME", "bash")  # an interactive shell
-    assert cluster_plugins() == []
 
 
 @pytest.mark.parametrize(
     ("variables", "message"),
     [
         (
-            {"SLURM_NTASKS": "4"},
-            r"SLURM has started 4 processes, but 1 devices on 1 machines.*--ntasks-per-node",
+            {"SLURM_NTASKS": "4", "SLURM_STEP_NUM_TASKS": "4", "SLURM_STEP_NUM_NODES": "1"},
+            r"srun has started 4 processes on 1 machines, but 1 devices on each of 1 .*--ntasks-per-node",
         ),
         (
-            {"TORCHELASTIC_RUN_ID": "1", "WORLD_SIZE": "2"},
+            {"TORCHELASTIC_RUN_ID": "1", "WORLD_SIZE": "2", "GROUP_WORLD_SIZE": "1"},
             r"torchrun has started 2 .*trainer=ddp.*--nproc-per",
+        ),
+        (
+            {"TORCHELASTIC_RUN_ID": "1", "WORLD_SIZE": "1", "GROUP_WORLD_SIZE": "2"},
+            r"torchrun has started 1 processes on 2 machines",
         ),
     ],
 )
@@ -217,6 +243,12 @@ def test_another_number_of_processes_than_devices_is_an_error(
         monkeypatch.setenv(name, value)
     with pytest.raises(ConfigError, match=message):
         check_ranks(trainer)
+
+
+def test_several_machines_without_torchrun_or_srun_are_an_error() -> None:
+    """Each would wait for the other one until the time limit."""
+    with pytest.raises(ConfigError, match=r"trainer\.num_nodes=2: .* Start it with torchrun or srun"):
+        check_ranks(pl.Trainer(accelerator="cpu", devices=1, num_nodes=2, logger=False, barebones=True))
 
 
 def test_the_first_table_says_that_more_gpus_are_here(monkeypatch: pytest.MonkeyPatch) -> None:
