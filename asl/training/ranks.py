@@ -73,20 +73,31 @@ def cluster_plugins() -> list[ClusterEnvironment]:
 
 
 def check_ranks(trainer: pl.Trainer) -> None:
-    """Raise ConfigError if torchrun or SLURM has started another number of processes than there are ranks."""
+    """Check that torchrun or SLURM has started the ranks, or that Lightning can start them.
+
+    Raises:
+        ConfigError: there are other processes than ranks, or nothing has started those of other machines.
+    """
+    devices, nodes = trainer.num_devices, trainer.num_nodes
     if TorchElasticEnvironment.detect():
         starter, started = "torchrun", int(os.environ["WORLD_SIZE"])
         remedy = "torchrun --nproc-per-node is the number of devices, --nnodes that of machines"
-    elif SLURMEnvironment.detect():
+    elif SLURMEnvironment.detect() and int(os.environ["SLURM_NTASKS"]) > 1:
         starter, started = "SLURM", int(os.environ["SLURM_NTASKS"])
         remedy = "#SBATCH --ntasks-per-node is the number of devices, --nodes that of machines"
     else:
+        environment = getattr(trainer.strategy, "cluster_environment", None)
+        if nodes > 1 and isinstance(environment, LightningEnvironment) and "MASTER_ADDR" not in os.environ:
+            raise ConfigError(
+                f"trainer.num_nodes={nodes}: nothing has started the ranks of the other machines. Use "
+                "torchrun on each machine, or srun (docs/cluster.md)"
+            )
         return
-    devices, nodes = trainer.num_devices, trainer.num_nodes
-    if started not in (1, devices * nodes):
+    if started != devices * nodes:
         raise ConfigError(
-            f"{starter} has started {started} processes, but {devices} devices on {nodes} machines train "
-            f"(trainer.devices, trainer.num_nodes). Use trainer=ddp; {remedy}"
+            f"{starter} has started {started} processes, but trainer.devices={devices} and "
+            f"trainer.num_nodes={nodes} need {devices * nodes}. Use trainer=ddp on GPUs, or set both keys; "
+            f"{remedy}"
         )
 
 

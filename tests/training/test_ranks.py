@@ -32,7 +32,7 @@ from asl.training.config import TrainConfig
 from asl.training.console import _more_gpus
 from asl.training.ranks import check_ranks, cluster_plugins
 from asl.training.run import train
-from asl.training.trainer import check_devices
+from asl.training.trainer import build_trainer, check_devices
 
 HERE = Path(__file__).resolve().parent
 PYTHONPATH = os.pathsep.join(map(str, (HERE.parents[1], HERE.parent, HERE)))
@@ -206,11 +206,11 @@ def test_of_one_slurm_task_lightning_starts_the_ranks_and_of_several_each_is_one
     [
         (
             {"SLURM_NTASKS": "4"},
-            r"SLURM has started 4 processes, but 1 devices on 1 machines.*--ntasks-per-node",
+            r"SLURM has started 4 processes, but trainer.devices=1 .*need 1\..*--ntasks-per-node",
         ),
         (
             {"TORCHELASTIC_RUN_ID": "1", "WORLD_SIZE": "2"},
-            r"torchrun has started 2 .*trainer=ddp.*--nproc-per",
+            r"torchrun has started 2 .*trainer=ddp on GPUs, or set both keys.*--nproc-per",
         ),
     ],
 )
@@ -223,6 +223,30 @@ def test_another_number_of_processes_than_devices_is_an_error(
         monkeypatch.setenv(name, value)
     with pytest.raises(ConfigError, match=message):
         check_ranks(trainer)
+
+
+def test_one_process_of_torchrun_for_two_devices_is_an_error(
+    tiny_data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name, value in {
+        "TORCHELASTIC_RUN_ID": "1",
+        "WORLD_SIZE": "1",
+        "RANK": "0",
+        "LOCAL_RANK": "0",
+    }.items():
+        monkeypatch.setenv(name, value)
+    with pytest.raises(ConfigError, match=r"torchrun has started 1 .*trainer\.devices=2 .*need 2"):
+        train(tiny(tiny_data, tmp_path, "trainer.devices=2", "logger=[]"))
+
+
+def test_several_machines_whose_ranks_nothing_has_started_are_an_error(
+    tiny_data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    config = tiny(tiny_data, tmp_path, "trainer.num_nodes=2", "logger=[]")
+    with pytest.raises(ConfigError, match=r"trainer\.num_nodes=2: nothing has started .*torchrun"):
+        train(config)
+    monkeypatch.setenv("MASTER_ADDR", "localhost")  # Lightning's own way to name the first machine
+    build_trainer(config.trainer, folder=tmp_path, callbacks=[], logger=[])
 
 
 def test_the_first_table_says_that_more_gpus_are_here(monkeypatch: pytest.MonkeyPatch) -> None:
