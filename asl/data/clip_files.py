@@ -18,13 +18,24 @@ class ClipError(UserError):
         super().__init__(message.rsplit(f"{type(self).__name__}: ", 1)[-1].strip())
 
 
-def unreadable_clip(clip: Clip, path: Path, reason: str) -> ClipError:
-    """Return the error for a clip that cannot be decoded. The message says how to replace the file."""
+_CUT_AGAIN = (
+    "The file was damaged or changed after the manifest was written. Delete it, then cut it again "
+    "and write the manifest anew with: python preprocess.py"
+)
+
+
+def unreadable_clip(clip: Clip, path: Path, reason: str, *, remedy: str = _CUT_AGAIN) -> ClipError:
+    """Return the error for a clip that cannot be decoded. The message says how to replace the file.
+
+    Args:
+        clip: row of the manifest.
+        path: the clip's file, or that of its frames.
+        reason: what is wrong with the file.
+        remedy: how to replace it.
+    """
     return ClipError(
         f"clip {clip.video_id} ({clip.gloss!r}, {clip.split}) cannot be read: {reason}\n"
-        f"  file: {path}\n"
-        f"The file was damaged or changed after the manifest was written. Delete it, then cut it again "
-        f"and write the manifest anew with: python preprocess.py"
+        f"  file: {path}\n{remedy}"
     )
 
 

@@ -96,8 +96,9 @@ def check_ranks(trainer: pl.Trainer) -> None:
         return
     if started != (devices * machines, machines):
         raise ConfigError(
-            f"{starter} has started {started[0]} processes on {started[1]} machines, but {devices} devices "
-            f"on each of {machines} train (trainer.devices, trainer.num_nodes). Use trainer=ddp; {remedy}"
+            f"{starter} has started {started[0]} processes on {started[1]} machines, but "
+            f"trainer.devices={devices} and trainer.num_nodes={machines} need {devices * machines}. "
+            f"Use trainer=ddp on GPUs, or set both keys; {remedy}"
         )
 
 

@@ -118,7 +118,8 @@ def build_trainer(
         logger: loggers; may be empty.
 
     Raises:
-        ConfigError: torchrun or SLURM has started another number of processes than there are devices.
+        ConfigError: torchrun or SLURM has started another number of processes than there are devices, or
+            there are several machines and neither has started the run.
     """
     import pytorch_lightning as pl
     import torch
@@ -244,6 +245,7 @@ def filter_lightning_messages() -> None:
         r".*recommended to use `self\.log\(.*sync_dist=True.*",  # SplitMetrics are of all ranks
         r".*`broadcast_buffers` is deprecated.*",  # its successor is not in torch 2.6
         r".*The `srun` command is available on your system but is not used.*",  # see cluster_plugins()
+        r"Grad strides do not match bucket view strides.*",  # of 1×1 kernels, whose memory is the same
     ):
         warnings.filterwarnings("ignore", pattern)
     for name in (

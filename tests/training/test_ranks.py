@@ -32,7 +32,7 @@ from asl.training.config import TrainConfig
 from asl.training.console import _more_gpus
 from asl.training.ranks import check_ranks, cluster_plugins
 from asl.training.run import train
-from asl.training.trainer import check_devices
+from asl.training.trainer import build_trainer, check_devices
 
 HERE = Path(__file__).resolve().parent
 PYTHONPATH = os.pathsep.join(map(str, (HERE.parents[1], HERE.parent, HERE)))
@@ -222,11 +222,11 @@ def test_tasks_that_slurm_may_have_put_on_machines_in_any_way_are_an_error(
     [
         (
             {"SLURM_NTASKS": "4", "SLURM_STEP_NUM_TASKS": "4", "SLURM_STEP_NUM_NODES": "1"},
-            r"srun has started 4 processes on 1 machines, but 1 devices on each of 1 .*--ntasks-per-node",
+            r"srun has started 4 processes on 1 .*trainer.devices=1 .*need 1\..*--ntasks-per-node",
         ),
         (
             {"TORCHELASTIC_RUN_ID": "1", "WORLD_SIZE": "2", "GROUP_WORLD_SIZE": "1"},
-            r"torchrun has started 2 .*trainer=ddp.*--nproc-per",
+            r"torchrun has started 2 .*trainer=ddp on GPUs, or set both keys.*--nproc-per",
         ),
         (
             {"TORCHELASTIC_RUN_ID": "1", "WORLD_SIZE": "1", "GROUP_WORLD_SIZE": "2"},
@@ -245,10 +245,25 @@ def test_another_number_of_processes_than_devices_is_an_error(
         check_ranks(trainer)
 
 
-def test_several_machines_without_torchrun_or_srun_are_an_error() -> None:
+def test_one_process_of_torchrun_for_two_devices_is_an_error(
+    tiny_data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    started = {"TORCHELASTIC_RUN_ID": "1", "WORLD_SIZE": "1", "GROUP_WORLD_SIZE": "1"}
+    for name, value in {**started, "RANK": "0", "LOCAL_RANK": "0"}.items():
+        monkeypatch.setenv(name, value)
+    with pytest.raises(ConfigError, match=r"torchrun has started 1 .*trainer\.devices=2 .*need 2"):
+        train(tiny(tiny_data, tmp_path, "trainer.devices=2", "logger=[]"))
+
+
+def test_several_machines_without_torchrun_or_srun_are_an_error(
+    tiny_data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Each would wait for the other one until the time limit."""
+    config = tiny(tiny_data, tmp_path, "trainer.num_nodes=2", "logger=[]")
     with pytest.raises(ConfigError, match=r"trainer\.num_nodes=2: .* Start it with torchrun or srun"):
-        check_ranks(pl.Trainer(accelerator="cpu", devices=1, num_nodes=2, logger=False, barebones=True))
+        train(config)
+    monkeypatch.setenv("MASTER_ADDR", "localhost")  # Lightning's own way to name the first machine
+    build_trainer(config.trainer, folder=tmp_path, callbacks=[], logger=[])
 
 
 def test_the_first_table_says_that_more_gpus_are_here(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -25,6 +25,8 @@ from asl.data.framing import Framing
 if TYPE_CHECKING:
     from torch import Tensor
 
+_MADE_ANEW = "The file of its frames was damaged or changed. Delete it: the next start makes it anew"
+
 
 @dataclass(frozen=True, kw_only=True)
 class FrameStore:
@@ -69,9 +71,11 @@ def open_stored_frames(clip: Clip, path: Path, *, count: int | None = None) -> O
     try:
         frames, times_s, part = open_frames(path)
     except (OSError, ValueError, KeyError, TypeError) as error:
-        raise unreadable_clip(clip, path, str(error) or type(error).__name__) from error
+        raise unreadable_clip(clip, path, str(error) or type(error).__name__, remedy=_MADE_ANEW) from error
     if count is not None and len(frames) != count:
-        raise unreadable_clip(clip, path, f"it has {len(frames)} frames instead of {count}")
+        raise unreadable_clip(
+            clip, path, f"it has {len(frames)} frames instead of {count}", remedy=_MADE_ANEW
+        )
     return OpenedFrames(frames, times_s, box_in_part(clip.signer_box, part))
 
 
@@ -108,7 +112,9 @@ def read_stored_frames(clip: Clip, path: Path, indices: npt.NDArray[np.int64], f
 
     stored, _, box = open_stored_frames(clip, path)
     if indices.max() >= len(stored):
-        raise unreadable_clip(clip, path, f"it has {len(stored)} frames; frame {indices.max()} was drawn")
+        raise unreadable_clip(
+            clip, path, f"it has {len(stored)} frames; frame {indices.max()} was drawn", remedy=_MADE_ANEW
+        )
     # With mode="clip", numpy copies without Python's lock, so that threads read side by side.
     drawn = np.empty((len(indices), *stored.shape[1:]), np.uint8)
     np.take(stored, indices, axis=0, out=drawn, mode="clip")
