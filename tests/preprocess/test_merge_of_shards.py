@@ -170,7 +170,14 @@ def test_a_shard_that_failed_or_was_stopped_says_so(tmp_path: Path) -> None:
         assert f"): {told}\n" in unfinished(tmp_path, cuts)[1]
     files.record.write_text('{"state": "finished"}')  # of another version
     assert read_record(files.record) is None
-    assert "shard.index=0 was never started" in unfinished(tmp_path, cuts)[1]
+    message = unfinished(tmp_path, cuts)[1]
+    assert f"shard.index=0 has a damaged record, {files.record}" in message
+    assert "set of" not in message
+    files.record.unlink()
+    start_shard(Paths.below(tmp_path).shards("demo", 4))
+    message = unfinished(tmp_path, cuts)[1]
+    assert "shard.index=0 was never started" in message
+    assert "There are shards of a set of 4, too: python preprocess.py merge=true shard.count=4" in message
 
 
 def test_shards_without_any_source_need_not_be_started(tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import glob
 import shlex
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -40,10 +41,7 @@ def find_count(paths: Paths, dataset: str) -> int:
     Raises:
         UserError: no shard was started, or shards of several sets.
     """
-    start = f"{dataset}{SHARDS}"
-    records = Path(paths.metadata_dir).glob(f"{start}*/*.json")
-    names = {path.parent.name.removeprefix(start) for path in records if path.stem.isdecimal()}
-    counts = sorted(int(name) for name in names if name.isdecimal())
+    counts = _started_sets(paths.shards(dataset, 1))
     if not counts:
         raise UserError(
             f"merge=true: no shard of {dataset} was started with paths.metadata_dir={paths.metadata_dir}. "
@@ -55,6 +53,19 @@ def find_count(paths: Paths, dataset: str) -> int:
             f"{dataset}. Say which with shard.count=..."
         )
     return counts[0]
+
+
+def _started_sets(folder: Path) -> list[int]:
+    """The counts of all sets of shards that were started of the data set of this folder of shards."""
+    start = _start(folder)
+    records = folder.parent.glob(f"{glob.escape(start)}*/*.json")
+    names = {path.parent.name.removeprefix(start) for path in records if path.stem.isdecimal()}
+    return sorted(int(name) for name in names if name.isdecimal())
+
+
+def _start(folder: Path) -> str:
+    """What the names of all folders of shards of the data set begin with."""
+    return folder.name.rpartition(SHARDS)[0] + SHARDS
 
 
 def join_shards(
@@ -80,9 +91,13 @@ def join_shards(
     for index, cuts in enumerate(shares):
         if not cuts:
             continue
-        record = read_record(ShardFiles(folder, index).record)
-        if record is None or (problem := _problem(record, quality)):
-            unfinished[index] = "was never started" if record is None else problem
+        path = ShardFiles(folder, index).record
+        record = read_record(path)
+        if record is None:
+            unfinished[index] = f"has a damaged record, {path}" if path.exists() else "was never started"
+            continue
+        if problem := _problem(record, quality):
+            unfinished[index] = problem
             continue
         found = log.find_all(cuts, read_bytes=read_bytes, encoder=record.encoder)
         failed = _failures(record, [cut for cut in cuts if cut.video_id not in found])
@@ -96,7 +111,8 @@ def join_shards(
         no_frames |= {video_id: error for video_id, error in record.no_frames.items() if video_id in without}
         backends.add(record.backend)
     if unfinished:
-        raise UnfinishedShardsError(_message(unfinished, len(shares)), list(unfinished))
+        others = [count for count in _started_sets(folder) if folder.name != f"{_start(folder)}{count}"]
+        raise UnfinishedShardsError(_message(unfinished, len(shares), others), list(unfinished))
     stored = sum(cut.frames is not None and cut.video_id in proofs for cuts in shares for cut in cuts)
     outcome = FramesOutcome(there=stored - len(no_frames), failed=no_frames)
     choice = Choice(" and ".join(sorted(backends)), f"in {len(shares)} shards")
@@ -126,7 +142,7 @@ def _failures(record: Record, cuts: Sequence[Cut]) -> dict[str, CutFailure]:
     return failures
 
 
-def _message(unfinished: Mapping[int, str], count: int) -> str:
+def _message(unfinished: Mapping[int, str], count: int, other_sets: Sequence[int]) -> str:
     lines = [f"  shard.index={index} {problem}" for index, problem in unfinished.items()]
     commands = [f"  {shard_command(index, count)}" for index in unfinished]
     return "\n".join(
@@ -136,6 +152,7 @@ def _message(unfinished: Mapping[int, str], count: int) -> str:
             "Start them, on any machines, and merge again when they have ended:",
             *commands,
             f"  {merge_command(count)}",
+            *(f"There are shards of a set of {other}, too: {merge_command(other)}" for other in other_sets),
         ]
     )
 
