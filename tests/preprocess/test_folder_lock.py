@@ -10,10 +10,11 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from asl.errors import UserError
+from asl.errors import Terminated, UserError
 from asl.preprocess.clips import folder_lock
 from asl.preprocess.clips.folder_lock import FolderInUseError, locked_folders
 
@@ -124,8 +125,14 @@ def test_a_lock_of_another_machine_that_is_old_is_taken_at_once(tmp_path: Path) 
         assert locks(tmp_path) != [lock]
 
 
+def stop(signum: int, frame: object) -> None:
+    """The handler of SIGTERM in programs."""
+    raise Terminated
+
+
 @pytest.mark.usefixtures("quick")
-def test_a_run_whose_lock_was_taken_ends(tmp_path: Path) -> None:
+@pytest.mark.parametrize("sigint", [signal.default_int_handler, signal.SIG_IGN], ids=["shell", "background"])
+def test_a_run_whose_lock_was_taken_ends(tmp_path: Path, sigint: Any) -> None:
     def lose_the_lock() -> None:
         with locked_folders(tmp_path):
             (lock,) = locks(tmp_path)
@@ -133,8 +140,13 @@ def test_a_run_whose_lock_was_taken_ends(tmp_path: Path) -> None:
             for _ in range(200):
                 time.sleep(0.05)
 
-    with pytest.raises(FolderInUseError, match="was given to another run"):
-        lose_the_lock()
+    previous = signal.signal(signal.SIGINT, sigint), signal.signal(signal.SIGTERM, stop)
+    try:
+        with pytest.raises(FolderInUseError, match="was given to another run"):
+            lose_the_lock()
+    finally:
+        for signum, handler in zip((signal.SIGINT, signal.SIGTERM), previous, strict=True):
+            signal.signal(signum, handler)
 
 
 def test_a_folder_that_cannot_be_made_is_named(tmp_path: Path) -> None:

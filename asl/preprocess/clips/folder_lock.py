@@ -12,6 +12,7 @@ import json
 import os
 import random
 import secrets
+import signal
 import socket
 import threading
 import time
@@ -205,7 +206,9 @@ class _Heart:
                     os.utime(file)
                 except FileNotFoundError:
                     self.lost = file.parent
-                    _thread.interrupt_main()
+                    # Shells let programs that they start in the background ignore SIGINT.
+                    ignored = signal.getsignal(signal.SIGINT) == signal.SIG_IGN
+                    _thread.interrupt_main(signal.SIGTERM if ignored else signal.SIGINT)
                     return
                 except OSError:  # a network file system that does not answer: it may later
                     pass
