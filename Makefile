@@ -45,6 +45,9 @@ browser:
 	|| true; \
 	command -v chromium >/dev/null || echo "no Chromium: tests in a browser are left out (apt-get install chromium)"
 
+# The two processes of tests share the cores.
+check test: export OMP_NUM_THREADS = 1
+
 check: lint types
 	$(BIN)/pytest -q -n 2 --dist loadfile -m "not slow and not gpu"
 
