@@ -72,7 +72,7 @@ class Swin3DB(Swin3D):
 class ShiftedWindowAttention(ShiftedWindowAttention3d):
     """torchvision's attention in shifted windows, without dropout, with a mask that compiles quickly.
 
-    torchvision writes the mask in 27 assignments, which torch.compile makes one expression of megabytes.
+    torchvision's mask, 27 assignments, is 600 of the 1,008 operations of a block that torch.compile compiles.
     """
 
     def forward(self, tokens: Tensor) -> Tensor:

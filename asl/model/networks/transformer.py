@@ -28,7 +28,7 @@ class TransformerSettings(TorchvisionSettings):
 class StochasticDepth(nn.Module):
     """torchvision's ``StochasticDepth(p, "row")`` with the probability in a tensor.
 
-    torch.compile would compile each block again for its own number.
+    torch.compile would compile each block again for its own probability.
 
     Args:
         p: probability that a clip skips the block in training.
