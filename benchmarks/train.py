@@ -1,7 +1,7 @@
 """Clips a second of ``train.py``, of the same network on random input, and of a plain training loop.
 
     python -m benchmarks.train [--train-clips 1442 --val-clips 338 --epochs 20] [--keys] [--cpu]
-    python -m benchmarks.train --devices 2 [--model swin3d_t --batch 8] [--epochs 20] [--keys] [--cpu]
+    python -m benchmarks.train --devices 2 [--model swin3d_t --batch 8] [--epochs 20] [--rows 1 2] [--cpu]
 
 All in one run on one machine. The real path is ``train.py``'s own: clips that ``preprocess.py`` cut and
 decoded, of 320x240, 640x480 and 1280x720, a few dozen different ones under as many names as asked for.
@@ -10,8 +10,7 @@ torchvision's video reference does: the network as built, SGD, decoding in the l
 adds what each key gives. ``--cpu`` is a small version for machines without a GPU.
 
 ``--devices`` measures ``train.py`` alone: the parts of its epochs on one device and on several, each run in a
-process of its own. With ``--keys``, too: frames on the disk, one graph instead of one for each of DDP's
-buckets, and gradients that are exchanged as bf16.
+process of its own. ``--rows`` chooses further runs, see :func:`device_rows`.
 """
 
 from __future__ import annotations
@@ -25,7 +24,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -239,24 +238,57 @@ def run_train(data: Path, name: str, scale: Scale, *overrides: str) -> dict[str,
     }
 
 
-def run_alone(data: Path, scale: Scale, *overrides: str, whole_graph: bool = False) -> dict[str, Any]:
-    """:func:`run_train` in a process of its own, which Lightning can start again for each further rank.
+@dataclasses.dataclass(frozen=True)
+class DeviceRow:
+    """A run of ``train.py`` on one or on several devices.
 
     Args:
-        data: the result of :func:`make_data`.
-        scale: of the run.
         overrides: keys of ``train.py``.
-        whole_graph: compile the network as one graph, whose gradients DDP exchanges after all of them are
-            computed, instead of one for each of DDP's buckets.
+        whole_graph: compile the network as on one device, so that DDP exchanges gradients after all of them
+            are computed. Otherwise, there is a graph for each of DDP's buckets, and a bucket is exchanged
+            while the gradients of the next one are computed.
+        environment: more variables of the environment.
     """
+
+    overrides: tuple[str, ...]
+    whole_graph: bool = False
+    environment: Mapping[str, str] = dataclasses.field(default_factory=dict)
+
+
+def device_rows(model: str, devices: int, *, on_gpu: bool) -> dict[str, DeviceRow]:
+    """Each run that ``--rows`` can choose, by its name."""
+    one = (f"model={model}", f"trainer={'gpu' if on_gpu else 'cpu'}")
+    several = (*one, "trainer.strategy=ddp", f"trainer.devices={devices}")
+    host, rounded = "reader.placement=host", "trainer.compress_gradients=bf16"
+    rows = {
+        "1": DeviceRow(one),
+        f"{devices}": DeviceRow(several),
+        "1, host": DeviceRow((*one, host)),
+        f"{devices}, host": DeviceRow((*several, host)),
+    }
+    if on_gpu:
+        few = {"NCCL_MAX_CTAS": "4"}  # blocks of threads of NCCL's kernels, which compete with the others
+        rows |= {
+            "1, the last": DeviceRow(one, environment={"CUDA_VISIBLE_DEVICES": f"{devices - 1}"}),
+            f"{devices}, whole": DeviceRow(several, whole_graph=True),
+            f"{devices}, bf16": DeviceRow((*several, rounded)),
+            f"{devices}, whole, bf16": DeviceRow((*several, rounded), whole_graph=True),
+            f"{devices}, few CTAs": DeviceRow(several, environment=few),
+        }
+    return rows
+
+
+def run_alone(data: Path, scale: Scale, row: DeviceRow) -> dict[str, Any]:
+    """:func:`run_train` in a process of its own, which Lightning can start again for each further rank."""
     number = len(list(data.glob("run*.json")))
     result = data / f"run{number}.json"
-    overrides = (*overrides, f"paths.checkpoint_dir={data}/checkpoints/run{number}")
     run = {
-        **{"data": str(data), "scale": dataclasses.asdict(scale), "overrides": overrides},
-        **{"whole_graph": whole_graph, "result": str(result)},
+        **{"data": str(data), "scale": dataclasses.asdict(scale), "result": str(result)},
+        "overrides": (*row.overrides, f"paths.checkpoint_dir={data}/checkpoints/run{number}"),
+        "whole_graph": row.whole_graph,
     }
-    subprocess.run([sys.executable, "-m", "benchmarks.train", "--run", json.dumps(run)], check=True, cwd=ROOT)
+    command = [sys.executable, "-m", "benchmarks.train", "--run", json.dumps(run)]
+    subprocess.run(command, check=True, cwd=ROOT, env=os.environ | row.environment)
     measured: dict[str, Any] = json.loads(result.read_text())
     return measured
 
@@ -429,6 +461,7 @@ def main() -> None:
     parser.add_argument("--cpu", action="store_true", help="a small version, without a GPU")
     parser.add_argument("--devices", type=int, help="the parts of an epoch on one device and on so many")
     parser.add_argument("--model", default="r2plus1d", help="with --devices: the network")
+    parser.add_argument("--rows", nargs="+", default=(), help="with --devices: runs, such as '2, whole'")
     parser.add_argument("--batch", type=int, default=32, help="with --devices: clips of a device's batch")
     parser.add_argument("--run", type=json.loads, help=argparse.SUPPRESS)  # of run_alone()
     parser.add_argument("--json", type=Path, default=ROOT / "benchmarks/out/train.json")
@@ -451,7 +484,7 @@ def main() -> None:
             width = 64 if args.model == "r2plus1d" else 0
             scale = dataclasses.replace(scale, batch=args.batch, width=width)
         target = args.json.with_stem(f"{args.json.stem}_{args.model}_{args.devices}")
-        compare_devices(args.devices, args.model, scale, device.type, target, keys=args.keys)
+        compare_devices(args.devices, args.model, scale, device.type, target, names=args.rows)
         return
     results: dict[str, Any] = {"cores": available_cores(), "device": str(device)}
     if not args.cpu:
@@ -493,30 +526,21 @@ def main() -> None:
 
 
 def compare_devices(
-    devices: int, model: str, scale: Scale, device_type: str, target: Path, *, keys: bool
+    devices: int, model: str, scale: Scale, device_type: str, target: Path, *, names: Sequence[str]
 ) -> None:
     """Measure ``train.py`` on one device and on several, and print a table with the parts of an epoch."""
     on_gpu = device_type == "cuda"
-    one = [f"model={model}", f"trainer={'gpu' if on_gpu else 'cpu'}"]
-    several = [*one, "trainer.strategy=ddp", f"trainer.devices={devices}"]
-    rows: dict[str, tuple[list[str], bool]] = {"1": (one, False), f"{devices}": (several, False)}
-    if keys:
-        rows |= {
-            "1, placement=host": ([*one, "reader.placement=host"], False),
-            f"{devices}, placement=host": ([*several, "reader.placement=host"], False),
-        }
-    if keys and on_gpu:
-        rows |= {
-            f"{devices}, one graph": (several, True),
-            f"{devices}, bf16 gradients": ([*several, "trainer.compress_gradients=bf16"], False),
-        }
+    known = device_rows(model, devices, on_gpu=on_gpu)
+    if unknown := [name for name in names if name not in known]:
+        sys.exit(f"error: --rows: {unknown[0]!r} is none of {list(known)}")
+    rows = {name: known[name] for name in dict.fromkeys(["1", *(names or [f"{devices}"])])}
     results: dict[str, Any] = {}
     with tempfile.TemporaryDirectory() as temporary:
         data = Path(temporary).resolve()
-        make_data(data, scale, FrameSpec(short_side=composed(*one).frames.short_side))
+        make_data(data, scale, FrameSpec(short_side=composed(*rows["1"].overrides).frames.short_side))
         target.parent.mkdir(parents=True, exist_ok=True)
-        for name, (overrides, whole_graph) in rows.items():
-            results[name] = run_alone(data, scale, *overrides, whole_graph=whole_graph)
+        for name, row in rows.items():
+            results[name] = run_alone(data, scale, row)
             target.write_text(json.dumps(results, indent=1))
     _show_devices(
         results,
