@@ -18,7 +18,7 @@ from pytorch_lightning.callbacks import Callback
 from pytorch_lightning.strategies.launchers.subprocess_script import _SubprocessScriptLauncher
 
 from asl.errors import Terminated, UserError
-from asl.training.ranks import is_lost_connection, requeue_job
+from asl.training.ranks import exchange_has_failed, is_lost_connection, requeue_job
 
 _EXCEPTIONS = {signal.SIGINT: KeyboardInterrupt, signal.SIGTERM: Terminated}
 _PREEMPTION = signal.SIGUSR1  # what SLURM is asked to send some time before it ends a job
@@ -27,6 +27,7 @@ _HANDLED = {*_EXCEPTIONS, _PREEMPTION}
 #: Environment variable with the id of the process that starts the other ranks of this machine.
 _FIRST_RANK = "ASL_FIRST_RANK_PID"
 
+_NO_ANSWER = "another rank does not answer within trainer.timeout_s, or has died"
 _POLL_S = 0.5
 _GRACE_S = 10.0  # in which a rank notices itself that another one has died
 
@@ -103,8 +104,7 @@ class Interruption(Callback):
                 ) from error
             if lost or (dead and not isinstance(error, UserError)):
                 reason = next(iter(str(error).splitlines()), type(error).__name__)
-                no_answer = f"another rank does not answer within trainer.timeout_s, or has died ({reason})"
-                raise RankError(_explain(trainer, dead or no_answer)) from error
+                raise RankError(_explain(trainer, dead or f"{_NO_ANSWER} ({reason})")) from error
             raise
         finally:
             done.set()
@@ -194,14 +194,17 @@ class Interruption(Callback):
         return dead
 
     def _watch_ranks(self, trainer: pl.Trainer, done: threading.Event) -> None:
-        """End this process if another rank has died and this one does not notice: it waits on the device."""
+        """End this process if another rank has died or hangs, and this one does not notice.
+
+        It waits on the device then. One minute after a time limit, torch would end it with SIGABRT.
+        """
         while not done.wait(_POLL_S):
-            dead = self._dead_rank()
-            if dead is None:
+            if self._dead_rank() is None and not exchange_has_failed():
                 continue
             if done.wait(2 * _GRACE_S) or self._ending:
                 return
-            print(f"error: {_explain(trainer, dead)}", file=sys.stderr, flush=True)
+            what = self._dead_rank() or _NO_ANSWER
+            print(f"error: {_explain(trainer, what)}", file=sys.stderr, flush=True)
             with suppress(Exception):
                 trainer.strategy.checkpoint_io.teardown()
             for process in self._other_ranks:

@@ -12,6 +12,7 @@ from datetime import timedelta
 from typing import Any
 
 import pytorch_lightning as pl
+import torch
 from lightning_fabric.plugins.environments import (
     ClusterEnvironment,
     LightningEnvironment,
@@ -107,6 +108,20 @@ def is_lost_connection(error: BaseException) -> bool:
     if isinstance(error, DistError):
         return True
     return isinstance(error, RuntimeError) and any(name in str(error).lower() for name in ("gloo", "nccl"))
+
+
+def exchange_has_failed() -> bool:
+    """Whether NCCL has given up an exchange: it took longer than its time limit, or the connection broke.
+
+    NCCL raises nothing in a process that waits for its device. Other backends raise an error, see
+    :func:`is_lost_connection`.
+    """
+    group: Any = torch.distributed.group.WORLD if torch.distributed.is_available() else None
+    if group is None or "cuda" not in {device.type for device in group._device_types}:
+        return False
+    backend = group._get_backend(torch.device("cuda"))
+    # torch 2.6 has no get_error().
+    return backend.name() == "nccl" and hasattr(backend, "get_error") and backend.get_error().value != 0
 
 
 def requeue_job() -> None:

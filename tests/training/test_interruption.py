@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import sys
+import threading
 from collections.abc import Callable
 from types import SimpleNamespace
 from typing import Any
@@ -16,6 +17,7 @@ from pytorch_lightning.strategies.launchers import subprocess_script
 from torch.distributed import DistNetworkError
 
 from asl.errors import Terminated
+from asl.training import interruption as module
 from asl.training.interruption import Interruption, RankError, finished_first
 
 TRAINER: Any = SimpleNamespace(
@@ -155,6 +157,39 @@ def test_a_rank_whose_first_rank_died_before_it_had_started_notices_it(
 ) -> None:
     monkeypatch.setenv("ASL_FIRST_RANK_PID", str(os.getppid() + 1))
     assert Interruption()._dead_rank() == "rank 0 has ended"
+
+
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")  # SystemExit
+@pytest.mark.parametrize(
+    ("exit_code", "what"),
+    [
+        (None, "another rank does not answer within trainer.timeout_s, or has died"),
+        (-9, "rank 1 was killed by SIGKILL (signal 9)"),
+    ],
+)
+def test_a_rank_that_waits_on_its_device_for_one_that_hangs_or_died_ends_with_all_others(
+    exit_code: int | None, what: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    codes: list[int] = []
+    ended = threading.Event()
+
+    def end(code: int) -> None:
+        codes.append(code)
+        ended.set()
+        raise SystemExit  # of the watching thread
+
+    monkeypatch.setattr(os, "_exit", end)
+    monkeypatch.setattr(module, "exchange_has_failed", lambda: True)
+    monkeypatch.setattr(module, "_POLL_S", 0.01)
+    monkeypatch.setattr(module, "_GRACE_S", 0.01)
+    interruption, other = Interruption(), mock.Mock(poll=lambda: exit_code)
+    interruption._other_ranks.append(other)
+    with interruption.handled(TRAINER):
+        assert ended.wait(30)
+    assert codes == [1]
+    assert other.kill.called
+    remedy = "The 2 ranks can only go on together. resume=auto continues after the last finished epoch"
+    assert capsys.readouterr().err == f"error: {what}. {remedy}\n"
 
 
 def trainer_of_an_epoch(exchange: Callable[[bool], bool]) -> Any:
