@@ -133,11 +133,12 @@ class Watch(pl.Callback):
     def __init__(self) -> None:
         self.clips_s: list[float] = []
         self.epoch_clips_s: list[float] = []  # from the epoch's start: with the decoding ahead of it
+        self.step_ms: list[float] = []
         self.epoch_s: list[float] = []
         self.host_mb: list[float] = []
         self.first_step_s = 0.0
         self.busy: float | None = None  # share of the time in which the GPU computes
-        self.exchange: float | None = None  # share of the time in which NCCL's kernels run, or wait
+        self.kernels: dict[str, tuple[float, float]] = {}  # by name: milliseconds and number in each step
         self.parts: dict[str, list[float]] = {part: [] for part in PARTS}  # seconds in each epoch
         self._part = ""
         self._since = 0.0
@@ -182,9 +183,17 @@ class Watch(pl.Callback):
         else:
             seconds = synchronised_time() - self._profiled
             self._profiler.stop()
-            kernels = {one.key: one.self_device_time_total for one in self._profiler.key_averages()}
-            self.busy = sum(kernels.values()) / 1e6 / seconds
-            self.exchange = sum(us for name, us in kernels.items() if "nccl" in name) / 1e6 / seconds
+            steps = _PROFILED[1] - _PROFILED[0]
+            self.kernels = {
+                one.key: (one.self_device_time_total / 1e3 / steps, one.count / steps)
+                for one in self._profiler.key_averages()
+                if one.self_device_time_total
+            }
+            self.busy = self.kernel_ms() * steps / 1e3 / seconds
+
+    def kernel_ms(self, part: str = "") -> float:
+        """Milliseconds that kernels with a part of a name take in each step."""
+        return sum(ms for name, (ms, _) in self.kernels.items() if part in name)
 
     def on_train_batch_end(
         self, trainer: pl.Trainer, module: Any, outputs: Any, batch: Any, index: int
@@ -192,6 +201,7 @@ class Watch(pl.Callback):
         if trainer.is_last_batch:
             now, clips = self._enter("validation"), len(batch["label"]) * trainer.world_size
             self.clips_s.append(clips * index / (now - self._begin))
+            self.step_ms.append(1e3 * (now - self._begin) / index)
             self.epoch_clips_s.append(clips * (index + 1) / (now - self._epoch))
 
     def on_train_end(self, *_: Any) -> None:
@@ -226,13 +236,16 @@ def run_train(data: Path, name: str, scale: Scale, *overrides: str) -> dict[str,
         "clips_s": float(np.median(watch.clips_s[warm])),
         "epoch_clips_s": float(np.median(watch.epoch_clips_s[warm])),
         "epoch_s": [round(seconds, 2) for seconds in watch.epoch_s],
+        "step_ms": float(np.median(watch.step_ms[warm])),
         "first_step_s": watch.first_step_s,
         "device_gb": torch.cuda.max_memory_allocated() / 1e9 if torch.cuda.is_available() else 0.0,
         "host_mb": [round(mb) for mb in watch.host_mb],
         "busy": watch.busy,
-        "exchange": watch.exchange,
+        "kernel_ms": watch.kernel_ms(),
+        "exchange_ms": watch.kernel_ms("nccl"),
+        "kernels": watch.kernels,
         "parts": {
-            part: float(np.median(seconds[1:-1] or seconds))  # the last end waits for the checkpoint
+            part: float(np.median(seconds[2:-1] or seconds[2:] or seconds))  # the last end waits for the file
             for part, seconds in watch.parts.items()
         },
     }
@@ -551,7 +564,8 @@ def compare_devices(
 
 def _show_devices(results: dict[str, Any], title: str) -> None:
     table = Table(title=title, title_justify="left")
-    for column in ("devices", *PARTS, "all", "times", "steps, clips/s", "times", "NCCL"):
+    columns = ("devices", *PARTS, "all", "times", "clips/s", "times", "step, ms", "kernels", "NCCL's")
+    for column in columns:
         table.add_column(column, justify="left" if column == "devices" else "right")
     first = results["1"]
     for name, run in results.items():
@@ -563,7 +577,8 @@ def _show_devices(results: dict[str, Any], title: str) -> None:
             f"{alone / seconds:.2f}",
             f"{run['clips_s']:.1f}",
             f"{run['clips_s'] / first['clips_s']:.2f}",
-            "" if run["exchange"] is None else f"{run['exchange']:.1%}",
+            f"{run['step_ms']:.1f}",
+            *(f"{run[key]:.1f}" if run["kernels"] else "" for key in ("kernel_ms", "exchange_ms")),
         )
     Console(width=130).print(table)
 
