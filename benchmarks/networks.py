@@ -6,8 +6,8 @@ All in one run on one machine. asl's step begins with the frames of a batch as t
 augmentation, network, loss, gradients, clipping, fused AdamW, in mixed precision. The plain step is that
 of torchvision's video reference (references/video_classification/train.py): the network as built, SGD,
 random input of floats that lies on the device. Compiling takes longest and comes last: no network is
-begun ``--compile-until`` seconds after the start. ``--cpu`` is a small version for machines without a
-GPU, whose figures say nothing.
+begun ``--compile-until`` seconds after the start. As in train.py, a network that gains nothing by it is not
+compiled. ``--cpu`` is a small version for machines without a GPU, whose figures say nothing.
 """
 
 from __future__ import annotations
@@ -187,8 +187,9 @@ def main() -> None:
                 make = functools.partial(plain_step, config, batch, device, amp=way == "plain, AMP")
             else:
                 last = way != "asl, channels first"
+                compiled = way == "asl" and config.model.gains_by_compiling
                 make = functools.partial(
-                    asl_step, config, batch, device, compiled=way == "asl", channels_last=last
+                    asl_step, config, batch, device, compiled=compiled, channels_last=last
                 )
             results[name][way] = measure(
                 make, batch, warmup=0 if args.cpu else 2, steps=1 if args.cpu else args.steps
