@@ -11,8 +11,9 @@ from composing import composed
 from test_run import states_equal, tiny
 
 from asl.config.setting import ConfigError
+from asl.data.frames.placement import AUTO, DEVICE, HOST, choose_placement
 from asl.training import run as run_module
-from asl.training.batch_size import Trial, largest_batch, trial_step
+from asl.training.batch_size import Trial, largest_batch, trial_step, usable_memory
 from asl.training.checkpoints import read_checkpoint
 from asl.training.device_errors import DeviceMemoryError
 from asl.training.run import train
@@ -59,6 +60,20 @@ def test_the_prediction_is_tried_and_reduced_until_it_fits(
     device = Device(clip_gb)
     assert find(device, predicted_gb, most) == tried[-1]
     assert device.tried == tried
+
+
+@pytest.mark.parametrize(
+    ("placement", "frames_gb", "where"),
+    [(AUTO, 8, DEVICE), (AUTO, 20, DEVICE), (AUTO, 21, HOST), (DEVICE, 40, DEVICE), (HOST, 8, HOST)],
+)
+def test_the_largest_batch_leaves_their_place_to_the_frames(
+    placement: str, frames_gb: int, where: str
+) -> None:
+    free, frames = 80 * GB, frames_gb * GB
+    usable = usable_memory(free, frames=frames, placement=placement)
+    chosen = choose_placement(placement, device_type="cuda", frames=frames, free=free, reserve=usable)
+    assert chosen.where == where
+    assert usable == 72 * GB - (frames if where == DEVICE else 0)  # all that is left
 
 
 def test_a_clip_that_does_not_fit_is_an_error_with_remedies() -> None:
