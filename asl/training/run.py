@@ -280,7 +280,7 @@ def _build_classifier(
 
 def _build_trainer(config: TrainConfig, folder: Path, callbacks: Sequence[pl.Callback]) -> pl.Trainer:
     selection = config.data.selection
-    last_and_best = LastAndBest(folder, f"{selection}_top1")
+    last_and_best = LastAndBest(folder, selection)
     own: list[pl.Callback] = [
         *(last_and_best, History(folder, selection)),
         *(EpochLine(last_and_best, selection), CompilationLines(), CompileCache(folder)),

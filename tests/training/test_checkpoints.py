@@ -36,6 +36,7 @@ class FixedAccuracies(pl.LightningModule):
 
     def validation_step(self, batch: Any, batch_idx: int) -> None:
         self.log("val_top1", self.accuracies[self.current_epoch])
+        self.log("val_loss", 1.0)
 
     def configure_optimizers(self) -> torch.optim.Optimizer:
         return torch.optim.SGD(self.parameters(), lr=0.1)

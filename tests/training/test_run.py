@@ -443,6 +443,18 @@ def test_a_checkpoint_of_an_earlier_version_can_be_used_and_resumed(
     assert "clips" in read_checkpoint(tmp_path / "last.pt")["asl"]
 
 
+def test_a_run_that_diverges_ends_and_keeps_the_checkpoints_of_the_epoch_before(
+    tiny_data: Path, tmp_path: Path
+) -> None:
+    train(tiny(tiny_data, tmp_path, "trainer.max_epochs=1", "logger=[]"))
+    before = {name: (tmp_path / name).read_bytes() for name in ("last.pt", "best.pt", "metrics.json")}
+    keys = ["trainer.max_epochs=3", "logger=[]", "resume=auto"]
+    with pytest.raises(UserError, match=r"epoch 2: val_loss is nan, so training has diverged.*optim\.lr"):
+        train(tiny(tiny_data, tmp_path, *keys, "optim.lr=1e30", "trainer.gradient_clip_val=0"))
+    assert {name: (tmp_path / name).read_bytes() for name in before} == before
+    assert train(tiny(tiny_data, tmp_path, *keys))["epochs"] == 3
+
+
 def test_a_finished_run_is_not_resumed_in_another_folder_or_with_fewer_epochs(
     tiny_data: Path, tmp_path: Path
 ) -> None:
