@@ -580,9 +580,9 @@ def test_the_demo_experiment_has_its_own_folders() -> None:
         (
             ["data.resize=[256,342]"],
             r"data\.resize=\[256, 342\].*frames\.short_side=128: set frames\.short_side=256.*"
-            r"data\.resize=\[128, 171\]",
+            r"data\.resize=\[128,171\]",
         ),
-        (["frames.short_side=96"], r"frames\.short_side=128.*data\.resize=\[96, 128\].*at most 96"),
+        (["frames.short_side=96"], r"frames\.short_side=128.*data\.resize=\[96,128\] .*at most 96"),
         (["frames.enabled=false"], r"frames\.enabled=false.*reader=decord"),
         (["model.width=12"], r"model\.weights=kinetics400.*model\.width=12"),
         (["model.layers=[1,1]"], r"model\.weights=kinetics400.*model\.layers=\[1, 1\]"),
