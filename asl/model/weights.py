@@ -54,8 +54,9 @@ def load_weights(
             are for other glosses and the classifier is unknown, or ``settings.keep_glosses`` is set and the
             weights do not name their glosses, or have none of ``glosses``.
     """
+    info: dict[str, Any] = {}
     if weights == KINETICS:
-        state, info = kinetics_state(settings), {}
+        state = kinetics_state(settings)
     else:
         state, info = read_state(Path(weights))
     theirs: Sequence[str] = info.get("glosses", ())

@@ -51,7 +51,8 @@ class FramesReaderSettings(ReaderSettings):
             yield (
                 f"data.resize={data.resize} would enlarge the stored frames, whose shorter side is "
                 f"frames.short_side={stored}: set frames.short_side={side} (for both programs), or "
-                f"data.resize={as_override(shrunk)} (and data.crop_size to at most {min(shrunk)}), or reader=decord"
+                f"data.resize={as_override(shrunk)} (and data.crop_size to at most {min(shrunk)}), or "
+                "reader=decord"
             )
         if frames.crop != SIGNER:
             return
