@@ -126,7 +126,7 @@ def test_without_a_gpu_the_batch_is_that_of_the_key(
 
 
 def test_several_devices_need_a_batch_size(tiny_data: Path, tmp_path: Path) -> None:
-    with pytest.raises(ConfigError, match=r"trainer\.batch=auto is for one device, not 2"):
+    with pytest.raises(ConfigError, match=r"for one device, not 2: set trainer\.batch=fixed and"):
         train(tiny(tiny_data, tmp_path, "trainer.batch=auto", "trainer.devices=2"))
 
 
