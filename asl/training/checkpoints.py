@@ -119,9 +119,8 @@ class LastAndBest(Checkpoint):
         self.best_score = float("-inf")
         self.best_epoch = 0  # counted from 1; 0 if there is none
 
-    def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        # Equal on all ranks, so all of them save or none.
-        loss = float(trainer.callback_metrics[self._loss])
+    def on_validation_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        loss = float(trainer.callback_metrics[self._loss])  # equal on all ranks
         if not math.isfinite(loss):
             raise UserError(
                 f"epoch {trainer.current_epoch + 1}: {self._loss} is {loss}, so training has diverged, and "
@@ -129,6 +128,9 @@ class LastAndBest(Checkpoint):
                 "trainer.gradient_clip_val=1 or trainer.precision=32-true. resume=auto continues after the "
                 "last saved epoch"
             )
+
+    def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        # Equal on all ranks, so all of them save or none.
         score = float(trainer.callback_metrics[self.monitor])
         with finished_first():
             if score > self.best_score:
@@ -161,7 +163,7 @@ def read_checkpoint(path: Path | str, map_location: Any = "cpu") -> dict[str, An
         Lightning's checkpoint, with the network's parameters in ``state_dict`` under the prefix ``model.``.
         Its key ``asl`` has what is needed to use the network, as plain values: ``glosses`` (by label),
         ``network`` (class of its settings), ``model`` (its name and architecture settings), ``sampling``
-        (fields of :class:`Sampling`), ``resize``, ``crop_size``, ``mean``, ``std``; ``epoch`` (number of
+        (fields of :class:`Sampling`), the fields of :class:`Framing`, ``mean``, ``std``; ``epoch`` (number of
         finished epochs) and ``metrics``; and what :func:`~asl.training.identity.checkpoint_info` says about
         the run.
 

@@ -100,7 +100,6 @@ class ShiftedWindowAttention(ShiftedWindowAttention3d):
         whole = whole.reshape(moved.shape).roll(shift, (1, 2, 3))
         return whole[:, : size[0], : size[1], : size[2]].contiguous()
 
-
     def get_relative_position_bias(self, window_size: list[int]) -> Tensor:
         """The bias of each pair of tokens of a window, by their relative position: ``(1, heads, S, S)``.
 
