@@ -11,9 +11,11 @@ from composing import composed
 from test_run import states_equal, tiny
 
 from asl.config.setting import ConfigError
+from asl.data.datamodule import ClipDataModule
 from asl.data.frames.placement import AUTO, DEVICE, HOST, choose_placement
+from asl.training import batch_size as batch_size_module
 from asl.training import run as run_module
-from asl.training.batch_size import Trial, largest_batch, trial_step, usable_memory
+from asl.training.batch_size import Trial, find_batch_size, largest_batch, trial_step, usable_memory
 from asl.training.checkpoints import read_checkpoint
 from asl.training.device_errors import DeviceMemoryError
 from asl.training.run import train
@@ -74,6 +76,20 @@ def test_the_largest_batch_leaves_their_place_to_the_frames(
     chosen = choose_placement(placement, device_type="cuda", frames=frames, free=free, reserve=usable)
     assert chosen.where == where
     assert usable == 72 * GB - (frames if where == DEVICE else 0)  # all that is left
+
+
+def test_the_batch_of_a_run_leaves_its_frames_their_place(
+    tiny_data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(batch_size_module, "free_memory", lambda device: 80 * GB)
+    monkeypatch.setattr(batch_size_module, "largest_batch", lambda trial, *, usable, **_: usable)
+    monkeypatch.setattr(ClipDataModule, "frames_bytes", lambda self: 40 * GB)
+    usable = {}
+    for placement in (DEVICE, HOST):
+        config = tiny(tiny_data, tmp_path, f"reader.placement={placement}")
+        datamodule = run_module._build_datamodule(config)
+        usable[placement] = find_batch_size(config, datamodule, torch.device("cuda"))
+    assert usable == {DEVICE: 32 * GB, HOST: 72 * GB}
 
 
 def test_a_clip_that_does_not_fit_is_an_error_with_remedies() -> None:
