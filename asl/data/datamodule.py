@@ -148,6 +148,12 @@ class ClipDataModule(pl.LightningDataModule):
         """The clips of all splits: train, val, test."""
         return [clip for dataset in self.datasets.values() for clip in dataset.clips]
 
+    @property
+    def requested_placement(self) -> str:
+        """``reader.placement``; ``auto`` for a reader without this key."""
+        placement: str = getattr(self._reader_settings, "placement", AUTO)
+        return placement
+
     def frames_bytes(self) -> int:
         """Bytes of all stored frames after resizing. 0 if the reader stores none."""
         store = self.reader.store
@@ -167,7 +173,7 @@ class ClipDataModule(pl.LightningDataModule):
             return
         free = free_memory(device)
         self.placement = choose_placement(
-            getattr(self._reader_settings, "placement", AUTO),
+            self.requested_placement,
             device_type=device.type,
             frames=self.frames_bytes(),
             free=free,

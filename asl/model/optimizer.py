@@ -127,7 +127,8 @@ def _layers(network: nn.Module) -> list[list[nn.Parameter]]:
     """The parameters of each layer in the order of the network, the classifier last.
 
     A layer is a module of the network. A Sequential or ModuleList of larger modules, such as residual blocks,
-    is a layer for each of them.
+    is a layer for each of them. What has only vectors, such as the norm before the classifier, belongs to the
+    layer after it, as in BEiT (Bao et al., ICLR 2022).
     """
     from asl.model.backbone import classifier_name
 
@@ -135,8 +136,14 @@ def _layers(network: nn.Module) -> list[list[nn.Parameter]]:
     modules = [block for name, child in children.items() if name != last for block in _blocks(child)]
     if last is not None:
         modules.append(children[last])
-    layers = [list(network.parameters(recurse=False)), *(list(module.parameters()) for module in modules)]
-    return [layer for layer in layers if layer]
+    layers: list[list[nn.Parameter]] = []
+    layer = list(network.parameters(recurse=False))
+    for module in modules:
+        layer += module.parameters()
+        if any(parameter.ndim > 1 for parameter in layer):
+            layers.append(layer)
+            layer = []
+    return [*layers, layer] if layer else layers
 
 
 def _blocks(module: nn.Module) -> list[nn.Module]:

@@ -13,9 +13,10 @@ import torch
 from torch import Tensor, nn
 from torchvision.models import WeightsEnum
 
+from asl.config.setting import as_override
 from asl.errors import UserError
 from asl.messages import first_few, listed_lines
-from asl.model.backbone import classifier_name
+from asl.model.backbone import CLASSIFIERS, classifier_name
 from asl.model.networks.base import KINETICS, NetworkSettings
 
 _MODULE_PREFIX = "model."  # of the network's parameters in an asl checkpoint
@@ -49,16 +50,16 @@ def load_weights(
         glosses: of the network, by label. None: those of the weights.
 
     Raises:
-        WeightsError: the download fails, the file is missing or damaged, names or shapes differ, or
-            ``settings.keep_glosses`` is set and the weights do not name their glosses, or have none of
-            ``glosses``.
+        WeightsError: the download fails, the file is missing or damaged, names or shapes differ, the weights
+            are for other glosses and the classifier is unknown, or ``settings.keep_glosses`` is set and the
+            weights do not name their glosses, or have none of ``glosses``.
     """
-    theirs: Sequence[str] = ()
+    info: dict[str, Any] = {}
     if weights == KINETICS:
         state = kinetics_state(settings)
     else:
         state, info = read_state(Path(weights))
-        theirs = info.get("glosses", ())
+    theirs: Sequence[str] = info.get("glosses", ())
     if settings.keep_glosses and not theirs:
         raise WeightsError(
             f"model.keep_glosses=true: {weights} does not say which glosses it is for, as checkpoints of asl "
@@ -67,6 +68,11 @@ def load_weights(
     own, prefix = model.state_dict(), f"{classifier_name(model)}."
     head = [key for key in own if key.startswith(prefix)]
     others = bool(theirs) and glosses is not None and list(theirs) != list(glosses)
+    if others and not head:
+        raise WeightsError(
+            f"model.weights={weights} is for other glosses, so the classifier has to be new, but "
+            f"{type(model).__name__} has no module {' or '.join(CLASSIFIERS)}. Name its classifier so"
+        )
     kept = 0
     if others or any(_shape(state, key) != own[key].shape for key in head):
         if settings.keep_glosses and glosses is not None:
@@ -90,10 +96,23 @@ def load_weights(
         raise WeightsError(
             f"model.weights={weights} does not fit model={settings.name} with these settings:\n"
             f"{listed_lines(differences, _MOST_NAMED)}\n"
-            "Set the model's keys to those of the weights, or model.weights=null for random ones"
+            f"Set the model's keys to those of the weights{_keys_of(info)}, "
+            "or model.weights=null for random ones"
         )
     model.load_state_dict(state, strict=False)
     return Loaded(tuple(head), kept)
+
+
+def _keys_of(info: Mapping[str, Any]) -> str:
+    """The keys of the network of a checkpoint, for messages: ``: model=r3d model.width=64``.
+
+    Args:
+        info: the key ``asl`` of the checkpoint. Empty: of other weights, of which nothing is known.
+    """
+    keys = {
+        "model" if key == "name" else f"model.{key}": value for key, value in info.get("model", {}).items()
+    }
+    return ": " + " ".join(f"{key}={as_override(value)}" for key, value in keys.items()) if keys else ""
 
 
 def _copy_rows(

@@ -9,13 +9,12 @@ from dataclasses import dataclass
 import torch
 
 from asl.data.datamodule import ClipDataModule
-from asl.data.frames.placement import free_memory
+from asl.data.frames.placement import AUTO, DEVICE, USABLE_SHARE, free_memory
 from asl.training.config import TrainConfig
 from asl.training.device_errors import DeviceMemoryError, is_out_of_memory
 from asl.training.trainer import resolve_precision
 
-_USABLE_SHARE = 0.9  # of free memory; the rest is lost to fragmentation
-_FRAMES_SHARE = 0.25  # of free memory, the most that is left to the stored frames
+_FRAMES_SHARE = 0.25  # of free memory, the most that placement=auto leaves to the stored frames
 _MIN_STEPS = 8  # of an epoch
 
 
@@ -31,16 +30,15 @@ class Trial:
 def find_batch_size(config: TrainConfig, datamodule: ClipDataModule, device: torch.device) -> Trial | None:
     """Find the largest batch by the predicted memory and trial steps. None if the device is no GPU.
 
-    It has 1 to 8 clips or a multiple of 8, and leaves at least 8 steps to an epoch. Stored frames that take
-    at most a quarter of the free memory keep their place in it.
+    It has 1 to 8 clips or a multiple of 8, and leaves at least 8 steps to an epoch. Stored frames keep their
+    place in the memory as :func:`usable_memory` says.
 
     Raises:
         DeviceMemoryError: not even one clip fits.
     """
     if device.type != "cuda":
         return None
-    data, free = config.data, free_memory(device)
-    frames = datamodule.frames_bytes()
+    data = config.data
     precision = resolve_precision(config.trainer.precision, config.trainer.accelerator)
 
     def predicted(batch_size: int) -> int | None:
@@ -56,9 +54,26 @@ def find_batch_size(config: TrainConfig, datamodule: ClipDataModule, device: tor
             config, batch_size, num_classes=len(datamodule.glosses), device=device, precision=precision
         ),
         predicted=predicted,
-        usable=round(_USABLE_SHARE * (free - frames if frames <= _FRAMES_SHARE * free else free)),
+        usable=usable_memory(
+            free_memory(device), frames=datamodule.frames_bytes(), placement=datamodule.requested_placement
+        ),
         most=len(datamodule.datasets["train"]) // _MIN_STEPS,
     )
+
+
+def usable_memory(free: int, *, frames: int, placement: str) -> int:
+    """Bytes that training may use, so that the stored frames fit beside it.
+
+    They do with ``device``, and with ``auto`` if they take at most a quarter of the free memory. Otherwise
+    they are on the disk.
+
+    Args:
+        free: bytes.
+        frames: bytes of all frames, resized.
+        placement: ``reader.placement``.
+    """
+    beside = placement == DEVICE or (placement == AUTO and frames <= _FRAMES_SHARE * free)
+    return int(USABLE_SHARE * free) - (frames if beside else 0)
 
 
 def largest_batch(

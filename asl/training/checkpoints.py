@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from concurrent.futures import Future, ThreadPoolExecutor
 from copy import copy
 from importlib import import_module
@@ -100,6 +101,8 @@ def _start_copying(value: Any) -> Any:
 class LastAndBest(Checkpoint):
     """Saves ``last.pt`` after each epoch and ``best.pt`` if the epoch has a new best accuracy.
 
+    An epoch with a loss that is not finite is not saved and ends the run: no later one gets better.
+
     Of equal epochs, the first one is the best. If ``best.pt`` is missing when a run is resumed, the best of
     the following epochs is kept. ``best.pt`` is written first: if the program is killed before ``last.pt`` is
     written, a resumed run repeats the epoch and writes the same ``best.pt`` again. Both are written while the
@@ -108,13 +111,23 @@ class LastAndBest(Checkpoint):
 
     Args:
         folder: folder of the checkpoints.
-        monitor: name of the accuracy.
+        selection: begins the names of the accuracy and of the loss.
     """
 
-    def __init__(self, folder: Path, monitor: str = "val_top1") -> None:
-        self.folder, self.monitor = folder, monitor
+    def __init__(self, folder: Path, selection: str = "val") -> None:
+        self.folder, self.monitor, self._loss = folder, f"{selection}_top1", f"{selection}_loss"
         self.best_score = float("-inf")
         self.best_epoch = 0  # counted from 1; 0 if there is none
+
+    def on_validation_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        loss = float(trainer.callback_metrics[self._loss])  # equal on all ranks
+        if not math.isfinite(loss):
+            raise UserError(
+                f"epoch {trainer.current_epoch + 1}: {self._loss} is {loss}, so training has diverged, and "
+                "the epoch is not saved. Set a smaller optim.lr, more optim.warmup_epochs, "
+                "trainer.gradient_clip_val=1 or trainer.precision=32-true. resume=auto continues after the "
+                "last saved epoch"
+            )
 
     def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         # Equal on all ranks, so all of them save or none.
@@ -150,7 +163,7 @@ def read_checkpoint(path: Path | str, map_location: Any = "cpu") -> dict[str, An
         Lightning's checkpoint, with the network's parameters in ``state_dict`` under the prefix ``model.``.
         Its key ``asl`` has what is needed to use the network, as plain values: ``glosses`` (by label),
         ``network`` (class of its settings), ``model`` (its name and architecture settings), ``sampling``
-        (fields of :class:`Sampling`), ``resize``, ``crop_size``, ``mean``, ``std``; ``epoch`` (number of
+        (fields of :class:`Sampling`), the fields of :class:`Framing`, ``mean``, ``std``; ``epoch`` (number of
         finished epochs) and ``metrics``; and what :func:`~asl.training.identity.checkpoint_info` says about
         the run.
 

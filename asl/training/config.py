@@ -60,6 +60,8 @@ class TrainConfig:
             yield "find_lr=true: is for one batch size, so set data.batch_size and trainer.batch=fixed"
         if self.find_lr and self.optim.scale_lr != "none":
             yield "find_lr=true: finds the rate of a step as it is, so set optim.scale_lr=none"
+        if self.find_lr and self.optim.layer_decay < 1:
+            yield "find_lr=true: tries one rate for all layers, so set optim.layer_decay=1"
         yield from self.reader.problems_with(self.data, self.frames)
         for key, least in (("clip_len", self.model.min_clip_len), ("crop_size", self.model.min_crop_size)):
             if getattr(self.data, key) < least:

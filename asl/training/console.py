@@ -178,6 +178,11 @@ def print_start(
     attention = []
     if config.trainer.batch == "auto" and device.type != "cuda" and resumed is None:
         attention.append("trainer.batch=auto: there is no GPU, so data.batch_size is used")
+    if config.optim.warmup_epochs >= config.trainer.max_epochs and not is_finished:
+        attention.append(
+            f"optim.warmup_epochs={config.optim.warmup_epochs:g} is not below trainer.max_epochs="
+            f"{config.trainer.max_epochs}: the learning rate only rises"
+        )
     if absent:
         named = first_few(gloss or "(no name)" for gloss in absent)
         attention.append(f"{len(absent)} glosses have no training clip and cannot be learnt: {named}")

@@ -61,15 +61,18 @@ def _remedies(
 ) -> str:
     """The first line of the error, and what the user can do."""
     size, steps = data.batch_size, trainer.accumulate_grad_batches
+    fixed = "trainer.batch=fixed " if trainer.batch == "auto" else ""  # auto ignores data.batch_size
     remedies = ["end other programs on the GPU (nvidia-smi)"]
     if datamodule.placement is not None and datamodule.placement.where == DEVICE:
         remedies.append("keep the frames on the disk (reader.placement=host)")
     if size > 1:
         part = _largest_part(size)
-        smaller = f"data.batch_size={part} trainer.accumulate_grad_batches={size // part * steps}"
+        smaller = f"{fixed}data.batch_size={part} trainer.accumulate_grad_batches={size // part * steps}"
         remedies.append(f"accumulate smaller batches to as many clips per step ({smaller})")
         if part == 1 and size > 3:
-            remedies.append(f"make smaller steps (data.batch_size={size // 2}; {size} is a prime number)")
+            remedies.append(
+                f"make smaller steps ({fixed}data.batch_size={size // 2}; {size} is a prime number)"
+            )
     first = next(iter(str(error).splitlines()), "CUDA out of memory")
     return (
         f"{first}\nTo continue: {', or '.join(remedies)}. resume=auto continues after the last finished epoch"

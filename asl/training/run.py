@@ -114,8 +114,8 @@ def train(config: TrainConfig, *, callbacks: Sequence[pl.Callback] = ()) -> dict
     if config.trainer.batch == "auto":
         if trainer.world_size > 1:
             raise ConfigError(
-                f"trainer.batch=auto is for one device, not {trainer.world_size}: set data.batch_size, or "
-                "trainer.devices=1"
+                f"trainer.batch=auto is for one device, not {trainer.world_size}: set trainer.batch=fixed "
+                "and data.batch_size, or trainer.devices=1"
             )
         batch_size = None if checkpoint is None else batch_size_of(checkpoint)
         if batch_size is None and (trial := find_batch_size(config, datamodule, device)) is not None:
@@ -280,7 +280,7 @@ def _build_classifier(
 
 def _build_trainer(config: TrainConfig, folder: Path, callbacks: Sequence[pl.Callback]) -> pl.Trainer:
     selection = config.data.selection
-    last_and_best = LastAndBest(folder, f"{selection}_top1")
+    last_and_best = LastAndBest(folder, selection)
     own: list[pl.Callback] = [
         *(last_and_best, History(folder, selection)),
         *(EpochLine(last_and_best, selection), CompilationLines(), CompileCache(folder)),

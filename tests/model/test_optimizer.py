@@ -147,9 +147,13 @@ def test_the_schedule_of_a_resumed_run_keeps_the_share_of_each_layer() -> None:
 @pytest.mark.parametrize("settings", [MViTv2S(), Swin3DT()], ids=lambda settings: settings.name)
 def test_each_block_of_a_transformer_is_a_layer(settings: NetworkSettings) -> None:
     network = settings.build(num_classes=3)
-    scales = {group["scale"] for group in decay_groups(network, 0.1, 0.9)}
-    # Patches, class token, 16 blocks, norm, head; patches, 12 blocks, 3 mergings, norm, head.
-    assert len(scales) == {"mvit_v2_s": 20, "swin3d_t": 18}[settings.name]
+    groups = decay_groups(network, 0.1, 0.9)
+    scale = {id(p): group["scale"] for group in groups for p in group["params"]}
+    # Patches, 16 blocks, head; patches, 12 blocks, 3 mergings, head.
+    assert len({*scale.values()}) == {"mvit_v2_s": 18, "swin3d_t": 17}[settings.name]
+    blocks = [module for module in network.modules() if hasattr(module, "stochastic_depth")]
+    last, norm = ([scale[id(p)] for p in module.parameters()] for module in (blocks[-1], network.norm))
+    assert ({*last}, {*norm}) == ({0.9}, {1.0})  # the norm before the head is a part of it
 
 
 def test_the_learning_rate_of_several_devices() -> None:

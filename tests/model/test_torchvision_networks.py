@@ -140,7 +140,7 @@ def test_blocks_of_one_shape_are_compiled_once_and_compute_the_same(
     assert counter.frame_count == 4
 
 
-@pytest.mark.parametrize("size", [(16, 14, 14), (8, 7, 7), (16, 9, 12), (3, 20, 7), (4, 5, 30)], ids=str)
+@pytest.mark.parametrize("size", [(16, 14, 14), (8, 7, 7), (16, 9, 12), (3, 20, 7), (4, 9, 30)], ids=str)
 @pytest.mark.parametrize("shift", [(0, 0, 0), (4, 3, 3)], ids=str)
 def test_shifted_windows_are_torchvisions(size: tuple[int, ...], shift: tuple[int, ...]) -> None:
     torch.manual_seed(0)
@@ -157,6 +157,27 @@ def test_shifted_windows_are_torchvisions(size: tuple[int, ...], shift: tuple[in
         output.square().sum().backward()
         found.append([output.detach(), tokens.grad, *(one.grad for one in attention.parameters())])
     torch.testing.assert_close(*found)
+
+
+@pytest.mark.parametrize("size", [(8, 7, 4), (4, 5, 30), (1, 3, 2)], ids=str)
+def test_windows_of_a_small_picture_have_the_biases_of_their_relative_positions(
+    size: tuple[int, int, int],
+) -> None:
+    torch.manual_seed(0)
+    window = [min(pair) for pair in zip(size, (8, 7, 7), strict=True)]
+    ours = ShiftedWindowAttention(8, [8, 7, 7], [0, 0, 0], 2)
+    small = ShiftedWindowAttention3d(8, window, [0, 0, 0], 2)  # made for such windows
+    table = torch.randn(15, 13, 13, 2)  # by distance: -7 to 7, -6 to 6, -6 to 6
+    t, h, w = window
+    near = table[8 - t : 7 + t, 7 - h : 6 + h, 7 - w : 6 + w]
+    index = "relative_position_index"
+    state = {**ours.state_dict(), "relative_position_bias_table": table.flatten(0, 2)}
+    ours.load_state_dict(state)
+    small.load_state_dict(
+        {**state, "relative_position_bias_table": near.flatten(0, 2), index: small.state_dict()[index]}
+    )
+    tokens = torch.randn(2, *size, 8)
+    torch.testing.assert_close(ours(tokens), small(tokens))
 
 
 def test_stochastic_depth_is_torchvisions() -> None:

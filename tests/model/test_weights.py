@@ -51,7 +51,7 @@ def test_a_classifier_of_another_size_is_not_loaded(tmp_path: Path) -> None:
     assert torch.equal(target.fc.weight, before["fc.weight"])
 
 
-def checkpoint_of(network: VideoResNet, glosses: list[str], path: Path) -> str:
+def checkpoint_of(network: torch.nn.Module, glosses: list[str], path: Path) -> str:
     state = {f"model.{k}": v for k, v in network.state_dict().items()}
     torch.save({"state_dict": state, "asl": {"glosses": glosses}}, path)
     return str(path)
@@ -93,6 +93,31 @@ def test_without_a_gloss_in_common_there_are_no_rows_to_keep(tmp_path: Path) -> 
     file = checkpoint_of(tiny(), ["book", "drink", "go"], tmp_path / "best.pt")
     with pytest.raises(WeightsError, match=r"best\.pt has none of the glosses of this run.*book, drink, go"):
         load_weights(tiny(), file, R2Plus1D(keep_glosses=True), glosses=["Book", "Drink", "Go"])
+
+
+class WithoutClassifier(torch.nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.output = torch.nn.Linear(2, 3)
+
+
+def test_a_classifier_of_other_glosses_that_is_not_known_as_one_is_an_error(tmp_path: Path) -> None:
+    file = checkpoint_of(WithoutClassifier(), ["book", "drink", "go"], tmp_path / "best.pt")
+    target = WithoutClassifier()
+    before = target.output.weight.clone()
+    for settings in (R2Plus1D(), R2Plus1D(keep_glosses=True)):
+        with pytest.raises(WeightsError, match=r"WithoutClassifier has no module fc or head or classifier"):
+            load_weights(target, file, settings, glosses=["go", "book", "drink"])
+    assert torch.equal(target.output.weight, before)
+    load_weights(target, file, R2Plus1D(), glosses=["book", "drink", "go"])
+    assert not torch.equal(target.output.weight, before)
+
+
+def test_the_error_names_the_keys_of_a_checkpoint_of_another_network(tmp_path: Path) -> None:
+    network = {"name": "r3d", "width": 2, "layers": [1, 1]}
+    torch.save({"state_dict": {"model.a": torch.ones(1)}, "asl": {"model": network}}, tmp_path / "best.pt")
+    with pytest.raises(WeightsError, match=r"weights: model=r3d model\.width=2 model\.layers=\[1,1\], or"):
+        load_weights(tiny(), str(tmp_path / "best.pt"), R2Plus1D())
 
 
 def test_the_error_names_other_shapes(tmp_path: Path) -> None:

@@ -11,8 +11,11 @@ from composing import composed
 from test_run import states_equal, tiny
 
 from asl.config.setting import ConfigError
+from asl.data.datamodule import ClipDataModule
+from asl.data.frames.placement import AUTO, DEVICE, HOST, choose_placement
+from asl.training import batch_size as batch_size_module
 from asl.training import run as run_module
-from asl.training.batch_size import Trial, largest_batch, trial_step
+from asl.training.batch_size import Trial, find_batch_size, largest_batch, trial_step, usable_memory
 from asl.training.checkpoints import read_checkpoint
 from asl.training.device_errors import DeviceMemoryError
 from asl.training.run import train
@@ -59,6 +62,34 @@ def test_the_prediction_is_tried_and_reduced_until_it_fits(
     device = Device(clip_gb)
     assert find(device, predicted_gb, most) == tried[-1]
     assert device.tried == tried
+
+
+@pytest.mark.parametrize(
+    ("placement", "frames_gb", "where"),
+    [(AUTO, 8, DEVICE), (AUTO, 20, DEVICE), (AUTO, 21, HOST), (DEVICE, 40, DEVICE), (HOST, 8, HOST)],
+)
+def test_the_largest_batch_leaves_their_place_to_the_frames(
+    placement: str, frames_gb: int, where: str
+) -> None:
+    free, frames = 80 * GB, frames_gb * GB
+    usable = usable_memory(free, frames=frames, placement=placement)
+    chosen = choose_placement(placement, device_type="cuda", frames=frames, free=free, reserve=usable)
+    assert chosen.where == where
+    assert usable == 72 * GB - (frames if where == DEVICE else 0)  # all that is left
+
+
+def test_the_batch_of_a_run_leaves_its_frames_their_place(
+    tiny_data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(batch_size_module, "free_memory", lambda device: 80 * GB)
+    monkeypatch.setattr(batch_size_module, "largest_batch", lambda trial, *, usable, **_: usable)
+    monkeypatch.setattr(ClipDataModule, "frames_bytes", lambda self: 40 * GB)
+    usable = {}
+    for placement in (DEVICE, HOST):
+        config = tiny(tiny_data, tmp_path, f"reader.placement={placement}")
+        datamodule = run_module._build_datamodule(config)
+        usable[placement] = find_batch_size(config, datamodule, torch.device("cuda"))
+    assert usable == {DEVICE: 32 * GB, HOST: 72 * GB}
 
 
 def test_a_clip_that_does_not_fit_is_an_error_with_remedies() -> None:
@@ -111,7 +142,7 @@ def test_without_a_gpu_the_batch_is_that_of_the_key(
 
 
 def test_several_devices_need_a_batch_size(tiny_data: Path, tmp_path: Path) -> None:
-    with pytest.raises(ConfigError, match=r"trainer\.batch=auto is for one device, not 2"):
+    with pytest.raises(ConfigError, match=r"for one device, not 2: set trainer\.batch=fixed and"):
         train(tiny(tiny_data, tmp_path, "trainer.batch=auto", "trainer.devices=2"))
 
 

@@ -13,6 +13,7 @@ import pytorch_lightning as pl
 import torch
 from torch.utils.data import DataLoader, TensorDataset
 
+from asl.errors import UserError
 from asl.training.checkpoints import (
     AtomicCheckpointIO,
     CheckpointError,
@@ -24,11 +25,11 @@ from asl.training.checkpoints import (
 
 
 class FixedAccuracies(pl.LightningModule):
-    """Logs the given accuracies, one per epoch."""
+    """Logs the given accuracies, one per epoch, and losses, of which the others are 1."""
 
-    def __init__(self, accuracies: list[float]) -> None:
+    def __init__(self, accuracies: list[float], losses: dict[int, float]) -> None:
         super().__init__()
-        self.accuracies = accuracies
+        self.accuracies, self.losses = accuracies, losses
         self.weight = torch.nn.Parameter(torch.zeros(1))
 
     def training_step(self, batch: Any, batch_idx: int) -> torch.Tensor:
@@ -36,6 +37,7 @@ class FixedAccuracies(pl.LightningModule):
 
     def validation_step(self, batch: Any, batch_idx: int) -> None:
         self.log("val_top1", self.accuracies[self.current_epoch])
+        self.log("val_loss", self.losses.get(self.current_epoch, 1.0))
 
     def configure_optimizers(self) -> torch.optim.Optimizer:
         return torch.optim.SGD(self.parameters(), lr=0.1)
@@ -44,7 +46,12 @@ class FixedAccuracies(pl.LightningModule):
         checkpoint["asl"] = {"epoch": self.current_epoch + 1}
 
 
-def run(folder: Path, accuracies: list[float], resume_from: Path | None = None) -> LastAndBest:
+def run(
+    folder: Path,
+    accuracies: list[float],
+    resume_from: Path | None = None,
+    losses: dict[int, float] | None = None,
+) -> LastAndBest:
     checkpoints = LastAndBest(folder)
     trainer = pl.Trainer(
         accelerator="cpu",
@@ -58,7 +65,8 @@ def run(folder: Path, accuracies: list[float], resume_from: Path | None = None) 
         default_root_dir=folder,
     )
     loader = DataLoader(TensorDataset(torch.ones(4, 1)), batch_size=2)
-    trainer.fit(FixedAccuracies(accuracies), loader, loader, ckpt_path=resume_from, weights_only=True)
+    module = FixedAccuracies(accuracies, losses or {})
+    trainer.fit(module, loader, loader, ckpt_path=resume_from, weights_only=True)
     return checkpoints
 
 
@@ -89,6 +97,13 @@ def test_a_better_epoch_after_a_resume_becomes_best(tmp_path: Path) -> None:
 def test_of_equal_epochs_the_first_is_the_best(tmp_path: Path) -> None:
     run(tmp_path, [0.5, 0.5, 0.5])
     assert epochs(tmp_path) == (3, 1)
+
+
+@pytest.mark.parametrize("loss", [float("nan"), float("inf")])
+def test_an_epoch_with_a_loss_that_is_not_finite_is_not_saved(tmp_path: Path, loss: float) -> None:
+    with pytest.raises(UserError, match=f"epoch 2: val_loss is {loss}, so training has diverged"):
+        run(tmp_path, [0.5, 0.9, 0.7], losses={1: loss})
+    assert epochs(tmp_path) == (1, 1)
 
 
 def test_a_run_in_a_renamed_folder_keeps_its_best(tmp_path: Path) -> None:

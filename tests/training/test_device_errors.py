@@ -38,10 +38,12 @@ class Reading:
         self.freed = True
 
 
-def raised(error: Exception, reading: Reading | None = None, *, size: int = 4, steps: int = 1) -> Exception:
+def raised(
+    error: Exception, reading: Reading | None = None, *, size: int = 4, steps: int = 1, batch: str = "fixed"
+) -> Exception:
     """What comes of an error in training."""
     data = DataSettings(manifest="a.csv", batch_size=size)
-    trainer = TrainerSettings(accumulate_grad_batches=steps)
+    trainer = TrainerSettings(accumulate_grad_batches=steps, batch=batch)
     module: Any = reading or Reading()
     with pytest.raises(Exception) as caught, explained_errors(data, trainer, module):  # noqa: PT011
         raise error
@@ -118,6 +120,12 @@ def test_smaller_batches_are_accumulated_to_as_many_clips_per_step(
         )
     assert message.count("batch_size") == bool(smaller) + bool(step)
     assert (f"make smaller steps (data.batch_size={step}; {size} is a prime number)" in message) == bool(step)
+
+
+def test_a_smaller_batch_replaces_the_one_that_was_found() -> None:
+    message = str(raised(torch.cuda.OutOfMemoryError("full"), size=5, batch="auto"))
+    assert "(trainer.batch=fixed data.batch_size=1 trainer.accumulate_grad_batches=5)" in message
+    assert "(trainer.batch=fixed data.batch_size=2; 5 is a prime number)" in message
 
 
 @pytest.mark.parametrize(

@@ -58,3 +58,8 @@ def test_without_a_falling_loss_there_is_no_suggestion(losses: list[float]) -> N
 def test_the_finder_does_not_resume(tiny_data: Path, tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match=r"find_lr=true: starts from model\.weights"):
         tiny(tiny_data, tmp_path, "find_lr=true", "resume=auto")
+
+
+def test_the_finder_tries_one_rate_for_all_layers(tiny_data: Path, tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match=r"find_lr=true: tries one rate.*optim\.layer_decay=1"):
+        tiny(tiny_data, tmp_path, "find_lr=true", "optim.layer_decay=0.7")

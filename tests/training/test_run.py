@@ -443,6 +443,29 @@ def test_a_checkpoint_of_an_earlier_version_can_be_used_and_resumed(
     assert "clips" in read_checkpoint(tmp_path / "last.pt")["asl"]
 
 
+def test_a_warm_up_that_takes_all_epochs_is_pointed_out(
+    tiny_data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    keys = ["optim.warmup_epochs=2", "logger=[]"]
+    train(tiny(tiny_data, tmp_path, *keys))
+    note = "optim.warmup_epochs=2 is not below trainer.max_epochs=2: the learning rate only rises"
+    assert note in " ".join(capsys.readouterr().out.split())
+    train(tiny(tiny_data, tmp_path, *keys, "trainer.max_epochs=3", "resume=auto"))
+    assert "optim.warmup_epochs" not in capsys.readouterr().out
+
+
+def test_a_run_that_diverges_ends_and_keeps_the_checkpoints_of_the_epoch_before(
+    tiny_data: Path, tmp_path: Path
+) -> None:
+    train(tiny(tiny_data, tmp_path, "trainer.max_epochs=1", "logger=[]"))
+    before = {name: (tmp_path / name).read_bytes() for name in ("last.pt", "best.pt", "metrics.json")}
+    keys = ["trainer.max_epochs=3", "logger=[]", "resume=auto"]
+    with pytest.raises(UserError, match=r"epoch 2: val_loss is nan, so training has diverged.*optim\.lr"):
+        train(tiny(tiny_data, tmp_path, *keys, "optim.lr=1e30", "trainer.gradient_clip_val=0"))
+    assert {name: (tmp_path / name).read_bytes() for name in before} == before
+    assert train(tiny(tiny_data, tmp_path, *keys))["epochs"] == 3
+
+
 def test_a_finished_run_is_not_resumed_in_another_folder_or_with_fewer_epochs(
     tiny_data: Path, tmp_path: Path
 ) -> None:
@@ -568,9 +591,9 @@ def test_the_demo_experiment_has_its_own_folders() -> None:
         (
             ["data.resize=[256,342]"],
             r"data\.resize=\[256, 342\].*frames\.short_side=128: set frames\.short_side=256.*"
-            r"data\.resize=\[128, 171\]",
+            r"data\.resize=\[128,171\]",
         ),
-        (["frames.short_side=96"], r"frames\.short_side=128.*data\.resize=\[96, 128\].*at most 96"),
+        (["frames.short_side=96"], r"frames\.short_side=128.*data\.resize=\[96,128\] .*at most 96"),
         (["frames.enabled=false"], r"frames\.enabled=false.*reader=decord"),
         (["model.width=12"], r"model\.weights=kinetics400.*model\.width=12"),
         (["model.layers=[1,1]"], r"model\.weights=kinetics400.*model\.layers=\[1, 1\]"),

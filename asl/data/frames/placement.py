@@ -15,7 +15,7 @@ from asl.messages import format_bytes
 
 DEVICE, HOST, AUTO = "device", "host", "auto"
 
-_USABLE_SHARE = 0.9  # of free memory; the rest is lost to fragmentation
+USABLE_SHARE = 0.9  # of free memory; the rest is lost to fragmentation
 _AUTO_RAM_SHARE = 0.25  # of free RAM, the most that placement=auto uses
 
 
@@ -63,7 +63,7 @@ def choose_placement(
     on_gpu = device_type == "cuda"
     reserve = reserve if on_gpu else 0
     needed = (frames + reserve) * processes
-    fits = needed <= free * _USABLE_SHARE
+    fits = needed <= free * USABLE_SHARE
     numbers = f"{format_bytes(frames)} predicted"
     if on_gpu:
         numbers += f" + {format_bytes(reserve)} for training"

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
-from asl.config.setting import setting
+from asl.config.setting import as_override, setting
 from asl.contract.frame_store import MARGIN, SIGNER, Frames, FrameSettings
 from asl.contract.manifest import Clip
 from asl.data.frames.store import FrameStore, open_stored_frames, read_stored_frames
@@ -51,7 +51,8 @@ class FramesReaderSettings(ReaderSettings):
             yield (
                 f"data.resize={data.resize} would enlarge the stored frames, whose shorter side is "
                 f"frames.short_side={stored}: set frames.short_side={side} (for both programs), or "
-                f"data.resize={shrunk} (and data.crop_size to at most {min(shrunk)}), or reader=decord"
+                f"data.resize={as_override(shrunk)} (and data.crop_size to at most {min(shrunk)}), or "
+                "reader=decord"
             )
         if frames.crop != SIGNER:
             return
