@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from asl.config.setting import setting
+from asl.errors import UserError
 
 if TYPE_CHECKING:
     from torch import nn
@@ -159,7 +160,21 @@ def _blocks(module: nn.Module) -> list[nn.Module]:
 
 
 def _keep_settings(optimizer: Optimizer, state: dict[str, Any]) -> dict[str, Any]:
-    """Keep this optimiser's settings: those of the checkpoint may be of another device or configuration."""
+    """Keep this optimiser's settings: those of the checkpoint may be of another device or configuration.
+
+    Raises:
+        UserError: the checkpoint's groups have other parameters.
+    """
+    sizes = [
+        [len(group["params"]) for group in groups]
+        for groups in (state["param_groups"], optimizer.param_groups)
+    ]
+    if sizes[0] != sizes[1]:
+        raise UserError(
+            "the optimiser's state in the checkpoint is for other layers than the network has now, as in an "
+            "earlier version with optim.layer_decay below 1. Start a new run in another paths.checkpoint_dir; "
+            "model.weights=... starts from the weights of the checkpoint"
+        )
     groups = [
         {**theirs, **{key: ours[key] for key in ("fused", "weight_decay", "scale")}}
         for theirs, ours in zip(state["param_groups"], optimizer.param_groups, strict=True)

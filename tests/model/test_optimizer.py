@@ -9,6 +9,7 @@ import torch
 from torch import nn
 from torch.optim import SGD, AdamW
 
+from asl.errors import UserError
 from asl.model.networks.base import NetworkSettings
 from asl.model.networks.mvit_v2_s import MViTv2S
 from asl.model.networks.r2plus1d import R2Plus1D
@@ -142,6 +143,14 @@ def test_the_schedule_of_a_resumed_run_keeps_the_share_of_each_layer() -> None:
     schedule = warmup_cosine(optimizer, warmup=2, steps=6)
     continue_schedule(schedule, lr=4.0, step=4)
     assert schedule.get_last_lr() == pytest.approx([2.0, 2.0, 1.0, 1.0, 0.5, 0.5])
+
+
+def test_the_state_of_other_layers_is_an_error() -> None:
+    network = R2Plus1D(width=2, layers=[1]).build(num_classes=3)
+    state = OptimizerSettings(layer_decay=0.5).build(network, fused=False).state_dict()
+    state["param_groups"] = state["param_groups"][2:]
+    with pytest.raises(UserError, match="is for other layers than the network has now"):
+        OptimizerSettings(layer_decay=0.5).build(network, fused=False).load_state_dict(state)
 
 
 @pytest.mark.parametrize("settings", [MViTv2S(), Swin3DT()], ids=lambda settings: settings.name)
