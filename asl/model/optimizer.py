@@ -172,8 +172,8 @@ def _keep_settings(optimizer: Optimizer, state: dict[str, Any]) -> dict[str, Any
     if sizes[0] != sizes[1]:
         raise UserError(
             "the optimiser's state in the checkpoint is for other layers than the network has now, as in an "
-            "earlier version with optim.layer_decay below 1. Start a new run in another paths.checkpoint_dir; "
-            "model.weights=... starts from the weights of the checkpoint"
+            "earlier version with optim.layer_decay below 1. Start a new run in another "
+            "paths.checkpoint_dir; model.weights=... starts from the weights of the checkpoint"
         )
     groups = [
         {**theirs, **{key: ours[key] for key in ("fused", "weight_decay", "scale")}}
