@@ -324,6 +324,9 @@ def test_models_and_seeds_are_compared_from_their_files(
     assert [one["clips"] for one in result["comparisons"]] == [6, 6]
     printed = capsys.readouterr().out
     assert printed.count("McNemar's test of top-1") == 2
+    top1 = result["comparisons"][1]["accuracy"]["top1"]["instances"]["difference"]
+    low, high = (f"{100 * bound:+.1f}" for bound in top1["interval"])
+    assert f"{100 * top1['value']:+.1f} {low} to {high}" in " ".join(printed.split())
     result = evaluate(composed("evaluate", f"seeds=[{files}]"))
     assert len(result["accuracy"]["top1"]["instances"]["values"]) == 3
     assert "3 runs, 6 clips" in capsys.readouterr().out
