@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import dataclasses
 import difflib
+import re
+from collections.abc import Iterator
 from typing import Any
 
 from hydra.errors import HydraException, OverrideParseException
+from omegaconf import DictConfig
 from omegaconf.errors import OmegaConfBaseException
 
 from asl.config.setting import ConfigError, allowed_values
@@ -19,7 +22,9 @@ def explain(error: BaseException) -> str:
     """One readable message for an error of Hydra or OmegaConf."""
     if isinstance(error, OverrideParseException):
         reason = str(error).splitlines()[0]
-        if reason.startswith("Lexer"):  # no words, only the name of the parser's exception
+        if "=" not in error.override:
+            reason = "not key=value; --help lists the keys"
+        elif reason.startswith("Lexer"):  # no words, only the name of the parser's exception
             reason = "cannot be read"
         return (
             f"{error.override}: {reason}\nA value with =, comma, brackets, quotes or blanks needs quotes, "
@@ -31,6 +36,8 @@ def explain(error: BaseException) -> str:
             return str(cause)
         cause = cause.__cause__ or cause.__context__
     if cause is None:
+        if unknown := re.match(r"Could not override '(.+?)'\. No match in the defaults list", str(error)):
+            return f"{unknown[1]}: this program has no such choice. --help lists its choices and keys"
         return str(error).partition("\nConfig search path:")[0]  # Hydra's own folders, which help nobody
     assert isinstance(cause, OmegaConfBaseException)
     key, owner = str(cause.full_key), cause.object_type
@@ -39,7 +46,8 @@ def explain(error: BaseException) -> str:
     fields = {f.name: f for f in dataclasses.fields(owner)} if dataclasses.is_dataclass(owner) else {}
     name = key.rsplit(".", 1)[-1]
     if dataclasses.is_dataclass(owner) and name not in fields:
-        lines.append(_no_such_key(key, name, owner, list(fields)))
+        others = [] if cause.parent_node is None else list(_keys(cause.parent_node._get_root()))
+        lines.append(_no_such_key(key, name, owner, list(fields), others))
     else:
         problem = str(cause.msg or cause).splitlines()[0]
         if "is not a ListConfig" in problem:
@@ -51,8 +59,26 @@ def explain(error: BaseException) -> str:
     return "\n".join(lines)
 
 
-def _no_such_key(key: str, name: str, owner: Any, fields: list[str]) -> str:
-    """The message for an unknown key. It names the replacement of a renamed key, or the most similar key."""
+def _keys(node: Any, prefix: str = "") -> Iterator[str]:
+    """The full keys of a configuration's values, without Hydra's own."""
+    for name in map(str, node):
+        child = node._get_node(name)
+        if not isinstance(child, DictConfig):
+            yield f"{prefix}{name}"
+        elif name != "hydra" and not child._is_none():
+            yield from _keys(child, f"{prefix}{name}.")
+
+
+def _no_such_key(key: str, name: str, owner: Any, fields: list[str], others: list[str]) -> str:
+    """The message for an unknown key. It names the replacement of a renamed key, or the most similar key.
+
+    Args:
+        key: the unknown key.
+        name: its last part.
+        owner: the class that lacks it.
+        fields: the keys that the class has.
+        others: the full keys of the whole configuration. Those with the same last part are suggested, too.
+    """
     moved = getattr(owner, "MOVED_KEYS", {}).get(name)
     if moved is not None:
         return f"{key}: there is no such key any more. {moved}"
@@ -60,7 +86,8 @@ def _no_such_key(key: str, name: str, owner: Any, fields: list[str]) -> str:
     if not fields:
         choice = prefix.rstrip(".")
         return f"{key}: there is no such key: the chosen {choice} has none. Choose another with {choice}=..."
-    near = difflib.get_close_matches(name, fields, n=1)
-    hint = f" Did you mean {prefix}{near[0]}?" if near else ""
+    same = [other for other in others if other.endswith(f".{name}")]
+    near = [prefix + other for other in difflib.get_close_matches(name, fields, n=1)]
+    hint = f" Did you mean {' or '.join(same or near)}?" if same or near else ""
     where = prefix.rstrip(".") or "The top level"
     return f"{key}: there is no such key.{hint}\n{where} has: {', '.join(fields)}"

@@ -24,6 +24,8 @@ from asl.errors import Terminated, UserError
 
 C = TypeVar("C")
 
+_USAGE_ERROR = 2  # exit code of argparse, which has printed its usage
+
 
 def run_program(main: Callable[[], Any], *, name: str, conf: Path, if_stopped: str) -> None:
     """Run a Hydra main. An error that the user can fix is one message on stderr and exit code 1.
@@ -51,6 +53,14 @@ def run_program(main: Callable[[], Any], *, name: str, conf: Path, if_stopped: s
         sys.exit(f"error: {error}")
     except CONFIG_ERRORS as error:
         sys.exit(f"error: {explain(error)}")
+    except SystemExit as end:
+        if end.code == _USAGE_ERROR:
+            print(
+                "Arguments are key=value, without dashes, all before or all after flags such as --multirun. "
+                "--help lists the keys",
+                file=sys.stderr,
+            )
+        raise
     except KeyboardInterrupt as stop:
         print(f"stopped; {stop.args[0] if stop.args else if_stopped}", file=sys.stderr)
         sys.exit(128 + (signal.SIGTERM if isinstance(stop, Terminated) else signal.SIGINT))  # as shells do

@@ -17,6 +17,7 @@ from pathlib import Path
 
 from asl.errors import UserError
 from asl.files import atomic_write_text, read_csv
+from asl.messages import first_few
 
 SPLITS = ("train", "val", "test")
 
@@ -137,8 +138,10 @@ def read_manifest(path: Path | str) -> list[Clip]:
     """
     path = Path(path)
     if not path.is_file():
+        there = first_few(str(other) for other in sorted(path.parent.glob(f"*{MANIFEST}")))
+        hint = f", or choose one that is there with data.manifest=: {there}" if there else ""
         raise ManifestError(
-            f"{path}: no such manifest. Write it with: python preprocess.py, with the same dataset="
+            f"{path}: no such manifest. Write it with: python preprocess.py, with the same dataset keys{hint}"
         )
     try:
         columns, rows = read_csv(path)

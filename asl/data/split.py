@@ -132,7 +132,9 @@ def _split_by_signer(clips: Sequence[Clip], settings: SplitSettings) -> dict[str
     number_of = {signer: number for number, signer in enumerate(signers)}
     if len(signers) < settings.folds:
         raise ManifestError(
-            f"data.split=signer: {len(signers)} known signers are too few for data.folds={settings.folds}"
+            f"data.split=signer: {len(signers)} known signers are too few for data.folds={settings.folds}. "
+            "Set fewer folds (at least 3), or data.split=official. The data set's metadata names the signers "
+            "(of dataset=csv, the column signer)"
         )
     from sklearn.model_selection import StratifiedGroupKFold  # takes a second to import
 

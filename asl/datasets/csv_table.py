@@ -12,6 +12,7 @@ from asl.datasets.names import make_video_id
 from asl.datasets.reading import make_instances, parse_seconds, read_table
 
 REQUIRED = ("path", "gloss")
+COLUMNS = (*REQUIRED, "split", "signer", "start_s", "end_s", "box")
 
 
 @dataclass(kw_only=True)
@@ -22,7 +23,7 @@ class CsvTable(SignDataset):
     delimiter: str | None = setting(None, "between values; null: tab in a .tsv file, else comma")
 
     def load(self) -> Metadata:
-        """Read the file. Glosses are numbered in sorted order.
+        """Read the file. Glosses are numbered in sorted order. A note lists columns that are not used.
 
         Raises:
             MetadataError: the file or a column is missing, or it cannot be read.
@@ -40,7 +41,7 @@ class CsvTable(SignDataset):
             rows, lambda row: self._instance({**row, "split": row.get("split") or split})
         )
         glosses = sorted({one.gloss for one in instances})
-        return Metadata(tuple(instances), tuple(glosses), tuple(refused))
+        return Metadata(tuple(instances), tuple(glosses), tuple(refused), notes=_unused(path, rows))
 
     def _instance(self, row: dict[str, str]) -> Instance:
         if not row["path"]:
@@ -58,6 +59,15 @@ class CsvTable(SignDataset):
             box=parse_box(row["box"]) if row.get("box") else None,
             signer_id=row.get("signer", ""),
         )
+
+
+def _unused(path: Path, rows: list[tuple[str, dict[str, str]]]) -> tuple[str, ...]:
+    """A note with the columns that are not read. Empty if there are none."""
+    columns = rows[0][1] if rows else {}
+    unused = ", ".join(column for column in columns if column not in COLUMNS)
+    if not unused:
+        return ()
+    return (f"{path} (dataset.metadata): columns not read: {unused}; it may have {', '.join(COLUMNS)}",)
 
 
 def parse_box(text: str) -> Box:

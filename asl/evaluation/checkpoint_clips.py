@@ -77,7 +77,8 @@ def read_checkpoint_clips(
     if dataset not in trained_on:
         raise CheckpointError(
             f"{path} was trained on the data set {info['dataset']}, and this is {dataset}. "
-            f"Choose dataset={' or dataset='.join(trained_on)}; for other clips of its glosses, add "
+            f"Choose dataset={' or dataset='.join(trained_on)}, or for your own data the keys that it was "
+            "preprocessed with, as dataset=folder dataset.root=...; for other clips of its glosses, add "
             "data.manifest=..."
         )
     manifest = as_override(data.manifest)

@@ -59,8 +59,8 @@ def print_comparison(result: Mapping[str, Any]) -> None:
     first, *others = result["files"]
     comparisons: Sequence[Comparison] = result["comparisons"]
     for name, comparison in zip(others, comparisons, strict=True):
-        table = _table(f"{name} against {first}, {comparison.clips} clips")
-        for column in ("", "first", "second", "difference", "95 %, clips drawn", "95 %, signers drawn"):
+        table = _table(f"{name} against {first}, {comparison.clips} clips; differences in percentage points")
+        for column in ("", "first", "second", "difference", "95 %, clips", "95 %, signers"):
             table.add_column(column, justify="left" if not column else "right")
         for k, row in comparison.accuracy.items():
             for over in AVERAGES:
@@ -69,9 +69,8 @@ def print_comparison(result: Mapping[str, Any]) -> None:
                     _name(k, over),
                     f"{one.first:.1%}",
                     f"{one.second:.1%}",
-                    f"{one.difference.value:+.1%}",
-                    _signed(one.difference.interval),
-                    _signed(one.difference.interval_by_signer),
+                    _points(one.difference.value),
+                    *map(_points_between, (one.difference.interval, one.difference.interval_by_signer)),
                 )
         console.print(table)
         test = comparison.mcnemar
@@ -194,8 +193,13 @@ def _interval(interval: Interval | None) -> str:
     return "unknown" if interval is None else f"{interval[0]:.1%} to {interval[1]:.1%}"
 
 
-def _signed(interval: Interval | None) -> str:
-    return "unknown" if interval is None else f"{interval[0]:+.1%} to {interval[1]:+.1%}"
+def _points(difference: float) -> str:
+    """A difference of two shares in percentage points."""
+    return f"{100 * difference:+.1f}"
+
+
+def _points_between(interval: Interval | None) -> str:
+    return "unknown" if interval is None else " to ".join(map(_points, interval))
 
 
 def _table(title: str) -> Table:

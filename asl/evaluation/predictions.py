@@ -133,7 +133,7 @@ def read_predictions(path: Path | str) -> list[Prediction]:
         columns, rows = read_csv(path)
     except (UnicodeDecodeError, csv.Error) as error:
         raise PredictionsError(
-            f"{path} is damaged: {error}. Write it anew with: python evaluate.py"
+            f"{path} is damaged, or no predictions.csv: {error}. Write it anew with: python evaluate.py"
         ) from None
     missing = [name for name in (*_COLUMNS, *_TOP_COLUMNS) if name not in columns]
     if missing:

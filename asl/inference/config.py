@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 from asl.config.setting import setting
@@ -60,12 +61,17 @@ class PredictConfig:
         return [str(name) for name in names if name is not None and str(name)]
 
     def problems(self) -> Iterator[str]:
-        """Yield a message for an empty part, and for videos and keys that nobody looks at."""
+        """Yield a message for an empty part, a file of another format, and videos and keys not used."""
         if self.app and self.inputs:
             yield f"input={self.input}: app=true gets its videos from the page; leave input out"
         if self.end_s is not None and self.end_s <= (self.start_s or 0):
             yield f"start_s={self.start_s}, end_s={self.end_s}: the part is empty"
-        if not self.windows and not any(name.startswith("camera:") for name in self.inputs):
+        if any(name.startswith("camera:") for name in self.inputs):
+            return
+        suffix = "" if self.output is None else Path(self.output).suffix.lower().removeprefix(".")
+        if suffix in ("csv", "json") and suffix != self.format:
+            yield f"output={self.output}: format={self.format} writes another format; set format={suffix}"
+        if not self.windows:
             for key in ("window_s", "stride_s", "threshold", "metrics"):
                 if getattr(self, key) is not None:
                     yield f"{key}={getattr(self, key)}: is for windows=true and for cameras; add windows=true"

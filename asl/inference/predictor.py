@@ -38,7 +38,7 @@ def load(checkpoint: Path | str, *, accelerator: str = "auto") -> Predictor:
 
     Raises:
         CheckpointError: there is no such file, or it is not a checkpoint of asl.
-        ConfigError: there is no GPU.
+        ConfigError: ``accelerator`` is another text, or there is no GPU.
     """
     return Predictor(Recogniser(read_checkpoint(checkpoint), device=choose_device(accelerator)))
 

@@ -28,8 +28,10 @@ def choose_device(accelerator: str) -> torch.device:
     """The device for ``accelerator``: ``auto``, ``cpu`` or ``gpu``.
 
     Raises:
-        ConfigError: there is no GPU.
+        ConfigError: ``accelerator`` is another text, or there is no GPU.
     """
+    if accelerator not in ("auto", "cpu", "gpu"):
+        raise ConfigError(f"accelerator={accelerator}: must be one of auto, cpu, gpu")
     if accelerator == "gpu" and not torch.cuda.is_available():
         raise ConfigError("accelerator=gpu: there is no CUDA device here; use accelerator=auto")
     return torch.device("cuda" if accelerator != "cpu" and torch.cuda.is_available() else "cpu")

@@ -175,6 +175,8 @@ def read_state(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
     Raises:
         WeightsError: the file is missing, or is neither a state dict nor an asl checkpoint.
     """
+    if path.is_dir():
+        raise WeightsError(f"model.weights={path} is a folder; name a file in it, such as best.pt")
     if not path.is_file():
         raise WeightsError(f"model.weights={path}: no such file. Known without a file: {KINETICS}, null")
     content, info = read_tensors(path), {}

@@ -168,9 +168,11 @@ def read_checkpoint(path: Path | str, map_location: Any = "cpu") -> dict[str, An
         the run.
 
     Raises:
-        CheckpointError: there is no such file, it is damaged, or it is not a checkpoint of asl.
+        CheckpointError: the file is missing, a folder, damaged, or not a checkpoint of asl.
     """
     path = Path(path)
+    if path.is_dir():
+        raise CheckpointError(f"{path} is a folder; name a checkpoint in it, as {path / BEST}")
     if not path.is_file():
         raise CheckpointError(
             f"{path}: no such checkpoint. python train.py writes {BEST} and {LAST}, by default to checkpoints"
@@ -179,8 +181,8 @@ def read_checkpoint(path: Path | str, map_location: Any = "cpu") -> dict[str, An
         checkpoint = read_tensors(path, map_location)
     except WeightsError as error:
         raise CheckpointError(
-            f"{error}. It is damaged: use another checkpoint; {BEST} and {LAST} of a run can stand in for "
-            "each other"
+            f"{error}. It is damaged, or no checkpoint: use another; {BEST} and {LAST} of a run can stand in "
+            "for each other"
         ) from error
     if not isinstance(checkpoint, dict) or "asl" not in checkpoint:
         raise CheckpointError(

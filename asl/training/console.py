@@ -334,16 +334,20 @@ def print_learning_rates(found: LearningRates, *, current: float) -> None:
 
 
 def _accuracies(metrics: dict[str, Any], figure: str, split: str) -> str:
-    """The accuracies of a figure on a split, and those on its clean clips if these are fewer."""
+    """The accuracies of a figure on a split, and those on its clean clips if these are fewer.
 
-    def both(end: str) -> str:
-        return f"top-1 {metrics[f'{figure}_top1{end}']:.1%}, top-5 {metrics[f'{figure}_top5{end}']:.1%}"
+    Top-5 is left out if there are fewer glosses, as in an evaluation.
+    """
+    ks = (1, 5) if metrics["num_classes"] >= 5 else (1,)
+
+    def accuracies(end: str) -> str:
+        return ", ".join(f"top-{k} {metrics[f'{figure}_top{k}{end}']:.1%}" for k in ks)
 
     clips, clean = metrics["clips"][split], metrics["clean_clips"][split]
-    text = f"{both('')} of {clips} clips"
+    text = f"{accuracies('')} of {clips} clips"
     if clean == clips or metrics[f"{figure}_top1_clean"] is None:
         return text
-    return f"{text} ({both('_clean')} of the {clean} clean ones)"
+    return f"{text} ({accuracies('_clean')} of the {clean} clean ones)"
 
 
 def _speed(config: TrainConfig, not_compiled: str | None, tuned: str | None) -> str:

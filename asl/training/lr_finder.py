@@ -13,6 +13,7 @@ from pytorch_lightning.tuner import Tuner
 STEPS = 100  # Lightning's default
 _LOWEST, _HIGHEST = 1e-6, 1.0  # AdamW's learning rates lie well within
 _SMOOTHING = 0.98  # of Lightning's mean of the losses
+_SPAN = 10  # steps over which a slope is measured; from one to the next the mean follows the batch
 _SKIPPED = 10  # steps at the start, of which the mean says little; as in Lightning
 
 
@@ -52,9 +53,10 @@ def find_learning_rate(
 
 
 def suggest_learning_rate(rates: Sequence[float], losses: Sequence[float]) -> float | None:
-    """The learning rate at which the loss falls steepest, over the logarithm of the rate.
+    """The learning rate around which the loss falls steepest, over the logarithm of the rate.
 
-    Over the rate itself, as Lightning has it, noise at the lowest rates counts most.
+    Over the rate itself, as Lightning has it, noise at the lowest rates counts most. A slope is measured over
+    :data:`_SPAN` steps.
 
     Args:
         rates: rising by equal factors.
@@ -63,12 +65,12 @@ def suggest_learning_rate(rates: Sequence[float], losses: Sequence[float]) -> fl
     Returns:
         None if there are too few steps, or the loss never falls.
     """
-    used = losses[_SKIPPED:]
-    if len(used) < 2:
+    used = np.array(losses[_SKIPPED:])
+    if len(used) <= _SPAN:
         return None
-    slopes = np.nan_to_num(np.gradient(used), nan=np.inf)
+    slopes = np.nan_to_num(used[_SPAN:] - used[:-_SPAN], nan=np.inf)
     steepest = int(slopes.argmin())
-    return rates[_SKIPPED + steepest] if slopes[steepest] < 0 else None
+    return rates[_SKIPPED + steepest + _SPAN // 2] if slopes[steepest] < 0 else None
 
 
 def _unbiased(loss: float, step: int) -> float:

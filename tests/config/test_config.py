@@ -178,6 +178,37 @@ def test_a_choice_that_does_not_exist_is_an_error_that_lists_those_that_do():
     assert explain(raised.value).endswith("Available options in 'protocol':\n\tstandard\n\twlasl_authors")
 
 
+@pytest.mark.parametrize(
+    ("override", "suggestion"),
+    [
+        ("max_epochs=3", "trainer.max_epochs?"),
+        ("optim.rotation=3", "augment.rotation?"),
+        ("fps=3", "dataset.fps or data.fps or frames.fps?"),
+        ("trainer.epochs=3", "trainer.max_epochs?"),
+    ],
+)
+def test_an_unknown_key_is_an_error_that_names_keys_with_the_same_last_part(override, suggestion):
+    with pytest.raises(HydraException) as raised:
+        composed("train", override)
+    key = override.partition("=")[0]
+    first = explain(raised.value).splitlines()[0]
+    assert first == f"{key}: there is no such key. Did you mean {suggestion}"
+
+
+def test_a_choice_of_another_program_is_an_error_that_names_help():
+    with pytest.raises(HydraException) as raised:
+        composed("evaluate", "experiment=demo")
+    assert explain(raised.value) == (
+        "experiment: this program has no such choice. --help lists its choices and keys"
+    )
+
+
+def test_an_argument_without_a_key_is_an_error_that_shows_the_form():
+    with pytest.raises(HydraException) as raised:
+        composed("predict", "clip.mp4")
+    assert explain(raised.value).startswith("clip.mp4: not key=value; --help lists the keys\n")
+
+
 def test_one_value_for_a_list_is_an_error_that_shows_a_list():
     with pytest.raises((ConfigError, HydraException)) as raised:
         composed("evaluate", "compare=a.csv")

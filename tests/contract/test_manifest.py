@@ -121,6 +121,8 @@ def test_the_error_of_a_missing_manifest_or_column_names_the_command(path):
         read_manifest(path)
     path.parent.mkdir(parents=True)
     path.write_text("split,gloss\n")
+    with pytest.raises(ManifestError, match=rf"the same dataset keys, or .*data\.manifest=: {path}$"):
+        read_manifest(path.with_name("other_manifest.csv"))
     with pytest.raises(ManifestError, match="column label, video_id"):
         read_manifest(path)
 

@@ -108,6 +108,16 @@ def test_a_missing_file_or_column_is_an_error_with_its_key(tmp_path: Path) -> No
         load(tmp_path / "signs.csv", "path,sign\n1.mp4,go\n")
 
 
+def test_columns_that_are_not_read_are_a_note(tmp_path: Path) -> None:
+    metadata = load(tmp_path / "signs.csv", "path,gloss,signer_id,start,end\n1.mp4,go,anna,0,1\n")
+    (note,) = metadata.notes
+    assert note.endswith(
+        "signs.csv (dataset.metadata): columns not read: signer_id, start, end; "
+        "it may have path, gloss, split, signer, start_s, end_s, box"
+    )
+    assert load(tmp_path / "signs.csv", "path,gloss,signer\n1.mp4,go,anna\n").notes == ()
+
+
 @pytest.mark.parametrize(
     "text", ["1 2 3", "1 2 3 4 5", "a b c d", "5 1 4 2", "1 5 2 4", "-1 0 2 2", "nan 0 1 1"]
 )

@@ -216,7 +216,7 @@ def test_a_checkpoint_of_two_data_sets_is_measured_on_both_and_on_each(
     assert (alone["dataset"], alone["clips"], alone["glosses"]) == ("other", 4, 3)
     predicted = read_predictions(tmp_path / "evaluation" / "best-test" / "predictions.csv")
     assert {one.gloss: one.label for one in predicted} == {"drink": 1, "go": 2}
-    with pytest.raises(UserError, match=r"Choose dataset=tiny or dataset=other"):
+    with pytest.raises(UserError, match=r"Choose dataset=tiny or dataset=other, or .* dataset\.root"):
         run(tiny_data, checkpoint, "dataset.name=third", f"data.manifest={both[1]}")
 
 
@@ -324,6 +324,9 @@ def test_models_and_seeds_are_compared_from_their_files(
     assert [one["clips"] for one in result["comparisons"]] == [6, 6]
     printed = capsys.readouterr().out
     assert printed.count("McNemar's test of top-1") == 2
+    top1 = result["comparisons"][1]["accuracy"]["top1"]["instances"]["difference"]
+    low, high = (f"{100 * bound:+.1f}" for bound in top1["interval"])
+    assert f"{100 * top1['value']:+.1f} {low} to {high}" in " ".join(printed.split())
     result = evaluate(composed("evaluate", f"seeds=[{files}]"))
     assert len(result["accuracy"]["top1"]["instances"]["values"]) == 3
     assert "3 runs, 6 clips" in capsys.readouterr().out

@@ -155,6 +155,8 @@ def test_a_missing_camera_and_impossible_settings_are_errors(checkpoint: Path, t
         run(checkpoint, "input=camera:999")
     with pytest.raises(ConfigError, match="signs of a camera go to stdout"):
         run(checkpoint, "input=camera:0", "output=signs.csv")
+    with pytest.raises(ConfigError, match=r"format=table writes another format; set format=csv"):
+        run(checkpoint, "input=a.mp4", "output=signs.csv")
     with pytest.raises(InputError, match="input: name a video"):
         run(checkpoint)
     with pytest.raises(ConfigError, match="the part is empty"):

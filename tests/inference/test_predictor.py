@@ -15,6 +15,7 @@ from clips import write_clip
 from raw_videos import write_raw
 
 import asl
+from asl.config.setting import ConfigError
 from asl.contract.frame_store import FrameSettings
 from asl.contract.manifest import Clip, read_manifest
 from asl.data.readers.frames import FramesReaderSettings
@@ -151,6 +152,11 @@ def test_a_notebook_does_without_hydra(checkpoint: Path, tiny_data: Path, clips:
     ended = subprocess.run([sys.executable, "-c", code, *files], cwd=ROOT, capture_output=True, text=True)
     assert ended.stdout.strip() in {"book", "drink", "go"}, ended.stderr
     assert ended.returncode == 0, ended.stderr
+
+
+def test_a_device_that_is_none_is_an_error_that_lists_them(checkpoint: Path) -> None:
+    with pytest.raises(ConfigError, match=r"accelerator=cuda: must be one of auto, cpu, gpu"):
+        asl.load(checkpoint, accelerator="cuda")
 
 
 def test_no_videos_are_no_predictions(predictor: Predictor) -> None:

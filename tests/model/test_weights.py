@@ -161,6 +161,11 @@ def test_the_error_names_a_missing_file() -> None:
         load_weights(tiny(), "nowhere.pth", R2Plus1D())
 
 
+def test_a_folder_is_an_error_that_asks_for_a_file(tmp_path: Path) -> None:
+    with pytest.raises(WeightsError, match=r"is a folder; name a file in it, such as best\.pt"):
+        load_weights(tiny(), str(tmp_path), R2Plus1D())
+
+
 @pytest.mark.parametrize("settings", [R2Plus1D(), R3D(), MC3()], ids=lambda settings: settings.name)
 def test_the_error_of_a_failed_download_names_url_and_remedies(
     settings: NetworkSettings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch

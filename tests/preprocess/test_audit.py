@@ -92,6 +92,7 @@ def test_signers_of_test_that_training_has_seen():
         "test": 4,
         "signer_in_train": 2,
         "signer_and_gloss_in_train": 1,
+        "signer_unknown": 1,
     }
 
 

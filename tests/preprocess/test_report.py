@@ -120,6 +120,13 @@ def test_terminal_json_and_page_show_the_same_numbers(tmp_path):
     assert "1 of these are suspect" in printed
 
 
+@pytest.mark.parametrize(("signer", "said"), [("", True), ("7", False)], ids=["unknown", "known"])
+def test_test_clips_of_unknown_signers_are_counted(tmp_path, signer, said):
+    result = make_run_result(tmp_path, trio("book", 1, signer_id=signer))
+    assert ("1 have an unknown signer, who may be in train, too" in printed_by(result)) == said
+    assert ("unknown signer" in page_of(result).text) == said
+
+
 def test_durations_of_an_empty_split_are_unknown(tmp_path):
     result = make_run_result(tmp_path, [instance("00001"), instance("00002", split="val")])
     assert [row[:2] for row in rows(result, "durations")] == [

@@ -164,12 +164,22 @@ def test_a_damaged_best_pt_is_an_error(tmp_path: Path) -> None:
         copy_checkpoints(tmp_path / "last.pt", tmp_path, epoch=1)
 
 
+def test_a_folder_is_an_error_that_names_a_checkpoint_in_it(tmp_path: Path) -> None:
+    (tmp_path / "runs").mkdir()
+    with pytest.raises(
+        CheckpointError, match=r"runs is a folder; name a checkpoint in it, as .*runs/best\.pt"
+    ):
+        read_checkpoint(tmp_path / "runs")
+
+
 def test_a_damaged_last_pt_is_an_error_that_names_the_way_out(tmp_path: Path) -> None:
     run(tmp_path, [0.1])
     content = (tmp_path / "last.pt").read_bytes()
     (tmp_path / "last.pt").unlink()
     (tmp_path / "last.pt").write_bytes(content[: len(content) // 2])
-    with pytest.raises(CheckpointError, match=r"last\.pt cannot be read: [^.]*\. It is damaged: .*best\.pt"):
+    with pytest.raises(
+        CheckpointError, match=r"last\.pt cannot be read: [^.]*\. It is damaged, or .*best\.pt"
+    ):
         read_checkpoint(tmp_path / "last.pt")
 
 

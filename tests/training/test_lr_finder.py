@@ -50,6 +50,14 @@ def test_the_suggestion_is_where_the_loss_falls_steepest_over_decades() -> None:
     assert suggestion == pytest.approx(1e-2, rel=0.5)
 
 
+def test_a_single_easy_batch_does_not_decide() -> None:
+    """The smoothed loss jumps from one step to the next, more than it falls in a step elsewhere."""
+    rates = np.geomspace(1e-6, 1, 100)
+    falling = 2 - np.tanh(np.log10(rates) + 2)
+    falling[95:] -= 0.2
+    assert suggest_learning_rate(rates.tolist(), falling.tolist()) == pytest.approx(1e-2, rel=0.5)
+
+
 @pytest.mark.parametrize("losses", [[2.0] * 30, [*([1.0] * 15), *([float("nan")] * 15)], [1.0] * 11])
 def test_without_a_falling_loss_there_is_no_suggestion(losses: list[float]) -> None:
     assert suggest_learning_rate(np.geomspace(1e-6, 1, len(losses)).tolist(), losses) is None

@@ -527,6 +527,7 @@ def test_flagged_clips_are_counted_and_test_is_also_measured_without_them(
     saved = read_checkpoint(tmp_path / "best.pt")["asl"]["metrics"]
     assert saved["val_top1_clean"] == metrics["val_top1_clean"]
     printed = " ".join(capsys.readouterr().out.split())
+    assert "top-5" not in printed  # of three glosses
     assert "flags train 2 leakage, 1 suspect, 1 duplicate; val 2 suspect; test 1 leakage" in printed
     assert "of the 5 clean ones)" in printed
 

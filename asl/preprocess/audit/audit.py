@@ -93,6 +93,7 @@ def signer_overlap(rows: Iterable[tuple[str, str, str]]) -> dict[str, int]:
         "test": len(test),
         "signer_in_train": sum(signer in signers for signer, _ in test),
         "signer_and_gloss_in_train": sum(row in signed for row in test),
+        "signer_unknown": sum(not signer for signer, _ in test),
     }
 
 

@@ -112,9 +112,11 @@ def _print_audit(audit: Audit, min_per_class: int, console: Console) -> None:
         table.add_row(kind, str(row["pairs"]), str(row["across_splits"]), str(row["two_glosses"]))
     console.print(table)
     signers = audit.signers["clips"]
+    unknown = signers["signer_unknown"]
     console.print(
         f"signers: {signers['signer_in_train']} of {signers['test']} test clips have a signer who is also in "
         f"train; {signers['signer_and_gloss_in_train']} have a signer who performs the same gloss in train"
+        + (f"; {unknown} have an unknown signer, who may be in train, too" if unknown else "")
     )
     without = ", ".join(f"{len(glosses)} in {split}" for split, glosses in audit.missing_glosses.items())
     console.print(
