@@ -66,7 +66,7 @@ def show_timelines(
         _show(to_csv(timelines), output)
     else:
         _show("".join(map(_as_text, timelines)), output)
-    say(f"{len(timelines)} timelines: {folder}/*.csv, *.json, *.vtt, *.eaf")
+    say(f"timelines: {folder}/*.csv, *.json, *.vtt, *.eaf")
 
 
 def show_live(windows: Iterable[Prediction], *, form: str) -> None:
