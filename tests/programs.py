@@ -87,11 +87,14 @@ class Program:
 
 
 def run(
-    *arguments: str | Path, cwd: Path | None = None, env: Mapping[str, str] | None = None
+    *arguments: str | Path,
+    cwd: Path | None = None,
+    env: Mapping[str, str] | None = None,
+    timeout: float = 200.0,
 ) -> subprocess.CompletedProcess[str]:
-    """Run a program to its end, see :class:`Program`."""
+    """Run a program to its end, see :class:`Program`; ``timeout`` in seconds."""
     program = Program(*arguments, cwd=cwd, env=env)
-    out, err = program.communicate()
+    out, err = program.communicate(timeout)
     return subprocess.CompletedProcess(program.args, program.wait(), out, err)
 
 
