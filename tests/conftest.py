@@ -95,11 +95,16 @@ SLOW_TESTS = {
 }
 
 
+def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
+    """Where slow tests are left out, their modules need not be imported."""
+    return ("not slow" in config.option.markexpr and collection_path.stem in SLOW_MODULES) or None
+
+
 def pytest_collection() -> None:
-    """Before the first test module is imported: no pauses for garbage, which imports leave none, and Hypothesis."""
+    """Configure Hypothesis before the first test module is imported."""
     from hypothesis import settings
 
-    gc.disable()
+    gc.disable()  # until all modules are imported
 
     settings.register_profile("asl", deadline=None)  # tests assert no time: other programs may be running
     settings.load_profile("asl")
