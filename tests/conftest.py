@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import gc
 import multiprocessing.forkserver
 import os
@@ -63,17 +64,26 @@ SLOW_MODULES = {
 #: Of these, those that take longest and begin first, so that processes of tests end at about the same time.
 LONGEST_MODULES = (
     "test_demo_end_to_end",
+    "test_nvdec_accelerator",
     "test_ranks",
+    "test_pipeline",
+    "test_torchvision_networks",
+    "test_export",
     "test_train_cli",
-    "test_launched_shards",
     "test_preprocess_program",
     "test_app",
-    "test_download_program",
-    "test_lightning_trainer",
-    "test_sweep",
-    "test_nvdec_accelerator",
-    "test_pipeline",
+    "test_encode",
+    "test_demo",
+    "test_evaluate",
+    "test_page_browser",
+    "test_run",
+    "test_launched_shards",
+    "test_predict_program",
+    "test_training_aids",
     "test_shards",
+    "test_gpu_tuning",
+    "test_sweep",
+    "test_h264",
 )
 
 #: Single tests of that kind in modules that are quick otherwise.
@@ -161,12 +171,16 @@ def checkpoint(tiny_data: Path, tmp_path_factory: pytest.TempPathFactory) -> Pat
 
 @pytest.fixture(scope="session")
 def demo_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A small demo with every kind of raw file; to be read, not written to."""
+    """A small demo with every kind of raw file, of all processes of tests; to be read, not written to."""
     from asl.demo import make_demo
 
-    folder = tmp_path_factory.mktemp("demo")
-    make_demo(folder, train_per_gloss=1, val_per_gloss=1, test_per_gloss=1)
-    return folder
+    shared = tmp_path_factory.getbasetemp()
+    if "PYTEST_XDIST_WORKER" in os.environ:
+        shared = shared.parent
+    with (shared / "demo.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        make_demo(shared / "demo", train_per_gloss=1, val_per_gloss=1, test_per_gloss=1)
+    return shared / "demo"
 
 
 @pytest.fixture(scope="module")
@@ -178,7 +192,7 @@ def browser() -> Iterator[Any]:
 
 @pytest.fixture(scope="session", autouse=True)
 def quick_workers() -> None:
-    """Let processes of :class:`asl.workers.Workers` start and end at once, whichever tests are first to need them."""
+    """Let processes of :class:`asl.workers.Workers` start and end at once, whichever tests come first."""
     import pebble
 
     from asl.machine import worker_context
