@@ -76,7 +76,7 @@ def metrics_of(
         "glosses": glosses,
         "left_out": 0,
         "coverage": Coverage(len(predictions["unchanged"]), 2 * len(predictions["unchanged"])),
-        **summarize(predictions, resamples=1000, seed=0),
+        **summarize(predictions, resamples=200, seed=0),
         **more,
     }
 

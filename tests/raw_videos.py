@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
 import av
 import numpy as np
+from av.video.reformatter import VideoReformatter
 
 from asl.codecs.probe import probe
 from asl.demo.frame_number import read_frame_number
@@ -37,10 +39,14 @@ def frame_numbers(path: Path) -> list[int]:
     steps = probe(path).orientation_filters
     quarter_turns = turns[steps[0]] if steps else 0
     with av.open(str(path)) as container:
-        return [
-            read_frame_number(np.rot90(frame.to_ndarray(format="rgb24"), quarter_turns))
-            for frame in container.decode(video=0)
-        ]
+        return [read_frame_number(np.rot90(picture, quarter_turns)) for picture in pictures(container)]
+
+
+def pictures(container: av.container.InputContainer) -> Iterator[np.ndarray]:
+    """All frames of a video, ``(H, W, 3)`` uint8 each. One reformatter makes them several times as fast."""
+    reformatter = VideoReformatter()
+    for frame in container.decode(video=0):
+        yield reformatter.reformat(frame, format="rgb24").to_ndarray()
 
 
 def shrink(source: Path, target: Path, *, crf: int = 30) -> Path:

@@ -34,7 +34,8 @@ def recorded(tiny_data: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[
     clips = read_manifest(tiny_data / "metadata" / "tiny_manifest.csv")
     absolute = [clip for clip in clips if clip.video_id != "val201"]
     (folder / "metadata").mkdir()
-    (folder / "videos").symlink_to(tiny_data / "videos")
+    for name in ("videos", "frames"):
+        (folder / name).symlink_to(tiny_data / name)
     manifest = write_manifest_and_label_map(folder / "metadata" / "five_manifest.csv", absolute)
     for devices in (2, 1):
         script = Path(__file__).with_name("own_trainer.py")

@@ -12,6 +12,7 @@ from pathlib import Path
 import av
 import numpy as np
 import pytest
+from raw_videos import pictures
 
 from asl.demo import GLOSSES, DemoError, make_demo, read_frame_number, read_truth
 from asl.demo.plan import FPS, SIGNERS
@@ -25,8 +26,7 @@ pytestmark = pytest.mark.slow
 
 def upright_frames(path: Path, rotation: int) -> list[np.ndarray]:
     with av.open(str(path)) as container:
-        frames = [frame.to_ndarray(format="rgb24") for frame in container.decode(video=0)]
-    return [np.rot90(frame, -rotation // 90) for frame in frames]
+        return [np.rot90(picture, -rotation // 90) for picture in pictures(container)]
 
 
 def test_every_raw_file_shows_its_frame_numbers(demo_dir: Path) -> None:

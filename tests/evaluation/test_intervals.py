@@ -90,7 +90,7 @@ def test_classes_without_clips_do_not_count() -> None:
 @pytest.mark.parametrize("scenario", [SCENARIOS[1], SCENARIOS[4]], ids=lambda scenario: scenario.name)
 def test_intervals_cover_the_true_value(scenario) -> None:
     """A short version of benchmarks/intervals.py; two standard errors of 400 draws are 2 percent points."""
-    shares = cover(scenario, draws=400, resamples=500, seed=0)
+    shares = cover(scenario, draws=400, resamples=250, seed=0)
     if scenario.signers is not None:
         shares = {name: share for name, share in shares.items() if name.endswith("by signer")}
     assert all(0.92 <= share <= 0.98 for share in shares.values()), shares

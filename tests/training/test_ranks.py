@@ -38,38 +38,6 @@ HERE = Path(__file__).resolve().parent
 PYTHONPATH = os.pathsep.join(map(str, (HERE.parents[1], HERE.parent, HERE)))
 
 
-def run_of_two_ranks(
-    data: Path, *folders: Path, signum: int = 0, epoch: int = 0
-) -> subprocess.CompletedProcess[str]:
-    script = HERE / "run_of_two_ranks.py"
-    return programs.run(script, data, str(signum), str(epoch), *folders, env={"PYTHONPATH": PYTHONPATH})
-
-
-def test_a_run_that_a_signal_ended_and_whose_rank_was_killed_equals_one_without_interruption(
-    tiny_data: Path, tmp_path: Path
-) -> None:
-    through, broken = tmp_path / "through", tmp_path / "broken"
-    terminated = run_of_two_ranks(tiny_data, broken, signum=signal.SIGTERM, epoch=2)
-    assert terminated.returncode == 128 + signal.SIGTERM, terminated.stderr
-    assert read_checkpoint(broken / "last.pt")["asl"]["epoch"] == 1
-
-    killed = run_of_two_ranks(tiny_data, broken, signum=signal.SIGKILL, epoch=3)
-    assert killed.returncode == 1
-    assert killed.stderr.splitlines()[-1].startswith("error: rank 1 was killed by SIGKILL (signal 9).")
-    assert "Traceback" not in killed.stderr
-    assert read_checkpoint(broken / "last.pt")["asl"]["epoch"] == 2
-
-    assert run_of_two_ranks(tiny_data, broken, through).returncode == 0
-    for name in ("last.pt", "best.pt"):
-        ours, theirs = (read_checkpoint(folder / name) for folder in (broken, through))
-        assert ours["asl"] == theirs["asl"]
-        for key in ("state_dict", "current_model_state"):
-            assert all(torch.equal(ours[key][one], tensor) for one, tensor in theirs[key].items())
-    for name in ("history.csv", "metrics.json"):
-        assert (broken / name).read_bytes() == (through / name).read_bytes()
-    assert read_checkpoint(broken / "last.pt")["asl"]["epoch"] == EPOCHS
-
-
 class SignalAtStep(pl.Callback):
     """Sends a signal to this process in a step, counted from 0."""
 
@@ -141,6 +109,38 @@ def test_a_job_that_cannot_be_requeued_says_so(
     with pytest.raises(Terminated):
         train(tiny(tiny_data, tmp_path, "logger=[]"), callbacks=[SignalAtStep(signal.SIGUSR1, 1)])
     assert "job 17 could not be requeued" in capfd.readouterr().err
+
+
+def run_of_two_ranks(
+    data: Path, *folders: Path, signum: int = 0, epoch: int = 0
+) -> subprocess.CompletedProcess[str]:
+    script = HERE / "run_of_two_ranks.py"
+    return programs.run(script, data, str(signum), str(epoch), *folders, env={"PYTHONPATH": PYTHONPATH})
+
+
+def test_a_run_that_a_signal_ended_and_whose_rank_was_killed_equals_one_without_interruption(
+    tiny_data: Path, tmp_path: Path
+) -> None:
+    through, broken = tmp_path / "through", tmp_path / "broken"
+    terminated = run_of_two_ranks(tiny_data, broken, signum=signal.SIGTERM, epoch=2)
+    assert terminated.returncode == 128 + signal.SIGTERM, terminated.stderr
+    assert read_checkpoint(broken / "last.pt")["asl"]["epoch"] == 1
+
+    killed = run_of_two_ranks(tiny_data, broken, signum=signal.SIGKILL, epoch=3)
+    assert killed.returncode == 1
+    assert killed.stderr.splitlines()[-1].startswith("error: rank 1 was killed by SIGKILL (signal 9).")
+    assert "Traceback" not in killed.stderr
+    assert read_checkpoint(broken / "last.pt")["asl"]["epoch"] == 2
+
+    assert run_of_two_ranks(tiny_data, broken, through).returncode == 0
+    for name in ("last.pt", "best.pt"):
+        ours, theirs = (read_checkpoint(folder / name) for folder in (broken, through))
+        assert ours["asl"] == theirs["asl"]
+        for key in ("state_dict", "current_model_state"):
+            assert all(torch.equal(ours[key][one], tensor) for one, tensor in theirs[key].items())
+    for name in ("history.csv", "metrics.json"):
+        assert (broken / name).read_bytes() == (through / name).read_bytes()
+    assert read_checkpoint(broken / "last.pt")["asl"]["epoch"] == EPOCHS
 
 
 class TrainingJob:

@@ -228,7 +228,7 @@ def assert_same_frames(a: Path, b: Path) -> None:
     assert frames.shape == expected.shape
     assert np.array_equal(times, expected_times)
     assert read_origin(a) == read_origin(b)
-    assert np.abs(frames.astype(int) - expected).mean() < 0.6
+    assert np.abs(frames.astype(np.int16) - expected).mean() < 0.6
 
 
 @pytest.mark.usefixtures("gpu")
