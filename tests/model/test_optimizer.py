@@ -104,13 +104,6 @@ def test_a_resumed_optimiser_keeps_its_own_settings_and_the_moments_of_the_check
     read.step()
 
 
-def test_the_state_of_another_number_of_groups_is_refused() -> None:
-    network = nn.Linear(2, 2)
-    optimizer = OptimizerSettings().build(network, fused=False)
-    with pytest.raises(ValueError, match="zip"):
-        optimizer.load_state_dict(AdamW(network.parameters()).state_dict())
-
-
 @pytest.mark.parametrize(
     ("settings", "layers"),
     [

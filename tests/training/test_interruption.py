@@ -159,7 +159,6 @@ def test_a_rank_whose_first_rank_died_before_it_had_started_notices_it(
     assert Interruption()._dead_rank() == "rank 0 has ended"
 
 
-@pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")  # SystemExit
 @pytest.mark.parametrize(
     ("exit_code", "what"),
     [
@@ -170,23 +169,14 @@ def test_a_rank_whose_first_rank_died_before_it_had_started_notices_it(
 def test_a_rank_that_waits_on_its_device_for_one_that_hangs_or_died_ends_with_all_others(
     exit_code: int | None, what: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    codes: list[int] = []
-    ended = threading.Event()
-
-    def end(code: int) -> None:
-        codes.append(code)
-        ended.set()
-        raise SystemExit  # of the watching thread
-
-    monkeypatch.setattr(os, "_exit", end)
+    monkeypatch.setattr(os, "_exit", sys.exit)
     monkeypatch.setattr(module, "exchange_has_failed", lambda: True)
     monkeypatch.setattr(module, "_POLL_S", 0.01)
     monkeypatch.setattr(module, "_GRACE_S", 0.01)
     interruption, other = Interruption(), mock.Mock(poll=lambda: exit_code)
     interruption._other_ranks.append(other)
-    with interruption.handled(TRAINER):
-        assert ended.wait(30)
-    assert codes == [1]
+    with pytest.raises(SystemExit, match="^1$"):
+        interruption._watch_ranks(TRAINER, threading.Event())
     assert other.kill.called
     remedy = "The 2 ranks can only go on together. resume=auto continues after the last finished epoch"
     assert capsys.readouterr().err == f"error: {what}. {remedy}\n"
