@@ -175,7 +175,7 @@ def test_a_rank_that_waits_on_its_device_for_one_that_hangs_or_died_ends_with_al
     monkeypatch.setattr(module, "_GRACE_S", 0.01)
     interruption, other = Interruption(), mock.Mock(poll=lambda: exit_code)
     interruption._other_ranks.append(other)
-    with pytest.raises(SystemExit, match="^1$"):
+    with pytest.raises(SystemExit, match=r"^1$"):
         interruption._watch_ranks(TRAINER, threading.Event())
     assert other.kill.called
     remedy = "The 2 ranks can only go on together. resume=auto continues after the last finished epoch"
