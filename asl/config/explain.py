@@ -90,4 +90,5 @@ def _no_such_key(key: str, name: str, owner: Any, fields: list[str], others: lis
     near = [prefix + other for other in difflib.get_close_matches(name, fields, n=1)]
     hint = f" Did you mean {' or '.join(same or near)}?" if same or near else ""
     where = prefix.rstrip(".") or "The top level"
-    return f"{key}: there is no such key.{hint}\n{where} has: {', '.join(fields)}"
+    choices = "" if prefix else "\n--help lists the choices, too"
+    return f"{key}: there is no such key.{hint}\n{where} has: {', '.join(fields)}{choices}"

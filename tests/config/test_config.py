@@ -195,6 +195,12 @@ def test_an_unknown_key_is_an_error_that_names_keys_with_the_same_last_part(over
     assert first == f"{key}: there is no such key. Did you mean {suggestion}"
 
 
+def test_an_unknown_key_without_a_dot_may_be_meant_as_a_choice():
+    with pytest.raises(HydraException) as raised:
+        composed("train", "experimet=demo")
+    assert explain(raised.value).splitlines()[-1] == "--help lists the choices, too"
+
+
 def test_a_choice_of_another_program_is_an_error_that_names_help():
     with pytest.raises(HydraException) as raised:
         composed("evaluate", "experiment=demo")
