@@ -312,6 +312,16 @@ def test_what_only_gpus_can_do_is_an_error_on_a_cpu(
         check_devices(tiny(tiny_data, tmp_path, f"trainer.{key}").trainer)
 
 
+@pytest.mark.parametrize("precision", ["16-mixed", "bf16-mixed"])
+@pytest.mark.parametrize("gpu", [False, True])
+def test_training_on_a_cpu_in_16_bits_is_an_error(
+    gpu: bool, precision: str, tiny_data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: gpu)
+    with pytest.raises(ConfigError, match=rf"trainer\.precision={precision} needs a GPU; use .*auto"):
+        check_devices(tiny(tiny_data, tmp_path, "trainer=cpu", f"trainer.precision={precision}").trainer)
+
+
 def test_more_gpus_than_there_are_is_an_error(
     tiny_data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
