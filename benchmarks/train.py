@@ -482,6 +482,10 @@ def main() -> None:
     if args.run is not None:
         _run_as_told(args.run)
         return
+    if args.devices and args.keys:
+        parser.error("--keys is not for --devices, whose runs are chosen with --rows")
+    if args.rows and not args.devices:
+        parser.error("--rows needs --devices")
     if not args.cpu and not torch.cuda.is_available():
         sys.exit("error: there is no CUDA device here; a small version runs with --cpu")
     device = torch.device("cpu" if args.cpu else "cuda")

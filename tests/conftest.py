@@ -111,11 +111,10 @@ def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool 
 
 
 def pytest_collection() -> None:
-    """Configure Hypothesis before the first test module is imported."""
+    """Before the first test module is imported: configure Hypothesis, and stop collecting garbage."""
     from hypothesis import settings
 
-    gc.disable()  # until all modules are imported
-
+    gc.disable()
     settings.register_profile("asl", deadline=None)  # tests assert no time: other programs may be running
     settings.load_profile("asl")
 

@@ -128,8 +128,8 @@ def _layers(network: nn.Module) -> list[list[nn.Parameter]]:
     """The parameters of each layer in the order of the network, the classifier last.
 
     A layer is a module of the network. A Sequential or ModuleList of larger modules, such as residual blocks,
-    is a layer for each of them. What has only vectors, such as the norm before the classifier, belongs to the
-    layer after it, as in BEiT (Bao et al., ICLR 2022).
+    is a layer for each of them. A module whose parameters are all vectors, such as the norm before the
+    classifier, belongs to the layer after it, as in BEiT (Bao et al., ICLR 2022).
     """
     from asl.model.backbone import classifier_name
 

@@ -64,8 +64,8 @@ def find_batch_size(config: TrainConfig, datamodule: ClipDataModule, device: tor
 def usable_memory(free: int, *, frames: int, placement: str) -> int:
     """Bytes that training may use, so that the stored frames fit beside it.
 
-    They do with ``device``, and with ``auto`` if they take at most a quarter of the free memory. Otherwise
-    they are on the disk.
+    Frames stay on the device with ``device``, and with ``auto`` if they take at most a quarter of the free
+    memory. Otherwise they are on the disk, and training may use all.
 
     Args:
         free: bytes.

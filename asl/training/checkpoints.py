@@ -101,7 +101,7 @@ def _start_copying(value: Any) -> Any:
 class LastAndBest(Checkpoint):
     """Saves ``last.pt`` after each epoch and ``best.pt`` if the epoch has a new best accuracy.
 
-    An epoch with a loss that is not finite is not saved and ends the run: no later one gets better.
+    An epoch whose validation loss is NaN or infinite is not saved and ends the run.
 
     Of equal epochs, the first one is the best. If ``best.pt`` is missing when a run is resumed, the best of
     the following epochs is kept. ``best.pt`` is written first: if the program is killed before ``last.pt`` is

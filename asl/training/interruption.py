@@ -196,7 +196,8 @@ class Interruption(Callback):
     def _watch_ranks(self, trainer: pl.Trainer, done: threading.Event) -> None:
         """End this process if another rank has died or hangs, and this one does not notice.
 
-        It waits on the device then. One minute after a time limit, torch would end it with SIGABRT.
+        It waits on the device then. torch would end it with SIGABRT, one minute after the time limit of an
+        exchange (four times TORCH_NCCL_WAIT_TIMEOUT_DUMP_MILSEC in ProcessGroupNCCL.cpp).
         """
         while not done.wait(_POLL_S):
             if self._dead_rank() is None and not exchange_has_failed():

@@ -117,9 +117,10 @@ def exchange_has_failed() -> bool:
     :func:`is_lost_connection`.
     """
     group: Any = torch.distributed.group.WORLD if torch.distributed.is_available() else None
-    if group is None or "cuda" not in {device.type for device in group._device_types}:
+    device = torch.device("cuda")
+    if group is None or device not in group._device_types:
         return False
-    backend = group._get_backend(torch.device("cuda"))
+    backend = group._get_backend(device)
     # torch 2.6 has no get_error().
     return backend.name() == "nccl" and hasattr(backend, "get_error") and backend.get_error().value != 0
 

@@ -57,7 +57,7 @@ def test_a_signer_of_minus_one_is_unknown_as_in_files_of_an_earlier_version(tmp_
         (lambda text: text.replace("0.25", "7.5", 1), r"line 2 cannot be read: 7\.5 is not a probability"),
         (
             lambda text: text.replace("gloss 1", "é"),
-            r"is damaged, or no pred.*Write it anew with: .*evaluate\.py",
+            r"is damaged, or no predictions\.csv: .*Write it anew with: python evaluate\.py",
         ),
     ],
 )

@@ -82,7 +82,12 @@ def test_an_audit_counts_pairs_by_kind_and_signers_of_instances_and_clips() -> N
         "overlapping segments": {"pairs": 0, "across_splits": 0, "two_glosses": 0},
         "same content": {"pairs": 1, "across_splits": 0, "two_glosses": 0},
     }
-    assert found.signers["instances"]["signer_and_gloss_in_train"] == 1
+    assert found.signers["instances"] == {
+        "test": 1,
+        "signer_in_train": 1,
+        "signer_and_gloss_in_train": 1,
+        "signer_unknown": 0,
+    }
     assert found.signers["clips"]["test"] == 0
     assert (found.small_classes, found.missing_glosses["test"]) == ([("book", 1)], ["book"])
     told = found.as_dict()

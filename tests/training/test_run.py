@@ -295,6 +295,9 @@ def test_a_resumed_run_prints_changed_settings(
     assert "changed since the checkpoint" not in capsys.readouterr().out
     train(tiny(tiny_data, tmp_path, "trainer.max_epochs=1", "resume=auto"))
     assert "changed since the checkpoint" not in capsys.readouterr().out
+    last = torch.load(tmp_path / "last.pt", weights_only=True)
+    last["asl"]["settings"]["trainer"]["precision"] = "bf16-mixed"  # as of a GPU
+    torch.save(last, tmp_path / "last.pt")
     changed = ["trainer.max_epochs=2", "data.balance=false", "seed=5"]
     changed += ["loss=focal", "augment.mixup=0.2", "dataset.name=other"]
     changed += [f"data.manifest={tiny_data}/metadata/tiny_manifest.csv"]
@@ -306,6 +309,7 @@ def test_a_resumed_run_prints_changed_settings(
         "augment.mixup=0.0 there, 0.2 now",
         "loss=cross_entropy there, focal now",
         "trainer.max_epochs=1 there, 2 now",
+        "trainer.precision=bf16-mixed there, 32-true now",
         "seed=0 there, 5 now",
         "dataset.name=tiny there, other now",
     ):
@@ -642,7 +646,7 @@ def test_all_problems_are_in_one_error() -> None:
 
 def test_precision_auto_is_32_bit_on_a_cpu() -> None:
     assert resolve_precision("auto", "cpu") == "32-true"
-    assert resolve_precision("32-true", "cpu") == "32-true"
+    assert resolve_precision("bf16-mixed", "cpu") == "bf16-mixed"
 
 
 def as_on_a_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
