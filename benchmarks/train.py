@@ -25,6 +25,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -32,6 +33,7 @@ import numpy as np
 import pytorch_lightning as pl
 import torch
 from hydra import compose, initialize_config_dir
+from pytorch_lightning.strategies import DDPStrategy
 from rich.console import Console
 from rich.table import Table
 from torch import Tensor, nn
@@ -52,6 +54,7 @@ from asl.data.transforms import augment, centre_crop
 from asl.machine import available_cores
 from asl.model.networks.padding import pad_planes
 from asl.model.networks.video_resnet import VideoResNet
+from asl.training import ranks
 from asl.training.config import TrainConfig
 from asl.training.run import train
 from benchmarks.made_videos import RATES, SIZES, Video, row, write_videos
@@ -257,14 +260,12 @@ class DeviceRow:
 
     Args:
         overrides: keys of ``train.py``.
-        whole_graph: compile the network as on one device, so that DDP exchanges gradients after all of them
-            are computed. Otherwise, there is a graph for each of DDP's buckets, and a bucket is exchanged
-            while the gradients of the next one are computed.
+        buckets: exchange gradients with DistributedDataParallel, which ``train.py`` does between machines.
         environment: more variables of the environment.
     """
 
     overrides: tuple[str, ...]
-    whole_graph: bool = False
+    buckets: bool = False
     environment: Mapping[str, str] = dataclasses.field(default_factory=dict)
 
 
@@ -276,17 +277,14 @@ def device_rows(model: str, devices: int, *, on_gpu: bool) -> dict[str, DeviceRo
     rows = {
         "1": DeviceRow(one),
         f"{devices}": DeviceRow(several),
+        f"{devices}, buckets": DeviceRow(several, buckets=True),
         "1, host": DeviceRow((*one, host)),
         f"{devices}, host": DeviceRow((*several, host)),
     }
     if on_gpu:
-        few = {"NCCL_MAX_CTAS": "4"}  # blocks of threads of NCCL's kernels, which compete with the others
         rows |= {
             "1, the last": DeviceRow(one, environment={"CUDA_VISIBLE_DEVICES": f"{devices - 1}"}),
-            f"{devices}, whole": DeviceRow(several, whole_graph=True),
             f"{devices}, bf16": DeviceRow((*several, rounded)),
-            f"{devices}, whole, bf16": DeviceRow((*several, rounded), whole_graph=True),
-            f"{devices}, few CTAs": DeviceRow(several, environment=few),
         }
     return rows
 
@@ -298,7 +296,7 @@ def run_alone(data: Path, scale: Scale, row: DeviceRow) -> dict[str, Any]:
     run = {
         **{"data": str(data), "scale": dataclasses.asdict(scale), "result": str(result)},
         "overrides": (*row.overrides, f"paths.checkpoint_dir={data}/checkpoints/run{number}"),
-        "whole_graph": row.whole_graph,
+        "buckets": row.buckets,
     }
     command = [sys.executable, "-m", "benchmarks.train", "--run", json.dumps(run)]
     subprocess.run(command, check=True, cwd=ROOT, env=os.environ | row.environment)
@@ -308,7 +306,10 @@ def run_alone(data: Path, scale: Scale, row: DeviceRow) -> dict[str, Any]:
 
 def _run_as_told(run: dict[str, Any]) -> None:
     """What :func:`run_alone` starts."""
-    torch._dynamo.config.optimize_ddp = not run["whole_graph"]
+    if run["buckets"]:
+        ranks.OneExchange = partial(  # type: ignore[assignment, misc]
+            DDPStrategy, gradient_as_bucket_view=True, broadcast_buffers=False
+        )
     torch.set_float32_matmul_precision("high")
     measured = run_train(Path(run["data"]), "bench", Scale(**run["scale"]), *run["overrides"])
     if os.environ.get("LOCAL_RANK", "0") == "0":
@@ -474,7 +475,7 @@ def main() -> None:
     parser.add_argument("--cpu", action="store_true", help="a small version, without a GPU")
     parser.add_argument("--devices", type=int, help="the parts of an epoch on one device and on so many")
     parser.add_argument("--model", default="r2plus1d", help="with --devices: the network")
-    parser.add_argument("--rows", nargs="+", default=(), help="with --devices: runs, such as '2, whole'")
+    parser.add_argument("--rows", nargs="+", default=(), help="with --devices: runs, such as '2, buckets'")
     parser.add_argument("--batch", type=int, default=32, help="with --devices: clips of a device's batch")
     parser.add_argument("--run", type=json.loads, help=argparse.SUPPRESS)  # of run_alone()
     parser.add_argument("--json", type=Path, default=ROOT / "benchmarks/out/train.json")

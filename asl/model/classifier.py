@@ -10,13 +10,14 @@ import numpy as np
 import pytorch_lightning as pl
 import torch
 from torch import Tensor, nn
+from torch.nn.parallel import DistributedDataParallel
 from torch.optim import Optimizer
 
 from asl.model.backbone import Backbone
 from asl.model.compiling import compile_parts
 from asl.model.metrics import SplitMetrics
 from asl.model.optimizer import OptimizerSettings, continue_schedule, warmup_cosine
-from asl.model.ranks import share_buffers
+from asl.model.ranks import share
 
 Batch = dict[str, Tensor]
 
@@ -104,8 +105,9 @@ class SignClassifier(pl.LightningModule):
 
     def on_train_epoch_start(self) -> None:
         if self._backbone is not None:
-            # Several ranks agree on the parameters with gradients once, before the first step.
-            self._backbone.freeze(self._frozen, backward=self.trainer.world_size > 1)
+            # DistributedDataParallel decides before the first step which parameters have gradients.
+            backward = isinstance(self.trainer.model, DistributedDataParallel)
+            self._backbone.freeze(self._frozen, backward=backward)
 
     def on_before_optimizer_step(self, optimizer: Optimizer) -> None:
         if self._backbone is not None and self._frozen:
@@ -140,7 +142,7 @@ class SignClassifier(pl.LightningModule):
 
     def on_validation_start(self) -> None:
         # Each rank has trained with its own clips, so that the statistics of batch norms differ.
-        share_buffers(self.model)
+        share(self.model.buffers())
 
     def validation_step(self, batch: Batch, batch_idx: int) -> None:
         self._measure(batch, self.val_metrics, last=batch_idx + 1 == self.trainer.num_val_batches[0])

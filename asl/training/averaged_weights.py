@@ -9,7 +9,7 @@ from pytorch_lightning.callbacks import WeightAveraging
 from pytorch_lightning.trainer.states import TrainerFn
 from torch.optim.swa_utils import get_ema_multi_avg_fn
 
-from asl.model.ranks import share_buffers
+from asl.model.ranks import share
 
 
 class AveragedWeights(WeightAveraging):
@@ -35,7 +35,7 @@ class AveragedWeights(WeightAveraging):
 
     def on_validation_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         if self._average_model is not None:
-            share_buffers(self._average_model)  # averages of the ranks' own batch-norm statistics
+            share(self._average_model.buffers())  # averages of the ranks' own batch-norm statistics
 
     def on_load_checkpoint(
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, checkpoint: dict[str, Any]

@@ -14,6 +14,7 @@ import pytest
 import pytorch_lightning as pl
 import torch
 from composing import composed
+from gradients_of_two_ranks import buffers, inputs, layouts, network
 from lightning_fabric.plugins.environments import (
     LightningEnvironment,
     SLURMEnvironment,
@@ -30,7 +31,7 @@ from asl.training import run as run_module
 from asl.training.checkpoints import read_checkpoint
 from asl.training.config import TrainConfig
 from asl.training.console import _more_gpus
-from asl.training.ranks import check_ranks, cluster_plugins
+from asl.training.ranks import OneExchange, check_ranks, cluster_plugins, data_parallel
 from asl.training.run import train
 from asl.training.trainer import build_trainer, check_devices
 
@@ -109,6 +110,56 @@ def test_a_job_that_cannot_be_requeued_says_so(
     with pytest.raises(Terminated):
         train(tiny(tiny_data, tmp_path, "logger=[]"), callbacks=[SignalAtStep(signal.SIGUSR1, 1)])
     assert "job 17 could not be requeued" in capfd.readouterr().err
+
+
+@pytest.fixture(scope="module")
+def two_ranks(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder that gradients_of_two_ranks.py has filled."""
+    folder = tmp_path_factory.mktemp("two_ranks")
+    done = programs.run(HERE / "gradients_of_two_ranks.py", folder, env={"PYTHONPATH": PYTHONPATH})
+    assert done.returncode == 0, done.stderr
+    return folder
+
+
+def test_two_ranks_take_the_steps_of_one_process_with_the_clips_of_both(two_ranks: Path) -> None:
+    alone = network()
+    optimizer = torch.optim.SGD(alone.parameters(), lr=0.1)
+    for step in inputs():
+        optimizer.zero_grad()
+        alone(step.flatten(0, 1)).square().mean().backward()
+        optimizer.step()
+
+    trained = torch.load(two_ranks / "trained.pt")
+    assert trained.keys() == alone.state_dict().keys()
+    for name, values in alone.state_dict().items():
+        torch.testing.assert_close(trained[name], values)
+    assert not torch.equal(trained["0.weight"], network().state_dict()["0.weight"])
+
+
+def test_gradients_of_all_layouts_and_dtypes_are_averaged(two_ranks: Path) -> None:
+    expected = [gradient if gradient is None else gradient * 2 for gradient in (p.grad for p in layouts(0))]
+    for rank in range(2):
+        gradients = torch.load(two_ranks / f"{rank}.pt")["gradients"]
+        assert [gradient is None for gradient in gradients] == [False, False, True, False]
+        for gradient, mean in zip(gradients, expected, strict=True):
+            if gradient is not None:
+                assert torch.equal(gradient, mean)
+                assert gradient.dtype == mean.dtype
+                assert gradient.stride() == mean.stride()
+
+
+def test_tensors_of_the_first_rank_are_shared(two_ranks: Path) -> None:
+    for rank in range(2):
+        shared = torch.load(two_ranks / f"{rank}.pt")["shared"]
+        for ours, first in zip(shared, buffers(0), strict=True):
+            assert torch.equal(ours, first)
+            assert ours.dtype == first.dtype
+
+
+def test_gradients_are_exchanged_in_buckets_between_machines_and_when_rounded() -> None:
+    assert isinstance(data_parallel(1, "none", 60), OneExchange)
+    assert not isinstance(data_parallel(2, "none", 60), OneExchange)
+    assert not isinstance(data_parallel(1, "bf16", 60), OneExchange)
 
 
 def run_of_two_ranks(
