@@ -24,7 +24,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -261,12 +261,15 @@ class DeviceRow:
     Args:
         overrides: keys of ``train.py``.
         buckets: exchange gradients with DistributedDataParallel, which ``train.py`` does between machines.
-        environment: more variables of the environment.
+        first_device: the first device that it sees.
+        at_once: number of runs at once that know nothing of each other, each on one device. Their clips a
+            second are added up: the rate of several devices that do not wait for each other.
     """
 
     overrides: tuple[str, ...]
     buckets: bool = False
-    environment: Mapping[str, str] = dataclasses.field(default_factory=dict)
+    first_device: int | None = None
+    at_once: int = 1
 
 
 def device_rows(model: str, devices: int, *, on_gpu: bool) -> dict[str, DeviceRow]:
@@ -278,12 +281,13 @@ def device_rows(model: str, devices: int, *, on_gpu: bool) -> dict[str, DeviceRo
         "1": DeviceRow(one),
         f"{devices}": DeviceRow(several),
         f"{devices}, buckets": DeviceRow(several, buckets=True),
+        "1 on each": DeviceRow(one, first_device=0, at_once=devices),
         "1, host": DeviceRow((*one, host)),
         f"{devices}, host": DeviceRow((*several, host)),
     }
     if on_gpu:
         rows |= {
-            "1, the last": DeviceRow(one, environment={"CUDA_VISIBLE_DEVICES": f"{devices - 1}"}),
+            "1, the last": DeviceRow(one, first_device=devices - 1),
             f"{devices}, bf16": DeviceRow((*several, rounded)),
         }
     return rows
@@ -291,17 +295,25 @@ def device_rows(model: str, devices: int, *, on_gpu: bool) -> dict[str, DeviceRo
 
 def run_alone(data: Path, scale: Scale, row: DeviceRow) -> dict[str, Any]:
     """:func:`run_train` in a process of its own, which Lightning can start again for each further rank."""
-    number = len(list(data.glob("run*.json")))
-    result = data / f"run{number}.json"
-    run = {
-        **{"data": str(data), "scale": dataclasses.asdict(scale), "result": str(result)},
-        "overrides": (*row.overrides, f"paths.checkpoint_dir={data}/checkpoints/run{number}"),
-        "buckets": row.buckets,
-    }
-    command = [sys.executable, "-m", "benchmarks.train", "--run", json.dumps(run)]
-    subprocess.run(command, check=True, cwd=ROOT, env=os.environ | row.environment)
-    measured: dict[str, Any] = json.loads(result.read_text())
-    return measured
+    results, started = [], []
+    for other in range(row.at_once):
+        number = len(list(data.glob("run*.json"))) + other
+        results.append(data / f"run{number}.json")
+        run = {
+            **{"data": str(data), "scale": dataclasses.asdict(scale), "result": str(results[-1])},
+            "overrides": (*row.overrides, f"paths.checkpoint_dir={data}/checkpoints/run{number}"),
+            "buckets": row.buckets,
+        }
+        command = [sys.executable, "-m", "benchmarks.train", "--run", json.dumps(run)]
+        first = row.first_device
+        seen = {} if first is None else {"CUDA_VISIBLE_DEVICES": f"{first + other}"}
+        started.append(subprocess.Popen(command, cwd=ROOT, env=os.environ | seen))
+    codes = [process.wait() for process in started]
+    if any(codes):
+        sys.exit("error: a run failed, see above")
+    runs = [json.loads(result.read_text()) for result in results]
+    rates = [run["clips_s"] for run in runs]
+    return runs[0] | {"clips_s": sum(rates), "each_clips_s": rates}
 
 
 def _run_as_told(run: dict[str, Any]) -> None:
