@@ -47,6 +47,9 @@ def explain(error: BaseException) -> str:
     name = key.rsplit(".", 1)[-1]
     if dataclasses.is_dataclass(owner) and name not in fields:
         others = [] if cause.parent_node is None else list(_keys(cause.parent_node._get_root()))
+        if key == name and (file := re.match(r"In '(.+)/(.+)':", first)):
+            known = ", ".join(fields)
+            return f"{file[1]}={file[2]} sets {key}, a key that this program does not have. It has: {known}"
         lines.append(_no_such_key(key, name, owner, list(fields), others))
     else:
         problem = str(cause.msg or cause).splitlines()[0]

@@ -19,6 +19,7 @@ from asl.contract.frame_store import SIGNER
 from asl.contract.manifest import SPLITS
 from asl.data.datamodule import ClipDataModule
 from asl.data.frames.placement import HOST
+from asl.data.framing import Framing
 from asl.data.settings import DROP_TRAIN
 from asl.data.split import CHOSEN_ON_TEST, WLASL_AUTHORS
 from asl.messages import first_few, format_bytes
@@ -192,6 +193,8 @@ def print_start(
             f"data.crop=signer: {without_box:,} of {len(datamodule.clips):,} clips have no box of the signer "
             "and show the whole picture"
         )
+    if config.data.crop != SIGNER and config.data.enlarge != Framing().enlarge:
+        attention.append(f"data.enlarge={config.data.enlarge:g} has no effect without data.crop=signer")
     if not counts["test"]:
         attention.append("no test clips, so test accuracy will not be measured")
     if resumed and resumed.changed:

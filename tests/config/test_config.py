@@ -123,6 +123,10 @@ def write_choice(folder, content):
             "_target_: asl.model.networks.r4d.R4D\n",
             r"mine.*_target_=asl\.model\.networks\.r4d\.R4D cannot be imported",
         ),
+        (
+            "# @package _global_\nfrmaes: {short_side: 64}\n",
+            r"^model=mine sets frmaes, a key that this program does not have\. It has: paths, dataset, data,",
+        ),
         ("_target_: asl.model.networks.video_resnet.VideoResNet\n", r"mine.*is not a dataclass of settings"),
     ],
 )

@@ -446,13 +446,14 @@ def test_a_checkpoint_of_an_earlier_version_can_be_used_and_resumed(
     assert "clips" in read_checkpoint(tmp_path / "last.pt")["asl"]
 
 
-def test_a_warm_up_that_takes_all_epochs_is_pointed_out(
+def test_a_warm_up_that_takes_all_epochs_and_a_key_without_effect_are_pointed_out(
     tiny_data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    keys = ["optim.warmup_epochs=2", "logger=[]"]
+    keys = ["optim.warmup_epochs=2", "data.enlarge=2", "logger=[]"]
     train(tiny(tiny_data, tmp_path, *keys))
-    note = "optim.warmup_epochs=2 is not below trainer.max_epochs=2: the learning rate only rises"
-    assert note in " ".join(capsys.readouterr().out.split())
+    printed = " ".join(capsys.readouterr().out.split())
+    assert "optim.warmup_epochs=2 is not below trainer.max_epochs=2: the learning rate only rises" in printed
+    assert "data.enlarge=2 has no effect without data.crop=signer" in printed
     train(tiny(tiny_data, tmp_path, *keys, "trainer.max_epochs=3", "resume=auto"))
     assert "optim.warmup_epochs" not in capsys.readouterr().out
 
