@@ -33,7 +33,6 @@ import numpy as np
 import pytorch_lightning as pl
 import torch
 from hydra import compose, initialize_config_dir
-from pytorch_lightning.strategies import DDPStrategy
 from rich.console import Console
 from rich.table import Table
 from torch import Tensor, nn
@@ -319,9 +318,7 @@ def run_alone(data: Path, scale: Scale, row: DeviceRow) -> dict[str, Any]:
 def _run_as_told(run: dict[str, Any]) -> None:
     """What :func:`run_alone` starts."""
     if run["buckets"]:
-        ranks.OneExchange = partial(  # type: ignore[assignment, misc]
-            DDPStrategy, gradient_as_bucket_view=True, broadcast_buffers=False
-        )
+        ranks.DataParallel = partial(ranks.DataParallel, rounded=True)  # type: ignore[assignment, misc]
     torch.set_float32_matmul_precision("high")
     measured = run_train(Path(run["data"]), "bench", Scale(**run["scale"]), *run["overrides"])
     if os.environ.get("LOCAL_RANK", "0") == "0":

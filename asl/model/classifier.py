@@ -105,7 +105,7 @@ class SignClassifier(pl.LightningModule):
 
     def on_train_epoch_start(self) -> None:
         if self._backbone is not None:
-            # DistributedDataParallel decides before the first step which parameters have gradients.
+            # DistributedDataParallel decides before the first step which parameters get gradients.
             backward = isinstance(self.trainer.model, DistributedDataParallel)
             self._backbone.freeze(self._frozen, backward=backward)
 

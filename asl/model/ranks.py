@@ -3,9 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
+from typing import TypeVar, cast
 
 import torch
 from torch import Tensor, nn
+
+from asl.errors import UserError
+
+T = TypeVar("T", bound=Tensor)
 
 
 def num_ranks() -> int:
@@ -18,44 +23,54 @@ def num_ranks() -> int:
 def share(tensors: Iterable[Tensor]) -> None:
     """Give the tensors of all ranks the values that those of the first rank have.
 
-    All ranks must call this with tensors of the same shapes and dtypes in the same order.
+    All ranks must call this with tensors of the same shapes and dtypes in the same order. One message is sent
+    for each dtype.
     """
     if num_ranks() == 1:
         return
     with torch.no_grad():
-        for of_type in _by_dtype(tensors):  # one message each
+        for of_type in _by_dtype(tensors):
             flat = torch.cat([tensor.flatten() for tensor in of_type])
             torch.distributed.broadcast(flat, src=0)
             for tensor, values in zip(of_type, _split(flat, of_type), strict=True):
                 tensor.copy_(values.view(tensor.shape))
 
 
-def average_gradients(parameters: Iterable[nn.Parameter]) -> None:
+def average_gradients(module: nn.Module) -> None:
     """Replace the gradients of all ranks by their means, with the same strides.
 
-    All ranks must call this with the same parameters in the same order, of which the same ones have
-    gradients.
+    All ranks must call this after a backward pass, with modules of the same parameters. One message is sent
+    for each dtype.
+
+    Raises:
+        UserError: a parameter that is not frozen has no gradient, so that the ranks' messages could differ.
     """
     if num_ranks() == 1:
         return
     divides = torch.distributed.get_backend() == "nccl"
     operation = torch.distributed.ReduceOp.AVG if divides else torch.distributed.ReduceOp.SUM
-    of_gradient = {parameter.grad: parameter for parameter in parameters if parameter.grad is not None}
-    for gradients in _by_dtype(of_gradient):  # one message each
-        # Autograd keeps no gradient with gaps or overlaps: these are its numbers as they lie in memory.
+    trained = {name: one for name, one in module.named_parameters() if one.requires_grad}
+    if missing := next((name for name, one in trained.items() if one.grad is None), None):
+        raise UserError(
+            f"{missing} has no gradient after a backward pass. With several ranks, each step must use all "
+            "parameters that are not frozen"
+        )
+    for parameters in _by_dtype(trained.values()):
+        # Autograd gives a gradient the strides of its parameter, which has no gaps in memory.
+        gradients = [cast(Tensor, parameter.grad) for parameter in parameters]
         flat = torch.cat([gradient.as_strided((gradient.numel(),), (1,)) for gradient in gradients])
         torch.distributed.all_reduce(flat, operation)
         if not divides:
             flat /= num_ranks()
-        for gradient, mean in zip(gradients, _split(flat, gradients), strict=True):
-            of_gradient[gradient].grad = mean.as_strided(gradient.shape, gradient.stride())
+        for parameter, gradient, mean in zip(parameters, gradients, _split(flat, gradients), strict=True):
+            parameter.grad = mean.as_strided(gradient.shape, gradient.stride())
 
 
-def _by_dtype(tensors: Iterable[Tensor]) -> Iterator[list[Tensor]]:
-    """The tensors that are not empty, those of each dtype together."""
-    kept = [tensor for tensor in tensors if tensor.numel()]
-    for dtype in dict.fromkeys(tensor.dtype for tensor in kept):
-        yield [tensor for tensor in kept if tensor.dtype == dtype]
+def _by_dtype(tensors: Iterable[T]) -> Iterator[list[T]]:
+    """The tensors of each dtype."""
+    known = list(tensors)
+    for dtype in dict.fromkeys(tensor.dtype for tensor in known):
+        yield [tensor for tensor in known if tensor.dtype == dtype]
 
 
 def _split(flat: Tensor, tensors: Sequence[Tensor]) -> tuple[Tensor, ...]:

@@ -5,6 +5,7 @@ Lightning, torchrun or SLURM starts them.
 
 from __future__ import annotations
 
+import itertools
 import os
 import subprocess
 import sys
@@ -25,8 +26,10 @@ from pytorch_lightning.strategies import DDPStrategy
 from torch import Tensor
 from torch.distributed import DistError
 from torch.distributed.algorithms.ddp_comm_hooks import default_hooks
+from torch.nn.parallel import DistributedDataParallel
 
 from asl.config.setting import ConfigError
+from asl.errors import UserError
 from asl.model.ranks import average_gradients, share
 
 _COMPRESSION: dict[str, Any] = {
@@ -36,36 +39,70 @@ _COMPRESSION: dict[str, Any] = {
 }
 
 
-class OneExchange(DDPStrategy):
-    """Averages gradients over the ranks at once, after the backward pass.
+class DataParallel(DDPStrategy):
+    """Averages gradients over the ranks: in parts during the backward pass, or at once after it.
 
-    DistributedDataParallel copies each gradient into a bucket and exchanges a bucket while others are
-    computed. That hides slow networks between machines. GPUs of one machine exchange all gradients in less
-    time than these copies take.
+    DistributedDataParallel copies gradients into buckets one by one, and exchanges a bucket while others are
+    computed, which hides a slow network. Between GPUs of one machine that reach each other's memory, one copy
+    of all gradients and one message take less time (``benchmarks/README.md``, "Two GPUs"). Lightning's hook
+    ``on_after_backward`` then sees the gradients of its own rank.
+
+    Args:
+        rounded: gradients are rounded for the exchange, which DistributedDataParallel does.
+        kwargs: as for Lightning's DDPStrategy.
     """
 
     _accumulates = False
 
+    def __init__(self, *, rounded: bool, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self._rounded = rounded
+
     def configure_ddp(self) -> None:
+        """Give all ranks the parameters and buffers of the first one.
+
+        Raises:
+            UserError: this rank has built another network.
+        """
+        if self.num_nodes > 1 or self._rounded or not (self.root_device.type == "cpu" or _have_peer_access()):
+            super().configure_ddp()
+            return
         assert self.model is not None
-        share((*self.model.parameters(), *self.model.buffers()))
+        state = dict(itertools.chain(self.model.named_parameters(), self.model.named_buffers()))
+        own = [(name, tuple(tensor.shape), tensor.dtype) for name, tensor in state.items()]
+        first = self.broadcast(own)
+        if own != first:
+            ours, theirs = next(pair for pair in itertools.zip_longest(own, first) if pair[0] != pair[1])
+            raise UserError(
+                f"rank {self.global_rank} has built another network than rank 0: {ours} instead of {theirs}. "
+                "All ranks must read the same files"
+            )
+        share(state.values())
 
     def post_backward(self, closure_loss: Tensor) -> None:
+        super().post_backward(closure_loss)
         assert self.model is not None
-        if not self._accumulates:
-            average_gradients(self.model.parameters())
+        if not self._accumulates and not isinstance(self.model, DistributedDataParallel):
+            average_gradients(self.model)
 
     @contextmanager
     def block_backward_sync(self) -> Iterator[None]:
-        """Lightning enters this for all steps of ``accumulate_grad_batches`` but the last."""
+        """Lightning enters this for all batches of an optimiser step but the last."""
         self._accumulates = True
         try:
-            yield
+            with super().block_backward_sync():
+                yield
         finally:
             self._accumulates = False
 
 
-def data_parallel(num_nodes: int, compress_gradients: str, timeout_s: float) -> DDPStrategy:
+def _have_peer_access() -> bool:
+    """Whether each GPU of this machine reaches the memory of all others."""
+    pairs = itertools.permutations(range(torch.cuda.device_count()), 2)
+    return all(torch.cuda.can_device_access_peer(*pair) for pair in pairs)
+
+
+def data_parallel(compress_gradients: str, timeout_s: float) -> DataParallel:
     """Lightning's strategy for several ranks.
 
     Buffers, such as the statistics of batch norms, are not shared in each step:
@@ -73,17 +110,14 @@ def data_parallel(num_nodes: int, compress_gradients: str, timeout_s: float) -> 
     all parameters, so that it would find nothing to leave out.
 
     Args:
-        num_nodes: number of machines.
         compress_gradients: ``trainer.compress_gradients``.
         timeout_s: time limit of an exchange between ranks.
     """
-    timeout = timedelta(seconds=timeout_s)
-    if num_nodes == 1 and compress_gradients == "none":
-        return OneExchange(timeout=timeout)
-    return DDPStrategy(
-        timeout=timeout,
+    return DataParallel(
+        rounded=compress_gradients != "none",
+        timeout=timedelta(seconds=timeout_s),
         ddp_comm_hook=_COMPRESSION[compress_gradients],
-        gradient_as_bucket_view=True,  # averaged in place
+        gradient_as_bucket_view=True,  # no copy back
         broadcast_buffers=False,
     )
 

@@ -137,9 +137,7 @@ def build_trainer(
         accelerator=settings.accelerator,
         devices=devices,
         num_nodes=settings.num_nodes,
-        strategy="auto"
-        if alone
-        else data_parallel(settings.num_nodes, settings.compress_gradients, settings.timeout_s),
+        strategy="auto" if alone else data_parallel(settings.compress_gradients, settings.timeout_s),
         precision=resolve_precision(settings.precision, settings.accelerator),  # type: ignore[arg-type]
         max_epochs=settings.max_epochs,
         gradient_clip_val=settings.gradient_clip_val or None,

@@ -2,8 +2,7 @@
 
     python gradients_of_two_ranks.py folder
 
-Writes ``trained.pt``, the state dict after training, and ``{rank}.pt``, what each rank has after the
-exchanges.
+Writes ``{rank}.pt``: what each rank has after training and after the exchanges, and the errors that it got.
 """
 
 from __future__ import annotations
@@ -17,31 +16,33 @@ import torch
 from torch import Tensor, nn
 from torch.utils.data import DataLoader
 
+from asl.errors import UserError
 from asl.model.ranks import average_gradients, share
+from asl.training import ranks as training_ranks
 from asl.training.ranks import data_parallel
 
-STEPS, ACCUMULATED, RANKS = 3, 2, 2
+BATCHES, ACCUMULATED, RANKS = 7, 2, 2  # the last optimiser step has one batch
 
 
-def network() -> nn.Module:
-    """With a parameter that is never used, and one whose memory is not in the order of its dimensions."""
-    torch.manual_seed(0)
+def network(rank: int) -> nn.Module:
+    """Each rank's own, with a parameter that is not in the order of its dimensions, and a frozen one."""
+    torch.manual_seed(rank)
     convolution = nn.Conv2d(2, 3, 3).to(memory_format=torch.channels_last)
     made = nn.Sequential(convolution, nn.Flatten(), nn.Linear(12, 4))
-    made.register_parameter("unused", nn.Parameter(torch.zeros(5)))
+    made.register_parameter("frozen", nn.Parameter(torch.ones(5), requires_grad=False))
+    made.register_buffer("counts", torch.full((2,), rank))
     return made
 
 
 def inputs() -> Tensor:
-    """Of each optimiser step, accumulated batch and rank."""
-    generator = torch.Generator().manual_seed(1)
-    return torch.randn(STEPS, ACCUMULATED, RANKS, 2, 4, 4, generator=generator)
+    """Of each batch and rank."""
+    return torch.randn(BATCHES, RANKS, 2, 4, 4, generator=torch.Generator().manual_seed(1))
 
 
 class Module(pl.LightningModule):
-    def __init__(self) -> None:
+    def __init__(self, made: nn.Module) -> None:
         super().__init__()
-        self.network = network()
+        self.network = made
 
     def training_step(self, batch: Tensor, batch_idx: int) -> Tensor:
         return self.network(batch[:, self.global_rank]).square().mean()
@@ -50,19 +51,20 @@ class Module(pl.LightningModule):
         return torch.optim.SGD(self.parameters(), lr=0.1)
 
 
-def layouts(rank: int) -> list[nn.Parameter]:
-    """Parameters with gradients of several layouts and dtypes, and one without."""
+def layouts(rank: int) -> nn.ParameterList:
+    """Parameters with gradients of several layouts and dtypes, and a frozen one."""
     made = [
         nn.Parameter(torch.zeros(2, 3, 4)),
         nn.Parameter(torch.zeros(3, 2, dtype=torch.float64)),
-        nn.Parameter(torch.zeros(7)),
+        nn.Parameter(torch.zeros(7), requires_grad=False),
+        nn.Parameter(torch.zeros(0)),
         nn.Parameter(torch.zeros(2, 3, 2, 2).contiguous(memory_format=torch.channels_last)),
     ]
-    for i, parameter in enumerate(made):
-        if i != 2:
+    for parameter in made:
+        if parameter.requires_grad:
             values = torch.arange(parameter.numel(), dtype=parameter.dtype).view(parameter.shape)
             parameter.grad = torch.empty_like(parameter).copy_(values * (1 + 2 * rank))
-    return made
+    return nn.ParameterList(made)
 
 
 def buffers(rank: int) -> list[Tensor]:
@@ -75,27 +77,45 @@ def buffers(rank: int) -> list[Tensor]:
 
 
 def main(folder: Path) -> None:
+    exchanges = 0
+
+    def counted(exchanged: nn.Module) -> None:
+        nonlocal exchanges
+        exchanges += 1
+        average_gradients(exchanged)
+
     trainer = pl.Trainer(
         accelerator="cpu",
         devices=RANKS,
-        strategy=data_parallel(num_nodes=1, compress_gradients="none", timeout_s=60),
+        strategy=data_parallel(compress_gradients="none", timeout_s=60),
         max_epochs=1,
         accumulate_grad_batches=ACCUMULATED,
         use_distributed_sampler=False,
         barebones=True,
     )
-    module = Module()
-    trainer.fit(module, DataLoader(inputs().flatten(0, 1), batch_size=1))  # type: ignore[arg-type]
-
     rank = trainer.global_rank
-    if rank == 0:
-        torch.save(module.network.state_dict(), folder / "trained.pt")
+    module = Module(network(rank))
+    training_ranks.average_gradients = counted
+    trainer.fit(module, DataLoader(inputs(), batch_size=1))  # type: ignore[arg-type]
+    found: dict[str, Any] = {"trained": module.network.state_dict(), "exchanges": exchanges}
+
     parameters, shared = layouts(rank), buffers(rank)
     average_gradients(parameters)
     share(shared)
-    gradients = [parameter.grad for parameter in parameters]
-    torch.save({"gradients": gradients, "shared": shared}, folder / f"{rank}.pt")
-    trainer.strategy.barrier()
+    found |= {"gradients": [parameter.grad for parameter in parameters], "shared": shared}
+
+    parameters[1].grad = None
+    try:
+        average_gradients(parameters)
+    except UserError as error:
+        found["without a gradient"] = str(error)
+    training_ranks.share = lambda tensors: None  # in which rank 0 would wait for the other one
+    trainer.strategy.model = nn.Linear(4, 1 + rank)
+    try:
+        trainer.strategy.configure_ddp()  # type: ignore[attr-defined]
+    except UserError as error:
+        found["another network"] = str(error)
+    torch.save(found, folder / f"{rank}.pt")
 
 
 if __name__ == "__main__":

@@ -14,24 +14,29 @@ import pytest
 import pytorch_lightning as pl
 import torch
 from composing import composed
-from gradients_of_two_ranks import buffers, inputs, layouts, network
+from gradients_of_two_ranks import ACCUMULATED, RANKS, buffers, inputs, layouts, network
 from lightning_fabric.plugins.environments import (
     LightningEnvironment,
     SLURMEnvironment,
     TorchElasticEnvironment,
 )
+from pytorch_lightning.strategies import DDPStrategy
 from run_of_two_ranks import EPOCHS
 from test_run import tiny
 from torch import nn
+from torch.nn.parallel import DistributedDataParallel
 
 from asl.config.setting import ConfigError
 from asl.errors import Terminated
+from asl.model import ranks
+from asl.model.classifier import SignClassifier
 from asl.model.networks.norm_relu import NormRelu3d
+from asl.model.ranks import average_gradients
 from asl.training import run as run_module
 from asl.training.checkpoints import read_checkpoint
 from asl.training.config import TrainConfig
 from asl.training.console import _more_gpus
-from asl.training.ranks import OneExchange, check_ranks, cluster_plugins, data_parallel
+from asl.training.ranks import check_ranks, cluster_plugins, data_parallel
 from asl.training.run import train
 from asl.training.trainer import build_trainer, check_devices
 
@@ -113,53 +118,113 @@ def test_a_job_that_cannot_be_requeued_says_so(
 
 
 @pytest.fixture(scope="module")
-def two_ranks(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The folder that gradients_of_two_ranks.py has filled."""
+def two_ranks(tmp_path_factory: pytest.TempPathFactory) -> list[dict[str, Any]]:
+    """What each rank of gradients_of_two_ranks.py has found."""
     folder = tmp_path_factory.mktemp("two_ranks")
     done = programs.run(HERE / "gradients_of_two_ranks.py", folder, env={"PYTHONPATH": PYTHONPATH})
     assert done.returncode == 0, done.stderr
-    return folder
+    return [torch.load(folder / f"{rank}.pt") for rank in range(RANKS)]
 
 
-def test_two_ranks_take_the_steps_of_one_process_with_the_clips_of_both(two_ranks: Path) -> None:
-    alone = network()
+def test_two_ranks_take_the_steps_of_one_process_with_the_clips_of_both(
+    two_ranks: list[dict[str, Any]],
+) -> None:
+    alone = network(rank=0)
     optimizer = torch.optim.SGD(alone.parameters(), lr=0.1)
-    for step in inputs():
+    steps = inputs().split(ACCUMULATED)
+    for step in steps:
         optimizer.zero_grad()
-        alone(step.flatten(0, 1)).square().mean().backward()
+        # Lightning divides by ACCUMULATED in the last step of an epoch, too.
+        (alone(step.flatten(0, 1)).square().mean() * len(step) / ACCUMULATED).backward()
         optimizer.step()
 
-    trained = torch.load(two_ranks / "trained.pt")
-    assert trained.keys() == alone.state_dict().keys()
-    for name, values in alone.state_dict().items():
-        torch.testing.assert_close(trained[name], values)
-    assert not torch.equal(trained["0.weight"], network().state_dict()["0.weight"])
+    for rank in two_ranks:
+        assert rank["trained"].keys() == alone.state_dict().keys()
+        for name, values in alone.state_dict().items():
+            torch.testing.assert_close(rank["trained"][name], values)
+            assert torch.equal(rank["trained"][name], two_ranks[0]["trained"][name])
+        assert rank["exchanges"] == len(steps)
+    assert not torch.equal(two_ranks[0]["trained"]["0.weight"], network(rank=0).state_dict()["0.weight"])
 
 
-def test_gradients_of_all_layouts_and_dtypes_are_averaged(two_ranks: Path) -> None:
-    expected = [gradient if gradient is None else gradient * 2 for gradient in (p.grad for p in layouts(0))]
-    for rank in range(2):
-        gradients = torch.load(two_ranks / f"{rank}.pt")["gradients"]
-        assert [gradient is None for gradient in gradients] == [False, False, True, False]
-        for gradient, mean in zip(gradients, expected, strict=True):
-            if gradient is not None:
-                assert torch.equal(gradient, mean)
-                assert gradient.dtype == mean.dtype
-                assert gradient.stride() == mean.stride()
+def test_gradients_of_all_layouts_and_dtypes_are_averaged(two_ranks: list[dict[str, Any]]) -> None:
+    for rank in two_ranks:
+        for parameter, gradient in zip(layouts(rank=0), rank["gradients"], strict=True):
+            if not parameter.requires_grad:
+                assert gradient is None
+                continue
+            assert parameter.grad is not None
+            assert torch.equal(gradient, parameter.grad * 2)  # the mean of one and of three times it
+            assert gradient.dtype == parameter.dtype
+            assert gradient.stride() == parameter.stride()
 
 
-def test_tensors_of_the_first_rank_are_shared(two_ranks: Path) -> None:
-    for rank in range(2):
-        shared = torch.load(two_ranks / f"{rank}.pt")["shared"]
-        for ours, first in zip(shared, buffers(0), strict=True):
+def test_tensors_of_the_first_rank_are_shared(two_ranks: list[dict[str, Any]]) -> None:
+    for rank in two_ranks:
+        for ours, first in zip(rank["shared"], buffers(rank=0), strict=True):
             assert torch.equal(ours, first)
             assert ours.dtype == first.dtype
 
 
-def test_gradients_are_exchanged_in_buckets_between_machines_and_when_rounded() -> None:
-    assert isinstance(data_parallel(1, "none", 60), OneExchange)
-    assert not isinstance(data_parallel(2, "none", 60), OneExchange)
-    assert not isinstance(data_parallel(1, "bf16", 60), OneExchange)
+def test_ranks_whose_gradients_or_networks_differ_are_an_error(two_ranks: list[dict[str, Any]]) -> None:
+    for rank in two_ranks:
+        assert rank["without a gradient"].startswith("1 has no gradient after a backward pass.")
+    assert "another network" not in two_ranks[0]
+    assert two_ranks[1]["another network"].startswith(
+        "rank 1 has built another network than rank 0: ('weight', (2, 4), torch.float32) instead of "
+        "('weight', (1, 4), torch.float32)."
+    )
+
+
+def test_nccl_divides_by_the_number_of_ranks(monkeypatch: pytest.MonkeyPatch) -> None:
+    operations: list[Any] = []
+    parameters = layouts(rank=0)
+    monkeypatch.setattr(ranks, "num_ranks", lambda: 2)
+    monkeypatch.setattr(torch.distributed, "get_backend", lambda: "nccl")
+    monkeypatch.setattr(torch.distributed, "all_reduce", lambda flat, operation: operations.append(operation))
+    average_gradients(parameters)
+    assert operations == [torch.distributed.ReduceOp.AVG] * 2  # a message for each dtype
+    for parameter, unchanged in zip(parameters, layouts(rank=0), strict=True):
+        assert (parameter.grad is None) == (unchanged.grad is None)
+        assert parameter.grad is None or torch.equal(parameter.grad, unchanged.grad)
+
+
+@pytest.mark.parametrize(
+    ("num_nodes", "compress", "device", "peers", "at_once"),
+    [
+        (1, "none", "cuda", True, True),
+        (1, "none", "cuda", False, False),
+        (1, "none", "cpu", False, True),
+        (2, "none", "cuda", True, False),
+        (1, "bf16", "cuda", True, False),
+    ],
+)
+def test_gradients_are_exchanged_at_once_where_that_is_fast(
+    monkeypatch: pytest.MonkeyPatch, num_nodes: int, compress: str, device: str, peers: bool, at_once: bool
+) -> None:
+    strategy = data_parallel(compress, timeout_s=77)
+    strategy.num_nodes = num_nodes
+    strategy.model = nn.Linear(1, 1)
+    wrapped: list[bool] = []
+    monkeypatch.setattr(DDPStrategy, "root_device", torch.device(device, 0))
+    monkeypatch.setattr(DDPStrategy, "configure_ddp", lambda self: wrapped.append(True))
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 3)
+    monkeypatch.setattr(
+        torch.cuda, "can_device_access_peer", lambda one, other: peers or {one, other} != {0, 2}
+    )
+    strategy.configure_ddp()
+    assert wrapped == ([] if at_once else [True])
+    assert strategy._timeout.total_seconds() == 77
+
+
+@pytest.mark.parametrize("wrapped", [True, False])
+def test_frozen_parameters_get_gradients_only_for_distributed_data_parallel(wrapped: bool) -> None:
+    model = DistributedDataParallel.__new__(DistributedDataParallel) if wrapped else nn.Linear(1, 1)
+    asked: list[dict[str, bool]] = []
+    backbone = SimpleNamespace(freeze=lambda frozen, **backward: asked.append(backward))
+    module: Any = SimpleNamespace(_backbone=backbone, _frozen=True, trainer=SimpleNamespace(model=model))
+    SignClassifier.on_train_epoch_start(module)
+    assert asked == [{"backward": wrapped}]
 
 
 def run_of_two_ranks(
