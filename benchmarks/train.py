@@ -25,7 +25,6 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Sequence
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -53,8 +52,8 @@ from asl.data.transforms import augment, centre_crop
 from asl.machine import available_cores
 from asl.model.networks.padding import pad_planes
 from asl.model.networks.video_resnet import VideoResNet
-from asl.training import ranks
 from asl.training.config import TrainConfig
+from asl.training.ranks import DataParallel
 from asl.training.run import train
 from benchmarks.made_videos import RATES, SIZES, Video, row, write_videos
 
@@ -293,7 +292,10 @@ def device_rows(model: str, devices: int, *, on_gpu: bool) -> dict[str, DeviceRo
 
 
 def run_alone(data: Path, scale: Scale, row: DeviceRow) -> dict[str, Any]:
-    """:func:`run_train` in a process of its own, which Lightning can start again for each further rank."""
+    """:func:`run_train` in a process of its own, which Lightning can start again for each further rank.
+
+    With ``row.at_once``, so many of them. The figures are those of the first, but for the rates.
+    """
     results, started = [], []
     for other in range(row.at_once):
         number = len(list(data.glob("run*.json"))) + other
@@ -318,7 +320,7 @@ def run_alone(data: Path, scale: Scale, row: DeviceRow) -> dict[str, Any]:
 def _run_as_told(run: dict[str, Any]) -> None:
     """What :func:`run_alone` starts."""
     if run["buckets"]:
-        ranks.DataParallel = partial(ranks.DataParallel, rounded=True)  # type: ignore[assignment, misc]
+        DataParallel.averages_at_once = lambda self: False  # type: ignore[method-assign]
     torch.set_float32_matmul_precision("high")
     measured = run_train(Path(run["data"]), "bench", Scale(**run["scale"]), *run["overrides"])
     if os.environ.get("LOCAL_RANK", "0") == "0":

@@ -46,10 +46,12 @@ def explain(error: BaseException) -> str:
     fields = {f.name: f for f in dataclasses.fields(owner)} if dataclasses.is_dataclass(owner) else {}
     name = key.rsplit(".", 1)[-1]
     if dataclasses.is_dataclass(owner) and name not in fields:
-        others = [] if cause.parent_node is None else list(_keys(cause.parent_node._get_root()))
-        if key == name and (file := re.match(r"In '(.+)/(.+)':", first)):
+        if key == name and (choice := re.match(r"In '(.+)/(.+)':", first)):
             known = ", ".join(fields)
-            return f"{file[1]}={file[2]} sets {key}, a key that this program does not have. It has: {known}"
+            return (
+                f"{choice[1]}={choice[2]} sets {key}, a key that this program does not have. It has: {known}"
+            )
+        others = [] if cause.parent_node is None else list(_keys(cause.parent_node._get_root()))
         lines.append(_no_such_key(key, name, owner, list(fields), others))
     else:
         problem = str(cause.msg or cause).splitlines()[0]

@@ -47,16 +47,15 @@ class DataParallel(DDPStrategy):
     of all gradients and one message take less time (``benchmarks/README.md``, "Two GPUs"). Lightning's hook
     ``on_after_backward`` then sees the gradients of its own rank.
 
-    Args:
-        rounded: gradients are rounded for the exchange, which DistributedDataParallel does.
-        kwargs: as for Lightning's DDPStrategy.
     """
 
     _accumulates = False
 
-    def __init__(self, *, rounded: bool, **kwargs: Any) -> None:
-        super().__init__(**kwargs)
-        self._rounded = rounded
+    def averages_at_once(self) -> bool:
+        """Whether gradients are averaged at once. Only DistributedDataParallel can round them for that."""
+        if self.num_nodes > 1 or self._ddp_comm_hook is not None:
+            return False
+        return self.root_device.type == "cpu" or _have_peer_access()
 
     def configure_ddp(self) -> None:
         """Give all ranks the parameters and buffers of the first one.
@@ -64,13 +63,13 @@ class DataParallel(DDPStrategy):
         Raises:
             UserError: this rank has built another network.
         """
-        if self.num_nodes > 1 or self._rounded or not (self.root_device.type == "cpu" or _have_peer_access()):
+        if not self.averages_at_once():
             super().configure_ddp()
             return
         assert self.model is not None
         state = dict(itertools.chain(self.model.named_parameters(), self.model.named_buffers()))
         own = [(name, tuple(tensor.shape), tensor.dtype) for name, tensor in state.items()]
-        first = self.broadcast(own)
+        first = self.broadcast(own)  # what rank 0 has
         if own != first:
             ours, theirs = next(pair for pair in itertools.zip_longest(own, first) if pair[0] != pair[1])
             raise UserError(
@@ -114,7 +113,6 @@ def data_parallel(compress_gradients: str, timeout_s: float) -> DataParallel:
         timeout_s: time limit of an exchange between ranks.
     """
     return DataParallel(
-        rounded=compress_gradients != "none",
         timeout=timedelta(seconds=timeout_s),
         ddp_comm_hook=_COMPRESSION[compress_gradients],
         gradient_as_bucket_view=True,  # no copy back

@@ -178,7 +178,7 @@ def test_a_damaged_last_pt_is_an_error_that_names_the_way_out(tmp_path: Path) ->
     (tmp_path / "last.pt").unlink()
     (tmp_path / "last.pt").write_bytes(content[: len(content) // 2])
     with pytest.raises(
-        CheckpointError, match=r"last\.pt cannot be read: [^.]*\. It is damaged, or .*best\.pt"
+        CheckpointError, match=r"last\.pt cannot be read: [^.]*\. It is damaged, or no checkpoint: .*best\.pt"
     ):
         read_checkpoint(tmp_path / "last.pt")
 
