@@ -11,6 +11,7 @@ asked for from its next byte on. The exit code is 1 if anything is wrong.
 from __future__ import annotations
 
 import argparse
+import contextlib
 import dataclasses
 import json
 import random
@@ -34,12 +35,16 @@ DISTINCT = 20  # videos; the others are the same files under other names
 
 
 def found(raw_dir: Path) -> dict[str, int]:
-    """The sizes in bytes of the files in the raw folder by video_id, those that are not complete included."""
-    return {
-        path.name.lstrip(".").split(".")[0]: path.stat().st_size
-        for path in (raw_dir.iterdir() if raw_dir.is_dir() else ())
-        if path.name != ".lock"
-    }
+    """The sizes in bytes of the files in the raw folder by video_id, those that are not complete included.
+
+    A run may be writing to the folder: a file that gets its final name while the folder is read may be left out.
+    """
+    sizes: dict[str, int] = {}
+    for path in raw_dir.iterdir() if raw_dir.is_dir() else ():
+        if path.name != ".lock":
+            with contextlib.suppress(FileNotFoundError):
+                sizes[path.name.lstrip(".").split(".")[0]] = path.stat().st_size
+    return sizes
 
 
 def check_round(

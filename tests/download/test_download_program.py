@@ -17,6 +17,7 @@ from composing import CONF
 from asl.config.help import print_help
 from asl.download.settings import DownloadSettings
 from asl.errors import UserError
+from asl.files import PART
 from asl.machine import lock_file
 from benchmarks.downloads import check_round, found
 from benchmarks.file_server import Page
@@ -39,7 +40,7 @@ def test_killed_at_any_moment_each_file_is_fetched_once_and_whole(run, data, ser
         server.pages[f"/{name}.mp4"] = Page(video)
     data.write({name: f"{server.url}/{name}.mp4" for name in videos})
     for cut in ("2", "7"):
-        server.pages[f"/{cut}.mp4"] = Page(video, first=[Page(video, chunk=1000, pause_s=0.1)])
+        server.pages[f"/{cut}.mp4"] = Page(video, first=[Page(video, chunk=1000, pause_s=0.5)])
         before = found(data.raw), len(server.requests)
         process = start(*RUN, data=data)
         while not 0 < found(data.raw).get(cut, 0) < len(video):
@@ -54,6 +55,12 @@ def test_killed_at_any_moment_each_file_is_fetched_once_and_whole(run, data, ser
     assert data.files() == sorted(f"{index}.mp4" for index in range(12))
     assert {(data.raw / name).read_bytes() for name in data.files()} == {video}
     assert sum(request.start > 0 for request in server.requests) == 2  # of the files that the kills cut
+
+
+def test_a_file_that_gets_its_final_name_while_the_folder_is_read_is_left_out(tmp_path):
+    (tmp_path / "1.mp4").write_bytes(b"four")
+    (tmp_path / f".2{PART}.mp4").symlink_to("renamed")  # listed, but gone when it is looked at
+    assert found(tmp_path) == {"1": 4}
 
 
 def test_stopped_by_hand_it_says_so_in_one_line_and_goes_on_next_time(run, data, server, video):
