@@ -144,7 +144,7 @@ def test_the_page_in_a_browser_shows_glosses_frames_and_what_decided(
             page.locator("input[type=file]").set_input_files(text)
             page.locator(".problem").wait_for()
             assert "text.mp4 cannot be read" in page.locator(".problem").inner_text()
-            page.get_by_label("Clear").first.click()
+            page.get_by_label("Clear").last.click()  # the player adds one that covers the other
             page.locator(".problem").wait_for(state="detached")
             page.locator("input[type=file]").set_input_files(video)
             page.locator(".seen figcaption").first.wait_for()
