@@ -88,7 +88,7 @@ def served(checkpoint: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterat
         "app=true",
         "accelerator=cpu",
         f"server.port={port}",
-        "server.keep_s=3",
+        "server.keep_s=5",
     ]
     process = subprocess.Popen(
         [sys.executable, str(ROOT / "predict.py"), *keys, "server.max_mb=1"],
