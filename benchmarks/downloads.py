@@ -37,7 +37,7 @@ DISTINCT = 20  # videos; the others are the same files under other names
 def found(raw_dir: Path) -> dict[str, int]:
     """The sizes in bytes of the files in the raw folder by video_id, those that are not complete included.
 
-    A run may be writing to the folder: a file that gets its final name while the folder is read may be left out.
+    A run may be writing to the folder: a file that gets its final name meanwhile may be left out.
     """
     sizes: dict[str, int] = {}
     for path in raw_dir.iterdir() if raw_dir.is_dir() else ():

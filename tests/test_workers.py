@@ -1,13 +1,18 @@
 import asyncio
 import os
 import signal
+import subprocess
+import sys
 import time
 from concurrent.futures.process import BrokenProcessPool
+from pathlib import Path
 
 import pytest
 
 from asl.errors import UserError
 from asl.workers import Done, Failed, Workers, check_started, run_each
+
+ROOT = Path(__file__).resolve().parent.parent
 
 pytestmark = pytest.mark.slow
 
@@ -19,6 +24,10 @@ def work(task):
         os.kill(os.getpid(), 11)
     if task == "preempted":
         os.kill(os.getpid(), signal.SIGUSR1)
+    if task == "signals":
+        return (
+            f"{signal.getsignal(signal.SIGINT).name} {sorted(signal.pthread_sigmask(signal.SIG_BLOCK, []))}"
+        )
     if task == "raise":
         raise ValueError("not this one")
     return task.upper()
@@ -26,6 +35,41 @@ def work(task):
 
 def test_sigusr1_which_slurm_sends_to_all_processes_costs_no_task():
     assert [one.result for one in run_each(work, ["preempted"], workers=1)] == ["PREEMPTED"]
+
+
+def test_a_worker_ignores_ctrl_c_and_blocks_no_signal_for_what_it_starts():
+    assert [one.result for one in run_each(work, ["signals"], workers=1)] == ["SIG_IGN []"]
+
+
+STARTS = """
+from asl.workers import Workers
+if __name__ == "__main__":
+    try:
+        with Workers(1, preload=["slow"]) as workers:
+            list(workers.run_each(str, ["a task"]))
+    except KeyboardInterrupt:
+        print("stopped")
+"""
+
+
+def test_ctrl_c_while_workers_start_prints_no_traceback(tmp_path):
+    (tmp_path / "start.py").write_text(STARTS)
+    slow = "import pathlib, time; pathlib.Path('importing').touch(); time.sleep(1)"
+    (tmp_path / "slow.py").write_text(slow)
+    process = subprocess.Popen(
+        [sys.executable, "start.py"],
+        cwd=tmp_path,
+        env={**os.environ, "PYTHONPATH": os.pathsep.join((str(tmp_path), str(ROOT)))},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+    )
+    while not (tmp_path / "importing").exists():
+        assert process.poll() is None
+        time.sleep(0.01)
+    os.killpg(process.pid, signal.SIGINT)  # as a terminal does: to all processes
+    assert process.communicate(timeout=60) == ("stopped\n", "")
 
 
 def test_a_hang_a_crash_and_an_error_cost_one_task_each():
