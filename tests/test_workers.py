@@ -42,8 +42,10 @@ def test_a_worker_ignores_ctrl_c_and_blocks_no_signal_for_what_it_starts():
 
 
 STARTS = """
+import signal
 from asl.workers import Workers
 if __name__ == "__main__":
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # shells ignore it in the background
     try:
         with Workers(1, preload=["slow"]) as workers:
             list(workers.run_each(str, ["a task"]))
