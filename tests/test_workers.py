@@ -1,4 +1,5 @@
 import asyncio
+import multiprocessing
 import os
 import signal
 import subprocess
@@ -42,36 +43,56 @@ def test_a_worker_ignores_ctrl_c_and_blocks_no_signal_for_what_it_starts():
 
 
 STARTS = """
-import signal
-from asl.workers import Workers
+import pathlib, signal, time
+from asl.machine import worker_context
 if __name__ == "__main__":
-    signal.signal(signal.SIGINT, signal.default_int_handler)  # shells ignore it in the background
-    try:
-        with Workers(1, preload=["slow"]) as workers:
-            list(workers.run_each(str, ["a task"]))
-    except KeyboardInterrupt:
-        print("stopped")
+    worker_context(["preloaded"])
+    print(sorted(map(int, signal.pthread_sigmask(signal.SIG_BLOCK, []))), flush=True)
+    while not pathlib.Path("mask").exists():
+        time.sleep(0.01)
+    print(pathlib.Path("mask").read_text())
 """
 
 
-def test_ctrl_c_while_workers_start_prints_no_traceback(tmp_path):
+def test_signals_of_the_parent_are_blocked_while_the_workers_server_starts(tmp_path):
     (tmp_path / "start.py").write_text(STARTS)
-    slow = "import pathlib, time; pathlib.Path('importing').touch(); time.sleep(1)"
-    (tmp_path / "slow.py").write_text(slow)
-    process = subprocess.Popen(
+    (tmp_path / "preloaded.py").write_text(
+        "import pathlib, signal\n"
+        "mask = sorted(map(int, signal.pthread_sigmask(signal.SIG_BLOCK, [])))\n"
+        "pathlib.Path('part').write_text(f'{mask}')\n"
+        "pathlib.Path('part').rename('mask')\n"
+    )
+    path = os.pathsep.join((str(tmp_path), str(ROOT)))
+    done = subprocess.run(
         [sys.executable, "start.py"],
         cwd=tmp_path,
-        env={**os.environ, "PYTHONPATH": os.pathsep.join((str(tmp_path), str(ROOT)))},
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
+        env={**os.environ, "PYTHONPATH": path},
+        capture_output=True,
         text=True,
-        start_new_session=True,
+        timeout=100,
     )
-    while not (tmp_path / "importing").exists():
-        assert process.poll() is None
-        time.sleep(0.01)
-    os.killpg(process.pid, signal.SIGINT)  # as a terminal does: to all processes
-    assert process.communicate(timeout=60) == ("stopped\n", "")
+    blocked = sorted((int(signal.SIGINT), int(signal.SIGUSR1)))
+    assert (done.stdout, done.stderr) == (f"[]\n{blocked}\n", "")
+
+
+def test_ctrl_c_while_workers_start_leaves_none_behind(monkeypatch):
+    workers = Workers(2)
+    start, started = workers._pool.schedule, []
+
+    def interrupted(function):
+        signal.raise_signal(signal.SIGINT)
+        start(function)
+        started.extend(multiprocessing.active_children())
+
+    monkeypatch.setattr(workers._pool, "schedule", interrupted)
+    previous = signal.signal(signal.SIGINT, signal.default_int_handler)  # shells ignore it in the background
+    try:
+        with pytest.raises(KeyboardInterrupt), workers:
+            pytest.fail("began to work")
+    finally:
+        signal.signal(signal.SIGINT, previous)
+    assert len(started) == 2
+    assert not any(process.is_alive() for process in started)
 
 
 def test_a_hang_a_crash_and_an_error_cost_one_task_each():
