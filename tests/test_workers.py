@@ -22,6 +22,7 @@ def work(task):
     if task == "hang":
         time.sleep(60)
     if task == "crash":
+        time.sleep(0.2)  # pebble may take a worker for one that cannot start if it ends at once
         os.kill(os.getpid(), 11)
     if task == "preempted":
         os.kill(os.getpid(), signal.SIGUSR1)

@@ -213,7 +213,7 @@ def test_a_checkpoint_is_written_while_training_goes_on_and_is_that_of_its_epoch
     go_on, save, last = threading.Event(), torch.save, tmp_path / "last.pt"
 
     def delayed_save(*args: Any) -> None:
-        go_on.wait()
+        go_on.wait(60)
         save(*args)
 
     monkeypatch.setattr(torch, "save", delayed_save)
