@@ -14,10 +14,8 @@ import multiprocessing
 import os
 import signal
 import socket
-import threading
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from multiprocessing import forkserver, resource_tracker
 from multiprocessing.context import BaseContext
 from pathlib import Path
 from typing import IO, Any
@@ -35,9 +33,6 @@ _CGROUP = Path("/sys/fs/cgroup")  # Linux, version 2, as seen from inside a cont
 
 #: Bytes of RAM assumed where the system does not report how much there is.
 _ASSUMED_MEMORY = 4 << 30
-
-#: Signals that reach all processes of a terminal or a job, and that the first one handles.
-_OF_PARENT = {signal.SIGINT, getattr(signal, "SIGUSR1", signal.SIGINT)}  # Windows has SIGINT alone
 
 _LOCK_IS_HELD = {errno.EAGAIN, errno.EWOULDBLOCK, errno.EACCES, errno.EDEADLK}
 _LOCKS_NOT_OFFERED = {errno.ENOLCK, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS}
@@ -118,9 +113,6 @@ def worker_context(preload: Sequence[str] = ()) -> BaseContext:
 
     Never fork: a process with threads (a progress bar has one) would pass their locks on to its children.
 
-    The forkserver is started here and blocks the signals that workers leave to their parent: neither it nor a
-    worker is ended by one before the worker calls :func:`leave_signals_to_parent`.
-
     Args:
         preload: names of modules that the forkserver imports once for all workers. It has one server per
             process: names given after its start have no effect. Spawned workers import for themselves.
@@ -129,46 +121,7 @@ def worker_context(preload: Sequence[str] = ()) -> BaseContext:
         return multiprocessing.get_context("spawn")
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload(["__main__", *preload])
-    resource_tracker.ensure_running()  # here, because its start unblocks SIGINT
-    mask = signal.pthread_sigmask(signal.SIG_BLOCK, _OF_PARENT)  # processes inherit it
-    try:
-        forkserver.ensure_running()
-    finally:
-        signal.pthread_sigmask(signal.SIG_SETMASK, mask)
     return context
-
-
-def leave_signals_to_parent() -> None:
-    """Ignore, in a worker, the signals that reach all processes and that the parent handles and reports.
-
-    They are SIGINT, which a terminal sends for Ctrl-C, and SIGUSR1, which SLURM sends to a job's processes.
-    """
-    for signum in _OF_PARENT:
-        signal.signal(signum, signal.SIG_IGN)
-    if hasattr(signal, "pthread_sigmask"):  # not on Windows
-        signal.pthread_sigmask(signal.SIG_UNBLOCK, _OF_PARENT)
-
-
-@contextmanager
-def stops_held() -> Iterator[None]:
-    """Let SIGINT (Ctrl-C) and SIGTERM to this process have their effect after the block, not inside it.
-
-    No effect in a thread other than the main one, which is not interrupted by signals.
-    """
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-    received: list[int] = []
-    handlers = {one: signal.getsignal(one) for one in (signal.SIGINT, signal.SIGTERM)}
-    for one in handlers:
-        signal.signal(one, lambda signum, _: received.append(signum))
-    try:
-        yield
-    finally:
-        for one, handler in handlers.items():
-            signal.signal(one, signal.SIG_DFL if handler is None else handler)  # None: not set by Python
-        for signum in received:
-            signal.raise_signal(signum)
 
 
 def lower_priority(nice: int) -> None:

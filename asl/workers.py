@@ -7,6 +7,7 @@ that died; the other tasks continue.
 from __future__ import annotations
 
 import asyncio
+import signal
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, as_completed, wait
 from concurrent.futures import TimeoutError as FutureTimeoutError
@@ -18,7 +19,7 @@ from typing import Any, Generic, TypeVar
 from pebble import ProcessExpired, ProcessPool
 
 from asl.errors import UserError
-from asl.machine import available_cores, leave_signals_to_parent, lower_priority, stops_held, worker_context
+from asl.machine import available_cores, lower_priority, worker_context
 
 Task = TypeVar("Task")
 Result = TypeVar("Result")
@@ -72,12 +73,7 @@ class Workers:
         )
 
     def __enter__(self) -> Workers:
-        try:
-            with stops_held():  # or Ctrl-C would leave a process behind that is being started
-                self._pool.schedule(_do_nothing)  # starts all now, while the parent does other things
-        except BaseException:
-            self.end()
-            raise
+        self._pool.schedule(_do_nothing)  # starts the processes now, while the parent does other things
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -261,5 +257,7 @@ def _do_nothing() -> None:
 
 
 def _initialize_worker(nice: int) -> None:
-    leave_signals_to_parent()
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent alone handles Ctrl-C and reports it
+    if hasattr(signal, "SIGUSR1"):  # not on Windows
+        signal.signal(signal.SIGUSR1, signal.SIG_IGN)  # SLURM sends it to all processes of a job
     lower_priority(nice)

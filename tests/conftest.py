@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import fcntl
 import gc
+import multiprocessing.forkserver
 import os
 from collections.abc import Iterator
 from pathlib import Path
@@ -196,8 +197,8 @@ def quick_workers() -> None:
     from asl.machine import worker_context
     from asl.preprocess import WORKER_MODULES
 
-    # The forkserver imports nothing for later ones after it has started.
     worker_context([*WORKER_MODULES, "asl.data.frames.missing", "asl.inference.clip_frames"])
+    multiprocessing.forkserver.ensure_running()  # after it has started it imports nothing for later ones
     pebble.CONSTS.sleep_unit = 0.01  # seconds; a tenth of the time in which a pool sees that it is to end
 
 

@@ -9,7 +9,6 @@ import signal
 import subprocess
 import sys
 import types
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -26,7 +25,6 @@ from asl.machine import (
     lower_priority,
     process_space,
     process_start,
-    stops_held,
     worker_context,
 )
 
@@ -119,35 +117,6 @@ def test_workers_are_never_forked_from_the_parent(monkeypatch: pytest.MonkeyPatc
     assert worker_context().get_start_method() == "forkserver"
     monkeypatch.setattr(multiprocessing, "get_all_start_methods", lambda: ["spawn"])
     assert worker_context(["asl.machine"]).get_start_method() == "spawn"
-
-
-@pytest.mark.parametrize("signum", [signal.SIGINT, signal.SIGTERM])
-def test_a_signal_to_stop_has_its_effect_after_what_must_not_be_interrupted(signum: signal.Signals) -> None:
-    received: list[str] = []
-    previous = signal.signal(signum, lambda *_: received.append("handled"))
-    try:
-        with stops_held():
-            signal.raise_signal(signum)
-            received.append("done")
-        assert received == ["done", "handled"]
-        signal.raise_signal(signum)
-        assert received == ["done", "handled", "handled"]
-    finally:
-        signal.signal(signum, previous)
-
-
-def test_an_ignored_signal_to_stop_stays_ignored_and_other_threads_hold_none() -> None:
-    previous = signal.signal(signal.SIGINT, signal.SIG_IGN)
-    try:
-        with stops_held():
-            signal.raise_signal(signal.SIGINT)
-        assert signal.getsignal(signal.SIGINT) == signal.SIG_IGN
-        with ThreadPoolExecutor(1) as pool, stops_held():
-            handler = signal.getsignal(signal.SIGINT)
-            pool.submit(lambda: stops_held().__enter__()).result()
-            assert signal.getsignal(signal.SIGINT) is handler
-    finally:
-        signal.signal(signal.SIGINT, previous)
 
 
 def test_priority_is_lowered_where_the_system_knows_it(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,19 +1,13 @@
 import asyncio
-import multiprocessing
 import os
 import signal
-import subprocess
-import sys
 import time
 from concurrent.futures.process import BrokenProcessPool
-from pathlib import Path
 
 import pytest
 
 from asl.errors import UserError
 from asl.workers import Done, Failed, Workers, check_started, run_each
-
-ROOT = Path(__file__).resolve().parent.parent
 
 pytestmark = pytest.mark.slow
 
@@ -26,10 +20,6 @@ def work(task):
         os.kill(os.getpid(), 11)
     if task == "preempted":
         os.kill(os.getpid(), signal.SIGUSR1)
-    if task == "signals":
-        return (
-            f"{signal.getsignal(signal.SIGINT).name} {sorted(signal.pthread_sigmask(signal.SIG_BLOCK, []))}"
-        )
     if task == "raise":
         raise ValueError("not this one")
     return task.upper()
@@ -37,63 +27,6 @@ def work(task):
 
 def test_sigusr1_which_slurm_sends_to_all_processes_costs_no_task():
     assert [one.result for one in run_each(work, ["preempted"], workers=1)] == ["PREEMPTED"]
-
-
-def test_a_worker_ignores_ctrl_c_and_blocks_no_signal_for_what_it_starts():
-    assert [one.result for one in run_each(work, ["signals"], workers=1)] == ["SIG_IGN []"]
-
-
-STARTS = """
-import pathlib, signal, time
-from asl.machine import worker_context
-if __name__ == "__main__":
-    worker_context(["preloaded"])
-    print(sorted(map(int, signal.pthread_sigmask(signal.SIG_BLOCK, []))), flush=True)
-    while not pathlib.Path("mask").exists():
-        time.sleep(0.01)
-    print(pathlib.Path("mask").read_text())
-"""
-
-
-def test_signals_of_the_parent_are_blocked_while_the_workers_server_starts(tmp_path):
-    (tmp_path / "start.py").write_text(STARTS)
-    (tmp_path / "preloaded.py").write_text(
-        "import pathlib, signal\n"
-        "mask = sorted(map(int, signal.pthread_sigmask(signal.SIG_BLOCK, [])))\n"
-        "pathlib.Path('part').write_text(f'{mask}')\n"
-        "pathlib.Path('part').rename('mask')\n"
-    )
-    path = os.pathsep.join((str(tmp_path), str(ROOT)))
-    done = subprocess.run(
-        [sys.executable, "start.py"],
-        cwd=tmp_path,
-        env={**os.environ, "PYTHONPATH": path},
-        capture_output=True,
-        text=True,
-        timeout=100,
-    )
-    blocked = sorted((int(signal.SIGINT), int(signal.SIGUSR1)))
-    assert (done.stdout, done.stderr) == (f"[]\n{blocked}\n", "")
-
-
-def test_ctrl_c_while_workers_start_leaves_none_behind(monkeypatch):
-    workers = Workers(2)
-    start, started = workers._pool.schedule, []
-
-    def interrupted(function):
-        signal.raise_signal(signal.SIGINT)
-        start(function)
-        started.extend(multiprocessing.active_children())
-
-    monkeypatch.setattr(workers._pool, "schedule", interrupted)
-    previous = signal.signal(signal.SIGINT, signal.default_int_handler)  # shells ignore it in the background
-    try:
-        with pytest.raises(KeyboardInterrupt), workers:
-            pytest.fail("began to work")
-    finally:
-        signal.signal(signal.SIGINT, previous)
-    assert len(started) == 2
-    assert not any(process.is_alive() for process in started)
 
 
 def test_a_hang_a_crash_and_an_error_cost_one_task_each():

@@ -6,6 +6,7 @@ import json
 import multiprocessing
 import os
 import shutil
+import signal
 import threading
 from collections import Counter
 from collections.abc import Iterable, Iterator
@@ -27,7 +28,7 @@ from asl.demo.special_cases import (
 )
 from asl.errors import UserError
 from asl.files import atomic_write_text
-from asl.machine import leave_signals_to_parent, worker_context
+from asl.machine import worker_context
 
 #: A file in the raw folder of a demo, with its recipe. A folder without it holds other videos.
 _MARK = "made_by_asl_demo.json"
@@ -183,8 +184,8 @@ def _write_all(
 
 
 def _end_with_parent() -> None:
-    """Initialize a worker: it leaves Ctrl-C to the parent, and exits if the parent is killed."""
-    leave_signals_to_parent()
+    """Initialize a worker: it ignores Ctrl-C, which the parent handles, and exits if the parent is killed."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
     parent = multiprocessing.parent_process()
     assert parent is not None
 
