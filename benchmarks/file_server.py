@@ -111,8 +111,8 @@ class FileServer:
         whole = len(body) if page.cut_after is None else page.cut_after
         for start in range(0, whole, page.chunk):
             chunk = body[start : min(start + page.chunk, whole)]
-            request.sent += len(chunk)  # before the reader can have all of it and ask for the next file
             handler.wfile.write(chunk)
+            request.sent += len(chunk)
             time.sleep(page.pause_s)
         if whole != len(body) or page.claims is not None:
             handler.close_connection = True

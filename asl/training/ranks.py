@@ -46,7 +46,6 @@ class DataParallel(DDPStrategy):
     computed, which hides a slow network. Between GPUs of one machine that reach each other's memory, one copy
     of all gradients and one message take less time (``benchmarks/README.md``, "Two GPUs"). Lightning's hook
     ``on_after_backward`` then sees the gradients of its own rank.
-
     """
 
     _accumulates = False
