@@ -41,7 +41,7 @@ GLOSSES = 100
 #: Clips of a batch that fit into 80 GB in 32 bits, too.
 BATCHES = {
     **{"r2plus1d": 32, "r3d": 32, "mc3": 32},
-    **{"s3d": 16, "mvit_v2_s": 16, "swin3d_t": 12, "swin3d_b": 6},
+    **{"s3d": 16, "mvit_v2_s": 16, "swin3d_t": 12, "swin3d_b": 8},
 }
 DEFAULT = ("r2plus1d", "s3d", "mvit_v2_s", "swin3d_t", "swin3d_b")
 WAYS = ("plain, fp32", "plain, AMP", "asl, channels first", "asl, not compiled", "asl")

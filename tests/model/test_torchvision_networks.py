@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import math
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,7 @@ import torch
 from composing import composed
 from torch._dynamo.testing import CompileCounter
 from torchvision.models import get_model
+from torchvision.models.video.mvit import MultiscaleBlock
 from torchvision.models.video.swin_transformer import ShiftedWindowAttention3d
 
 from asl.config.setting import ConfigError
@@ -19,7 +21,7 @@ from asl.inference.export.network import FramesToProbabilities
 from asl.model.backbone import Backbone, classifier_name
 from asl.model.compiling import compile_parts
 from asl.model.networks.base import NetworkSettings
-from asl.model.networks.mvit_v2_s import MViTv2, MViTv2S
+from asl.model.networks.mvit_v2_s import Block, MViTv2, MViTv2S
 from asl.model.networks.s3d import S3D
 from asl.model.networks.swin3d import ShiftedWindowAttention, Swin3DB, Swin3DT
 from asl.model.networks.transformer import StochasticDepth
@@ -197,6 +199,28 @@ def test_stochastic_depth_is_torchvisions() -> None:
 def test_an_input_that_is_too_small_is_refused(key: str, value: int) -> None:
     with pytest.raises(ConfigError, match=rf"data\.{key}={value}: model=s3d needs at least {value + 1}"):
         composed("train", "model=s3d", f"data.{key}={value}")
+
+
+@pytest.mark.parametrize("size", [(8, 56, 56), (3, 12, 8)], ids=["as made for", "interpolated"])
+@pytest.mark.parametrize("number", [0, 1, 2], ids=["first", "halves", "wide"])
+def test_fused_attention_is_torchvisions(size: tuple[int, int, int], number: int) -> None:
+    torch.manual_seed(0)
+    network = MViTv2(2, dropout=0.0, stochastic_depth=0.0, width=8, layers=(1, 2, 1, 1))
+    block = network.blocks[number].double()
+    with torch.no_grad():
+        for parameter in block.parameters():
+            parameter.normal_(std=0.5)
+    tokens = torch.randn(1, 1 + math.prod(size), block.norm1.normalized_shape[0], dtype=torch.float64)
+    upstream, results = None, []
+    for forward in (Block.forward, MultiscaleBlock.forward):
+        block.zero_grad()
+        given = tokens.clone().requires_grad_()
+        made, made_size = forward(block, given, size)
+        upstream = torch.randn_like(made) if upstream is None else upstream
+        made.backward(upstream)
+        results.append((made_size, [made, given.grad, *(p.grad for p in block.parameters())]))
+    assert results[0][0] == results[1][0]
+    torch.testing.assert_close(results[0][1], results[1][1])
 
 
 def test_positions_are_interpolated_for_more_frames() -> None:
