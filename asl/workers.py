@@ -16,10 +16,16 @@ from dataclasses import dataclass
 from threading import Thread
 from typing import Any, Generic, TypeVar
 
-from pebble import ProcessExpired, ProcessPool
+from pebble import ProcessExpired
 
 from asl.errors import UserError
 from asl.machine import available_cores, lower_priority, worker_context
+from asl.process_pool import ProcessPool
+
+_BROKEN = (
+    "the processes that decode videos cannot start, or are ended by the system, as where memory is short. "
+    'In a script, put your own code under if __name__ == "__main__":, because each process imports the script'
+)
 
 Task = TypeVar("Task")
 Result = TypeVar("Result")
@@ -43,17 +49,10 @@ class Failed(Generic[Task]):
     reason: str  # "time limit", "crash" or "error"
 
 
-def check_started(failed: Failed[Any]) -> None:
-    """Raise UserError if a task failed because no worker process could start."""
-    if isinstance(failed.error, BrokenProcessPool):
-        raise UserError(
-            "the processes that decode videos cannot start. In a script, put your own code under "
-            'if __name__ == "__main__":, because each process imports the script'
-        )
-
-
 class Workers:
     """A pool of worker processes, shared by several steps. Use it as a context manager.
+
+    Its methods, and those of :class:`RunningTasks`, raise UserError if the processes cannot start.
 
     Args:
         count: number of processes; None: one per core.
@@ -66,7 +65,7 @@ class Workers:
         self.count = count or available_cores()
         self._ending: Thread | None = None
         self._pool = ProcessPool(
-            max_workers=self.count,
+            self.count,
             context=worker_context(preload),
             initializer=_initialize_worker,
             initargs=[nice],
@@ -102,9 +101,7 @@ class Workers:
             tasks: picklable.
             timeout_s: time limit of a task; its worker is killed and replaced. None: no limit.
         """
-        task_of: dict[Future[Result], Task] = {
-            self._pool.schedule(function, args=[task], timeout=timeout_s): task for task in tasks
-        }
+        task_of = {self.schedule(function, task, timeout_s=timeout_s): task for task in tasks}
         return _results(task_of, timeout_s)
 
     def run_lazily(
@@ -128,7 +125,7 @@ class Workers:
         self, function: Callable[[Task], Result], task: Task, *, timeout_s: float | None = None
     ) -> Done[Task, Result] | Failed[Task]:
         """Like :meth:`run_each` for one task, for a coroutine to wait for."""
-        future = self._pool.schedule(function, args=[task], timeout=timeout_s)
+        future = self.schedule(function, task, timeout_s=timeout_s)
         ended = asyncio.wrap_future(future)
         await asyncio.wait([ended])
         ended.exception()  # or asyncio would log one as never retrieved
@@ -138,7 +135,12 @@ class Workers:
         self, function: Callable[[Task], Result], task: Task, *, timeout_s: float | None
     ) -> Future[Result]:
         """Start one task. Use :class:`RunningTasks`, which says how it ended."""
-        return self._pool.schedule(function, args=[task], timeout=timeout_s)
+        try:
+            return self._pool.schedule(function, args=[task], timeout=timeout_s)
+        except RuntimeError:  # the pool was stopped, or broke in the meantime
+            if self._ending is None:
+                raise UserError(_BROKEN) from None
+            raise
 
 
 class RunningTasks:
@@ -245,6 +247,8 @@ def _ended(future: Future[Result], task: Task, timeout_s: float | None) -> Done[
     error = future.exception()
     if error is None:
         return Done(task, future.result())
+    if isinstance(error, BrokenProcessPool):
+        raise UserError(_BROKEN) from None
     if isinstance(error, FutureTimeoutError):
         return Failed(task, None, f"took longer than {timeout_s:g} s", "time limit")
     if isinstance(error, ProcessExpired):

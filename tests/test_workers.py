@@ -2,12 +2,11 @@ import asyncio
 import os
 import signal
 import time
-from concurrent.futures.process import BrokenProcessPool
 
 import pytest
 
 from asl.errors import UserError
-from asl.workers import Done, Failed, Workers, check_started, run_each
+from asl.workers import Done, Failed, Workers, run_each
 
 pytestmark = pytest.mark.slow
 
@@ -16,7 +15,6 @@ def work(task):
     if task == "hang":
         time.sleep(60)
     if task == "crash":
-        time.sleep(0.2)  # pebble may take a worker for one that cannot start if it ends at once
         os.kill(os.getpid(), 11)
     if task == "preempted":
         os.kill(os.getpid(), signal.SIGUSR1)
@@ -99,6 +97,76 @@ def test_leaving_early_ends_the_workers():
         pytest.fail("waited for tasks after the caller stopped")
 
 
-def test_processes_that_cannot_start_say_how_to_write_the_script() -> None:
-    with pytest.raises(UserError, match='under if __name__ == "__main__":'):
-        check_started(Failed("a.mp4", BrokenProcessPool("broken"), "broken", "error"))
+def slow_to_read(pool, monkeypatch):
+    """Let a pool see that a worker has ended before it reads what the worker has sent."""
+    read = pool._pool_manager.process_next_message
+
+    def read_later(timeout):
+        time.sleep(0.2)
+        read(timeout)
+
+    monkeypatch.setattr(pool._pool_manager, "process_next_message", read_later)
+
+
+@pytest.mark.parametrize("tasks", [["crash"], ["a", "hang", "crash"]], ids=["alone", "beside others"])
+def test_a_worker_that_ends_before_its_message_is_read_is_a_crash(tasks, monkeypatch):
+    with Workers(2) as workers:
+        slow_to_read(workers._pool, monkeypatch)
+        for ended in workers.run_each(work, tasks):
+            if isinstance(ended, Failed):
+                assert (ended.task, ended.message) == ("crash", "crashed the decoder (exit code -11)")
+                break
+        (ended,) = workers.run_each(work, ["b"])
+        assert ended == Done("b", "B")
+
+
+def hang_at_first(file):
+    if not file.exists():
+        file.touch()
+        time.sleep(60)
+    return "done"
+
+
+def test_a_task_whose_worker_was_stopped_for_another_task_is_begun_again(tmp_path, caplog):
+    with Workers(1) as workers:
+        future = workers.schedule(hang_at_first, tmp_path / "begun", timeout_s=None)
+        while not (tmp_path / "begun").exists():
+            time.sleep(0.01)
+        (worker,) = workers._pool._pool_manager.worker_manager.workers
+        while not workers._pool._pool_manager.worker_manager.maybe_stop_worker(worker):
+            time.sleep(0.01)
+        assert future.result(timeout=60) == "done"
+    assert caplog.records == []
+
+
+def test_a_worker_that_is_killed_without_a_task_is_replaced():
+    with Workers(1) as workers:
+        assert [one.result for one in workers.run_each(work, ["a"])] == ["A"]
+        (worker,) = workers._pool._pool_manager.worker_manager.workers
+        os.kill(worker, signal.SIGKILL)
+        assert [one.result for one in workers.run_each(work, ["b", "c"])] == ["B", "C"]
+
+
+def test_processes_that_cannot_start_say_how_to_write_the_script(monkeypatch):
+    monkeypatch.setattr("asl.workers._initialize_worker", end_at_once)
+    with Workers(2) as workers:
+        message = 'under if __name__ == "__main__":'
+        with pytest.raises(UserError, match=message):
+            list(workers.run_each(work, ["a"]))
+        with pytest.raises(UserError, match=message):
+            list(workers.run_each(work, ["b"]))
+
+
+def test_processes_that_end_again_and_again_end_the_work(monkeypatch):
+    with Workers(1) as workers:
+        assert [one.result for one in workers.run_each(work, ["a"])] == ["A"]
+        manager = workers._pool._pool_manager.worker_manager
+        manager.worker_parameters.initializer = end_at_once
+        (worker,) = manager.workers
+        os.kill(worker, signal.SIGKILL)
+        with pytest.raises(UserError, match="are ended by the system"):
+            list(workers.run_each(work, ["b"]))
+
+
+def end_at_once(nice):
+    os._exit(1)

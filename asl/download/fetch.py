@@ -22,7 +22,7 @@ from asl.download.settings import PROBE_TIMEOUT_S, DownloadSettings
 from asl.download.youtube import fetch_youtube
 from asl.files import PART, atomic_link
 from asl.preprocess.sources.raw_files import probe_raw
-from asl.workers import Failed, Workers, check_started
+from asl.workers import Failed, Workers
 
 T = TypeVar("T")
 
@@ -166,7 +166,6 @@ class Fetcher:
             raise FetchError(Failure(reason="empty file", detail="the file has no bytes", advice=RUN_AGAIN))
         ended = await self._workers.run(probe_raw, file, timeout_s=PROBE_TIMEOUT_S)
         if isinstance(ended, Failed):
-            check_started(ended)
             raise _no_video(file, ended)
         name = fetch.names[0] if fetch.youtube_id is None else f"{fetch.youtube_id}{file.suffix}"
         target = self._raw_dir / name

@@ -22,7 +22,7 @@ from asl.inference.recogniser import Recogniser, choose_device
 from asl.inference.windows import plan_pieces, window_starts
 from asl.machine import available_cores
 from asl.training.checkpoints import read_checkpoint
-from asl.workers import Done, Failed, Workers, check_started
+from asl.workers import Done, Failed, Workers
 
 #: Niceness of the processes that decode. At every layer the network's threads wait for the slowest of them,
 #: so they must come first where decoders take all cores.
@@ -126,7 +126,6 @@ class Predictor:
             for one in decoded:
                 index, span = one.task
                 if isinstance(one, Failed):
-                    check_started(one)
                     ended[index] = Failure(span.file, _message(span.file, one.error or one.message))
                 else:
                     waiting[index] = one.result
@@ -185,7 +184,6 @@ class Predictor:
         first_s = part.start_s or 0.0
         [length] = pool.run_each(video_duration, [part.file], timeout_s=timeout_s)
         if isinstance(length, Failed):
-            check_started(length)
             raise VideoFileError(_message(part.file, length.error or length.message))
         last_s = length.result if part.end_s is None else min(part.end_s, length.result)
         pieces = [

@@ -27,7 +27,7 @@ from asl.data.clip_files import unreadable_clip
 from asl.data.frames.store import FrameStore
 from asl.errors import UserError
 from asl.terminal import count_progress, print_text
-from asl.workers import Failed, check_started, run_each
+from asl.workers import Failed, run_each
 
 _ROUNDING_S = 1e-3  # times have six decimals in the manifest, three in some containers
 
@@ -95,7 +95,6 @@ def make_missing(missing: Sequence[MissingFrames], *, folder: Path, timeout_s: f
             make_frames, missing, timeout_s=timeout_s, preload=[__name__, "safetensors.numpy"]
         ):
             if isinstance(ended, Failed):
-                check_started(ended)
                 raise _explained(ended)
             progress.advance(bar)
 
