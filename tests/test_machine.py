@@ -75,12 +75,14 @@ def test_a_lock_ends_with_its_process_however_that_ends(tmp_path: Path) -> None:
         cwd=Path(__file__).parents[1],
         text=True,
     )
-    assert holder.stdout is not None
-    assert holder.stdout.readline() == "locked\n"
-    with pytest.raises(FileLockedError), lock_file(path):
-        pytest.fail("locked twice")
-    holder.kill()
-    holder.communicate()
+    try:
+        assert holder.stdout is not None
+        assert holder.stdout.readline() == "locked\n"
+        with pytest.raises(FileLockedError), lock_file(path):
+            pytest.fail("locked twice")
+    finally:
+        holder.kill()
+        holder.communicate()
     with lock_file(path):
         pass
 

@@ -81,7 +81,9 @@ time.sleep(60)
 def test_a_preempted_job_is_stopped_and_goes_on(tmp_path: Path) -> None:
     executor = LocalLauncher().executor(tmp_path / "jobs", name="test", gpus=None)
     handle = executor.submit(Command(python(SAVES, tmp_path / "saved"), Place()))
+    deadline = time.monotonic() + 120
     while not (tmp_path / "started").exists():
+        assert time.monotonic() < deadline, handle.stdout()
         time.sleep(0.02)
     (task,) = Path(f"/proc/{handle.job_id}/task/{handle.job_id}/children").read_text().split()
     os.kill(int(task), signal.SIGUSR2)  # as SLURM does before a job is preempted or its time ends

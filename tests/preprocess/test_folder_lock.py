@@ -51,7 +51,7 @@ def holder(
 def quick(monkeypatch: pytest.MonkeyPatch) -> None:
     """Signs of life that are awaited for a moment only."""
     monkeypatch.setattr(folder_lock, "HEARTBEAT_S", 0.05)
-    monkeypatch.setattr(folder_lock, "SILENT_S", 0.6)
+    monkeypatch.setattr(folder_lock, "SILENT_S", 3.0)
     monkeypatch.setattr(folder_lock, "_JUST_NOW_S", 0.0)
 
 

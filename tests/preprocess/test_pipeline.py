@@ -373,7 +373,7 @@ def test_a_missing_raw_folder_is_an_error_that_names_it(tmp_path):
 def test_a_clip_that_takes_too_long_is_given_up_and_reported(tmp_path):
     config = small(tmp_path, {"frame_end": -1, "url": "http://x.example/long.mp4"})
     write_raw(tmp_path / "raw" / "long.mp4", duration_s=60, rotation=90)
-    config.trim = TrimSettings(timeout_s=0.2, preset="slow")
+    config.trim = TrimSettings(timeout_s=0.2, preset="veryslow")
     with pytest.raises(UserError, match="not one clip"):
         preprocess(config)
     assert problems(tmp_path)["v0"]["reason"] == "time limit"

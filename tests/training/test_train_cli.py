@@ -69,7 +69,8 @@ def test_each_job_of_a_sweep_has_its_folder_and_can_be_resumed(tiny_data: Path, 
 
 
 def wait_for_an_epoch(folder: Path, process: programs.Program | subprocess.Popen[str]) -> None:
-    while not (folder / "last.pt").is_file() and process.poll() is None:
+    deadline = time.monotonic() + 240
+    while not (folder / "last.pt").is_file() and process.poll() is None and time.monotonic() < deadline:
         time.sleep(0.05)
 
 
@@ -130,11 +131,15 @@ def test_ctrl_c_in_one_of_two_processes_ends_both_in_one_line(tiny_data: Path, t
         env={**os.environ, "OMP_NUM_THREADS": "1"},
         preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # shells ignore it in the background
     )
-    wait_for_an_epoch(tmp_path, process)
-    children = Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()
-    ranks = [int(pid) for pid in children if b"train.py" in Path(f"/proc/{pid}/cmdline").read_bytes()]
-    os.kill(ranks[0], signal.SIGINT)
-    _, said = process.communicate()  # also waits until the other process has closed its end of the pipe
+    try:
+        wait_for_an_epoch(tmp_path, process)
+        children = Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()
+        ranks = [int(pid) for pid in children if b"train.py" in Path(f"/proc/{pid}/cmdline").read_bytes()]
+        os.kill(ranks[0], signal.SIGINT)
+        # This also waits until the other process has closed its end of the pipe.
+        _, said = process.communicate(timeout=240)
+    finally:
+        process.kill()
     assert (process.returncode, said) == (130, STOPPED)
 
 
