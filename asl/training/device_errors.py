@@ -1,4 +1,4 @@
-"""Explain errors of the device and of reader processes during training."""
+"""Explain errors of the device, of reader processes and of too small batches during training."""
 
 from __future__ import annotations
 
@@ -12,6 +12,8 @@ from asl.data.frames.placement import DEVICE
 from asl.data.settings import DataSettings
 from asl.errors import UserError
 from asl.training.trainer import TrainerSettings
+
+_ONE_VALUE = "Expected more than 1 value per channel when training"  # of torch.nn.functional.batch_norm
 
 
 class DeviceMemoryError(UserError):
@@ -27,9 +29,18 @@ def explained_errors(
     Raises:
         DeviceMemoryError: instead of CUDA's error if the GPU has not enough memory.
         ClipError: instead of DataLoader's error if a worker hung or crashed.
+        UserError: instead of torch's error if a batch norm has one value per channel.
     """
     try:
         yield
+    except ValueError as error:
+        if _ONE_VALUE not in str(error):
+            raise
+        raise UserError(
+            f"data.batch_size={data.batch_size}: of a clip with data.clip_len={data.clip_len} and "
+            f"data.crop_size={data.crop_size}, the network's last layers keep one value per channel, and "
+            "batch norm needs at least two: set data.batch_size to 2 or more, or a larger input"
+        ) from None
     except RuntimeError as error:
         if is_out_of_memory(error):
             raise DeviceMemoryError(_remedies(error, data, trainer, datamodule)) from error

@@ -10,6 +10,7 @@ import torch
 
 from asl.data.frames.placement import DEVICE, HOST
 from asl.data.settings import DataSettings
+from asl.errors import UserError
 from asl.training.device_errors import DeviceMemoryError, explained_errors
 from asl.training.trainer import TrainerSettings
 
@@ -83,6 +84,18 @@ def test_other_errors_are_explained_by_the_reader_or_stay_as_they_are(error: Run
     reading = Reading(explanation=ValueError("clip 7 hangs"))
     assert raised(error, reading) is reading.explanation
     assert (reading.explanation.__cause__, reading.asked) == (error, [error])
+
+
+def test_one_value_per_channel_is_an_error_that_names_the_keys() -> None:
+    with pytest.raises(ValueError, match="1 value per channel") as torchs:
+        torch.nn.BatchNorm3d(2)(torch.zeros(1, 2, 1, 1, 1))
+    explained = raised(torchs.value, size=1)
+    assert isinstance(explained, UserError)
+    text = str(explained)
+    assert text.startswith("data.batch_size=1: of a clip with data.clip_len=32 and data.crop_size=112, the ")
+    assert text.endswith("set data.batch_size to 2 or more, or a larger input")
+    mistake = ValueError("a mistake")
+    assert raised(mistake) is mistake
 
 
 def test_frames_are_freed_with_and_without_an_error() -> None:
