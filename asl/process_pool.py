@@ -1,4 +1,4 @@
-"""pebble's pool of processes, which also understands a worker that ends as soon as it has taken a task.
+"""pebble's pool of processes, made to end each task whenever and however a worker ends.
 
 pebble (5.2) looks for the task of a worker that has ended, but may not have read yet that it took one. Then
 it calls the pool broken if no other task is running, and otherwise never ends the task, or calls it too slow.
@@ -8,22 +8,31 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterable
+from concurrent.futures import InvalidStateError
 from concurrent.futures.process import BrokenProcessPool
+from contextlib import suppress
 from dataclasses import dataclass
 from multiprocessing.context import BaseContext
+from queue import Empty
 from typing import Any
 
 import pebble
 from pebble import ProcessExpired
 from pebble.common import Result, ResultStatus
-from pebble.pool.process import NoMessage, PoolManager, TaskManager, WorkerManager
+from pebble.pool.process import NoMessage, PoolManager, TaskManager, WorkerManager, dictionary_values
+
+from asl.machine import is_running
+
+_START_S = 60.0  # a worker that ends within it and has begun no task could not start
+_UNKNOWN = 255  # exit code that multiprocessing gives to workers whose server has ended
+_READ_S = 10.0  # a message that takes longer to read will not be complete any more if a worker has ended
 
 
 class ProcessPool(pebble.ProcessPool):
     """Arguments and methods are those of :class:`pebble.ProcessPool`.
 
-    It is broken when workers end by themselves before one has begun a task, or again and again without
-    beginning one.
+    It breaks if workers cannot start, or if one is killed while it sends a result. Then all tasks end with
+    ``BrokenProcessPool``. The death of a worker otherwise ends its own task alone, with ``ProcessExpired``.
     """
 
     def __init__(
@@ -38,65 +47,109 @@ class ProcessPool(pebble.ProcessPool):
         self._pool_manager = _PoolManager(self._context, context)
 
 
+@dataclass(frozen=True)
+class _Ended:
+    """A worker that ended by itself."""
+
+    exit_code: int
+    at: float  # when it was seen; all times are those of time.monotonic()
+    within_s: float  # of its start
+
+
 class _PoolManager(PoolManager):
+    """Its methods run in one thread, and those of the other two classes' in others."""
+
     def __init__(self, context: Any, mp_context: Any) -> None:
         super().__init__(context, mp_context)
         self.task_manager: _TaskManager = _TaskManager(context.task_queue.task_done)
         self.worker_manager: _WorkerManager = _WorkerManager(
             context.workers, context.worker_parameters, mp_context
         )
-        self._ended: dict[int | None, _Ended] = {}  # workers that ended by themselves, by process id
+        self._started_at: dict[int, float] = {}  # workers that have not ended, by process id
+        self._ended: dict[int, _Ended] = {}  # those whose messages may not all have been read
 
     def update_tasks(self) -> None:
         """End the tasks of workers that have ended. The rest is pebble's."""
         super().update_tasks()
-        for task in list(self.task_manager.tasks.values()):
+        read_at = self.worker_manager.all_read_at
+        all_read = {worker: ended for worker, ended in self._ended.items() if ended.at < read_at}
+        tasks = [task for task in dictionary_values(self.task_manager.tasks) if task.worker_id]
+        for worker, ended in all_read.items():
+            del self._ended[worker]
+            if ended.within_s < _START_S and worker not in self.task_manager.begun_by:
+                self.task_manager.failed_starts += 1
+            self.task_manager.begun_by.discard(worker)
+        for task in tasks:
             worker = task.worker_id
-            if not worker or worker in self.worker_manager.workers:
+            if worker in all_read:
+                error = ProcessExpired("worker ended", code=all_read[worker].exit_code, pid=worker)
+                self.task_manager.task_done(task.id, Result(ResultStatus.ERROR, error))
                 continue
-            if worker not in self._ended:  # it was stopped for another task, in the moment it took this one
+            # If a worker was stopped for its task, it may have ended that and taken another just before.
+            was_stopped = worker not in self.worker_manager.workers and worker not in self._ended
+            if was_stopped and self.task_manager.tasks.pop(task.id, None) is not None:
                 task.worker_id, task.timestamp = 0, 0.0
                 self.context.task_queue.put(task)
-            elif self._ended[worker].at < self.worker_manager.all_read_at:
-                error = ProcessExpired("worker ended", code=self._ended[worker].exit_code, pid=worker)
-                self.task_manager.task_done(task.id, Result(ResultStatus.ERROR, error))
 
     def update_workers(self) -> None:
-        """Note which workers have ended, and start new ones for them."""
-        now = time.monotonic()
-        for worker in list(self.worker_manager.workers.values()):
-            if not worker.is_alive():
-                self._ended[worker.pid] = _Ended(worker.exitcode or 0, now)
-        begun_at, read_at = self.task_manager.begun_at, self.worker_manager.all_read_at
-        num_ended = sum(begun_at < ended.at < read_at for ended in self._ended.values())
-        if num_ended > (0 if begun_at == 0.0 else 2 * self.worker_manager.workers_number):
-            raise BrokenProcessPool("workers end and do not begin a task")
-        super().update_workers()
+        """Note which workers have ended, and start new ones for them.
 
-    def handle_worker_expiration(self, expiration: tuple[int, int]) -> None:
-        """Do nothing: :meth:`update_tasks` ends the task, once it is known which."""
+        Raises:
+            BrokenProcessPool: workers cannot start, or a message will never be complete.
+        """
+        now, workers = time.monotonic(), self.worker_manager.workers
+        for worker, process in list(workers.items()):
+            started_at = self._started_at.setdefault(worker, now)
+            if not process.is_alive():
+                if process.exitcode == _UNKNOWN and is_running(worker):
+                    raise BrokenProcessPool("the process that starts the workers has ended")
+                self._ended[worker] = _Ended(process.exitcode or 0, now, now - started_at)
+                del workers[worker]
+        for worker in self._started_at.keys() - workers.keys():
+            del self._started_at[worker]
+        reading_since = self.worker_manager.reading_since
+        if self._ended and reading_since is not None and now - reading_since > _READ_S:
+            raise BrokenProcessPool("a worker has ended while it sent a message")
+        is_at_work = any(task.worker_id in workers for task in dictionary_values(self.task_manager.tasks))
+        allowed = 2 * self.worker_manager.workers_number if self.task_manager.has_begun else 0
+        if self.task_manager.failed_starts > allowed and not is_at_work:
+            raise BrokenProcessPool("the workers end before they begin a task")
+        self.worker_manager.create_workers()
 
-
-@dataclass(frozen=True)
-class _Ended:
-    exit_code: int
-    at: float  # when it was seen; all times are those of time.monotonic()
+    def handle_broken_pool(self, error: BrokenProcessPool) -> None:
+        """End all tasks, those that no worker was sent included."""
+        super().handle_broken_pool(error)
+        with suppress(Empty):
+            while (task := self.context.task_queue.get_nowait()) is not None:
+                with suppress(InvalidStateError):  # it was cancelled
+                    task.future.set_exception(error)
+            self.context.task_queue.put(None)  # tells the thread that sends tasks to end
 
 
 class _WorkerManager(WorkerManager):
     all_read_at = 0.0  # when all messages of workers had been read
+    reading_since: float | None = None  # when it began to wait for the message that it waits for or reads
 
     def receive(self, timeout: float) -> Any:
         """The next message of a worker."""
-        message = super().receive(0.0)
-        if isinstance(message, NoMessage):
-            self.all_read_at = time.monotonic()
-            message = super().receive(timeout)
-        return message
+        now = self.reading_since = time.monotonic()  # before the look, after which a worker may send and end
+        try:
+            message = super().receive(0.0)
+            if isinstance(message, NoMessage):
+                self.all_read_at = now
+                message = super().receive(timeout)
+            return message
+        finally:
+            self.reading_since = None
 
 
 class _TaskManager(TaskManager):
-    begun_at = 0.0  # when a worker last began a task
+    has_begun = False  # whether a worker ever began a task
+    failed_starts = 0  # since then
+
+    def __init__(self, task_done_callback: Callable[[], None]) -> None:
+        super().__init__(task_done_callback)
+        self.begun_by: set[int] = set()  # workers that have begun a task
 
     def task_start(self, task_id: int, worker_id: int | None) -> None:
         """A worker has begun a task. ``worker_id`` is None if the task or its result cannot be sent."""
@@ -106,4 +159,10 @@ class _TaskManager(TaskManager):
         else:
             super().task_start(task_id, worker_id)
         if worker_id is not None:
-            self.begun_at = time.monotonic()
+            self.begun_by.add(worker_id)
+            self.has_begun, self.failed_starts = True, 0
+
+    def task_done(self, task_id: int, result: Any) -> None:
+        """Set the result, unless the task has ended otherwise in this moment."""
+        with suppress(InvalidStateError):
+            super().task_done(task_id, result)

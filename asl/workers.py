@@ -22,11 +22,6 @@ from asl.errors import UserError
 from asl.machine import available_cores, lower_priority, worker_context
 from asl.process_pool import ProcessPool
 
-_BROKEN = (
-    "the processes that decode videos cannot start, or are ended by the system, as where memory is short. "
-    'In a script, put your own code under if __name__ == "__main__":, because each process imports the script'
-)
-
 Task = TypeVar("Task")
 Result = TypeVar("Result")
 
@@ -52,17 +47,23 @@ class Failed(Generic[Task]):
 class Workers:
     """A pool of worker processes, shared by several steps. Use it as a context manager.
 
-    Its methods, and those of :class:`RunningTasks`, raise UserError if the processes cannot start.
-
     Args:
         count: number of processes; None: one per core.
         nice: niceness added to the workers', see :func:`os.nice`.
         preload: names of modules that every worker needs. They are imported once instead of once per
             worker where the system allows it, see :func:`asl.machine.worker_context`.
+        required: whether UserError is raised when processes cannot start. Otherwise each task is Failed.
     """
 
-    def __init__(self, count: int | None = None, *, nice: int = 0, preload: Sequence[str] = ()) -> None:
-        self.count = count or available_cores()
+    def __init__(
+        self,
+        count: int | None = None,
+        *,
+        nice: int = 0,
+        preload: Sequence[str] = (),
+        required: bool = True,
+    ) -> None:
+        self.count, self.required = count or available_cores(), required
         self._ending: Thread | None = None
         self._pool = ProcessPool(
             self.count,
@@ -100,9 +101,12 @@ class Workers:
             function: importable by name; workers do not share the parent's memory.
             tasks: picklable.
             timeout_s: time limit of a task; its worker is killed and replaced. None: no limit.
+
+        Raises:
+            UserError: the processes cannot start.
         """
         task_of = {self.schedule(function, task, timeout_s=timeout_s): task for task in tasks}
-        return _results(task_of, timeout_s)
+        return self._results(task_of, timeout_s)
 
     def run_lazily(
         self,
@@ -129,7 +133,7 @@ class Workers:
         ended = asyncio.wrap_future(future)
         await asyncio.wait([ended])
         ended.exception()  # or asyncio would log one as never retrieved
-        return _ended(future, task, timeout_s)
+        return self.ended(future, task, timeout_s)
 
     def schedule(
         self, function: Callable[[Task], Result], task: Task, *, timeout_s: float | None
@@ -137,10 +141,45 @@ class Workers:
         """Start one task. Use :class:`RunningTasks`, which says how it ended."""
         try:
             return self._pool.schedule(function, args=[task], timeout=timeout_s)
-        except RuntimeError:  # the pool was stopped, or broke in the meantime
-            if self._ending is None:
-                raise UserError(_BROKEN) from None
-            raise
+        except RuntimeError as error:  # pebble's for a pool that was stopped, or has broken
+            if self._ending is not None:
+                raise
+            failed: Future[Result] = Future()
+            failed.set_exception(BrokenProcessPool(str(error)))
+            return failed
+
+    def ended(
+        self, future: Future[Result], task: Task, timeout_s: float | None
+    ) -> Done[Task, Result] | Failed[Task]:
+        """How a task has ended, from the future that :meth:`schedule` has returned for it.
+
+        Raises:
+            UserError: the processes cannot start.
+        """
+        error = future.exception()
+        if error is None:
+            return Done(task, future.result())
+        if isinstance(error, FutureTimeoutError):
+            return Failed(task, None, f"took longer than {timeout_s:g} s", "time limit")
+        if isinstance(error, ProcessExpired):
+            return Failed(task, None, f"crashed the decoder (exit code {error.exitcode})", "crash")
+        if isinstance(error, BrokenProcessPool) and self.required:
+            raise UserError(
+                f"the processes that decode videos cannot start, or the system ends them, as where memory is "
+                f'short ({error}). In a script, put your own code under if __name__ == "__main__":, because '
+                f"each process imports the script"
+            ) from None
+        return Failed(task, error, f"{type(error).__name__}: {error}", "error")
+
+    def _results(
+        self, task_of: dict[Future[Result], Task], timeout_s: float | None
+    ) -> Iterator[Done[Task, Result] | Failed[Task]]:
+        try:
+            for future in as_completed(task_of):
+                yield self.ended(future, task_of[future], timeout_s)
+        finally:
+            for future in task_of:  # no effect on those that are done
+                future.cancel()
 
 
 class RunningTasks:
@@ -150,7 +189,7 @@ class RunningTasks:
     """
 
     def __init__(self) -> None:
-        self._tasks: dict[Future[Any], tuple[Any, Any, float | None]] = {}  # key, task and time limit
+        self._tasks: dict[Future[Any], tuple[Any, Workers, Any, float | None]] = {}  # with key and time limit
 
     def __enter__(self) -> RunningTasks:
         return self
@@ -164,11 +203,21 @@ class RunningTasks:
             future.cancel()
 
     def ended(self) -> list[tuple[Any, Done[Any, Any] | Failed[Any]]]:
-        """The tasks that have ended and were not returned yet, each with its key. Does not wait."""
+        """The tasks that have ended and were not returned yet, each with its key. Does not wait.
+
+        Raises:
+            UserError: the processes cannot start, and there are no results.
+        """
         results = []
         for future in [future for future in self._tasks if future.done() and not future.cancelled()]:
-            key, task, timeout_s = self._tasks.pop(future)
-            results.append((key, _ended(future, task, timeout_s)))
+            key, workers, task, timeout_s = self._tasks[future]
+            try:
+                results.append((key, workers.ended(future, task, timeout_s)))
+            except UserError:
+                if results:
+                    break
+                raise
+            del self._tasks[future]
         return results
 
     def __len__(self) -> int:
@@ -176,7 +225,7 @@ class RunningTasks:
 
     def count(self, key: object) -> int:
         """How many tasks with this key have not ended."""
-        return sum(one == key for one, _, _ in self._tasks.values())
+        return sum(one == key for one, _, _, _ in self._tasks.values())
 
     def start(
         self,
@@ -197,7 +246,7 @@ class RunningTasks:
             timeout_s: its worker is killed and replaced after as many seconds; None: no limit.
         """
         future = workers.schedule(function, task, timeout_s=timeout_s)
-        self._tasks[future] = key, task, timeout_s
+        self._tasks[future] = key, workers, task, timeout_s
 
     def next(self, timeout_s: float | None = None) -> list[tuple[Any, Done[Any, Any] | Failed[Any]]]:
         """Wait until at least one task has ended. Returns those that have, each with its key.
@@ -230,30 +279,6 @@ def run_each(
         return
     with Workers(min(workers or available_cores(), len(tasks)), preload=preload) as pool:
         yield from pool.run_each(function, tasks, timeout_s=timeout_s)
-
-
-def _results(
-    task_of: dict[Future[Result], Task], timeout_s: float | None
-) -> Iterator[Done[Task, Result] | Failed[Task]]:
-    try:
-        for future in as_completed(task_of):
-            yield _ended(future, task_of[future], timeout_s)
-    finally:
-        for future in task_of:  # no effect on those that are done
-            future.cancel()
-
-
-def _ended(future: Future[Result], task: Task, timeout_s: float | None) -> Done[Task, Result] | Failed[Task]:
-    error = future.exception()
-    if error is None:
-        return Done(task, future.result())
-    if isinstance(error, BrokenProcessPool):
-        raise UserError(_BROKEN) from None
-    if isinstance(error, FutureTimeoutError):
-        return Failed(task, None, f"took longer than {timeout_s:g} s", "time limit")
-    if isinstance(error, ProcessExpired):
-        return Failed(task, None, f"crashed the decoder (exit code {error.exitcode})", "crash")
-    return Failed(task, error, f"{type(error).__name__}: {error}", "error")
 
 
 def _do_nothing() -> None:

@@ -2,11 +2,13 @@ import asyncio
 import os
 import signal
 import time
+from concurrent.futures.process import BrokenProcessPool
+from threading import Event
 
 import pytest
 
 from asl.errors import UserError
-from asl.workers import Done, Failed, Workers, run_each
+from asl.workers import Done, Failed, RunningTasks, Workers, run_each
 
 pytestmark = pytest.mark.slow
 
@@ -147,6 +149,55 @@ def test_a_worker_that_is_killed_without_a_task_is_replaced():
         assert [one.result for one in workers.run_each(work, ["b", "c"])] == ["B", "C"]
 
 
+def test_a_crash_of_many_workers_costs_each_its_task_and_each_task_is_begun_once(tmp_path):
+    tasks = [tmp_path / f"{number}" for number in range(60)]
+    with Workers(4) as workers:
+        ended = {one.task: one for one in workers.run_each(crash_or_not, tasks)}
+    for number, task in enumerate(tasks):
+        assert isinstance(ended[task], Done if number % 3 else Failed)
+        assert task.read_text() == "begun\n"
+
+
+def crash_or_not(file):
+    with file.open("a") as stream:
+        stream.write("begun\n")
+    if int(file.name) % 3 == 0:
+        os._exit(int(file.name) % 2)
+
+
+def test_a_worker_that_is_killed_while_it_sends_a_result_ends_the_work(tmp_path, monkeypatch):
+    monkeypatch.setattr("asl.process_pool._READ_S", 0.2)
+    with Workers(1) as workers:
+        future = workers.schedule(large_result, tmp_path / "begun", timeout_s=None)
+        manager, may_read = workers._pool._pool_manager, Event()
+        read = manager.process_next_message
+
+        def read_later(timeout):
+            read(timeout)
+            if (tmp_path / "begun").exists():
+                may_read.wait()
+
+        while not future.running():
+            time.sleep(0.01)
+        monkeypatch.setattr(manager, "process_next_message", read_later)
+        while not (tmp_path / "begun").exists():
+            time.sleep(0.01)
+        time.sleep(0.3)  # now the result fills the pipe
+        (worker,) = manager.worker_manager.workers
+        os.kill(worker, signal.SIGKILL)
+        may_read.set()
+        with pytest.raises(BrokenProcessPool, match="while it sent a message"):
+            future.result(timeout=60)
+        with pytest.raises(UserError, match="the system ends them"):
+            list(workers.run_each(work, ["b"]))
+
+
+def large_result(file):
+    time.sleep(0.2)
+    file.touch()
+    return bytes(50_000_000)
+
+
 def test_processes_that_cannot_start_say_how_to_write_the_script(monkeypatch):
     monkeypatch.setattr("asl.workers._initialize_worker", end_at_once)
     with Workers(2) as workers:
@@ -157,15 +208,64 @@ def test_processes_that_cannot_start_say_how_to_write_the_script(monkeypatch):
             list(workers.run_each(work, ["b"]))
 
 
-def test_processes_that_end_again_and_again_end_the_work(monkeypatch):
+def test_processes_that_are_not_required_cost_their_tasks_where_they_cannot_start(monkeypatch):
+    monkeypatch.setattr("asl.workers._initialize_worker", end_at_once)
+    with Workers(1, required=False) as workers:
+        for task in ("a", "b"):
+            (ended,) = workers.run_each(work, [task])
+            assert (ended.task, ended.reason) == (task, "error")
+            assert ended.message.startswith("BrokenProcessPool: ")
+
+
+def test_results_are_returned_before_it_is_an_error_that_processes_cannot_start(monkeypatch):
+    with Workers(1) as good, RunningTasks() as running:
+        running.start(good, work, "a")
+        while not running._tasks or not all(future.done() for future in running._tasks):
+            time.sleep(0.01)
+        monkeypatch.setattr("asl.workers._initialize_worker", end_at_once)
+        with Workers(1) as bad:
+            running.start(bad, work, "b")
+            while not all(future.done() for future in running._tasks):
+                time.sleep(0.01)
+            assert running.ended() == [(None, Done("a", "A"))]
+            with pytest.raises(UserError, match="cannot start"):
+                running.ended()
+
+
+def test_when_no_process_can_start_all_coroutines_end(monkeypatch):
+    monkeypatch.setattr("asl.workers._initialize_worker", end_at_once)
+
+    async def run():
+        tasks = ("a" * 200_000 for _ in range(6))  # more than a pipe takes
+        return await asyncio.gather(*(workers.run(work, task) for task in tasks), return_exceptions=True)
+
     with Workers(1) as workers:
-        assert [one.result for one in workers.run_each(work, ["a"])] == ["A"]
-        manager = workers._pool._pool_manager.worker_manager
-        manager.worker_parameters.initializer = end_at_once
-        (worker,) = manager.workers
-        os.kill(worker, signal.SIGKILL)
-        with pytest.raises(UserError, match="are ended by the system"):
-            list(workers.run_each(work, ["b"]))
+        assert [type(one) for one in asyncio.run(asyncio.wait_for(run(), 60))] == [UserError] * 6
+
+
+def test_processes_that_end_again_and_again_end_the_work_once_no_task_is_running(tmp_path):
+    with Workers(2) as workers:
+        future = workers.schedule(hang_until, tmp_path / "may_end", timeout_s=None)
+        while not future.running():
+            time.sleep(0.01)
+        pool = workers._pool._pool_manager
+        pool.worker_manager.worker_parameters.initializer = end_at_once
+        (idle,) = pool.worker_manager.workers.keys() - {
+            task.worker_id for task in pool.task_manager.tasks.values()
+        }
+        os.kill(idle, signal.SIGKILL)
+        while pool.task_manager.failed_starts < 10:
+            time.sleep(0.01)
+        (tmp_path / "may_end").touch()
+        assert future.result(timeout=60) == "done"
+        with pytest.raises(UserError, match="the system ends them"):
+            list(workers.run_each(work, ["crash", "b"]))
+
+
+def hang_until(file):
+    while not file.exists():
+        time.sleep(0.01)
+    return "done"
 
 
 def end_at_once(nice):

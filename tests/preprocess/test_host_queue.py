@@ -19,14 +19,14 @@ from asl.preprocess.clips.host_queue import HostQueue, _groups, cut_on_host
 from asl.preprocess.clips.plan import Cut
 from asl.preprocess.clips.proof import Proof
 from asl.preprocess.sources.raw_files import RawVideo
-from asl.workers import RunningTasks
+from asl.workers import RunningTasks, Workers
 
 
-class IdleWorkers:
+class IdleWorkers(Workers):
     """Stands for worker processes that have begun their tasks and not ended one."""
 
     def __init__(self, count=1):
-        self.count = count
+        self.count, self.required = count, True
         self.tasks = []  # each with its future
 
     def schedule(self, function, task, *, timeout_s):

@@ -216,7 +216,8 @@ def _token_gradient(  # type: ignore[no-untyped-def]
     t_from_zero = row // (width * height) % frames + 1  # in the padded input
     h_from_zero = row // width % height + 1
     w_from_zero = row % width + 1
-    near: tl.constexpr = (2 + stride) // stride  # output tokens along an axis whose taps reach this token
+    # Along an axis, the taps of at most so many output tokens reach this token:
+    near: tl.constexpr = (2 + stride) // stride
     total = tl.zeros((num_rows, num_channels), tl.float32)
     for number in range(3 * near * near):
         t = t_from_zero - number // (near * near)

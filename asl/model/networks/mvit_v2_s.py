@@ -153,7 +153,7 @@ def _attend(
 
 
 class TokenPool(Pool):
-    """torchvision's pool by a depthwise convolution, on a GPU without copies of tokens.
+    """torchvision's pool by a depthwise convolution. On GPUs, tokens with contiguous channels are not copied.
 
     Args:
         pool: the pool to replace. Its modules are shared, not copied.

@@ -23,7 +23,7 @@ import numpy as np
 
 from asl.preprocess.gpu.nvdec import clip_decoder, worker
 from asl.preprocess.gpu.nvdec.decoder import DecodedClip, MappedPicture
-from asl.workers import Workers, _ended
+from asl.workers import Workers
 from benchmarks.host_parser import HostSliceParser
 
 _KERNELS_KEEP_THEIR_INDICES_IN_GLOBALS = Lock()
@@ -186,7 +186,7 @@ class Pool(Workers):
     calls: ClassVar[list[tuple[str, Any]]] = []
 
     def __init__(self, count: int = 2, **_: object) -> None:
-        self.count = count
+        self.count, self.required = count, False
 
     def stop(self) -> None: ...
 
@@ -213,7 +213,9 @@ class Pool(Workers):
         return future
 
     def run_each(self, function: Any, tasks: Sequence[Any], *, timeout_s: float | None = None) -> Any:
-        return [_ended(self.schedule(function, task, timeout_s=timeout_s), task, timeout_s) for task in tasks]
+        return [
+            self.ended(self.schedule(function, task, timeout_s=timeout_s), task, timeout_s) for task in tasks
+        ]
 
 
 @dataclass(frozen=True)

@@ -40,7 +40,7 @@ def dali_offload(timeout_s: float) -> Iterator[DaliOffload]:
     Args:
         timeout_s: time limit for a batch, which usually takes a second or two.
     """
-    with Workers(PROCESSES, preload=WORKER_MODULES) as pool:
+    with Workers(PROCESSES, preload=WORKER_MODULES, required=False) as pool:
         yield DaliOffload(pool, timeout_s=timeout_s)
 
 

@@ -313,8 +313,8 @@ def nvdec_accelerator(gpus: Sequence[int], *, timeout_s: float) -> Iterator[Nvde
         pools = [
             _Gpu(
                 number,
-                closing.enter_context(Workers(processes, preload=GPU_WORKER_MODULES)),
-                closing.enter_context(Workers(1, preload=GPU_WORKER_MODULES)),
+                closing.enter_context(Workers(processes, preload=GPU_WORKER_MODULES, required=False)),
+                closing.enter_context(Workers(1, preload=GPU_WORKER_MODULES, required=False)),
             )
             for number in gpus
         ]
