@@ -23,7 +23,9 @@ from pebble.pool.process import NoMessage, PoolManager, TaskManager, WorkerManag
 
 from asl.machine import is_running
 
-_START_S = 60.0  # a worker that ends within it and has begun no task could not start
+#: A worker that ends within it and has begun no task could not start. pebble's workers also end after 60 s if
+#: one was killed that held a lock.
+_START_S = 120.0
 _UNKNOWN = 255  # exit code that multiprocessing gives to workers whose server has ended
 _READ_S = 10.0  # a message that takes longer to read will not be complete any more if a worker has ended
 

@@ -145,8 +145,14 @@ def test_a_worker_that_is_killed_without_a_task_is_replaced():
     with Workers(1) as workers:
         assert [one.result for one in workers.run_each(work, ["a"])] == ["A"]
         (worker,) = workers._pool._pool_manager.worker_manager.workers
-        os.kill(worker, signal.SIGKILL)
+        kill_without_a_task(workers, worker)
         assert [one.result for one in workers.run_each(work, ["b", "c"])] == ["B", "C"]
+
+
+def kill_without_a_task(workers, worker):
+    """Kill a worker that holds no lock of the pool."""
+    with workers._pool._pool_manager.worker_manager.workers_channel.lock():
+        os.kill(worker, signal.SIGKILL)
 
 
 def test_a_crash_of_many_workers_costs_each_its_task_and_each_task_is_begun_once(tmp_path):
@@ -168,21 +174,21 @@ def crash_or_not(file):
 def test_a_worker_that_is_killed_while_it_sends_a_result_ends_the_work(tmp_path, monkeypatch):
     monkeypatch.setattr("asl.process_pool._READ_S", 0.2)
     with Workers(1) as workers:
-        future = workers.schedule(large_result, tmp_path / "begun", timeout_s=None)
-        manager, may_read = workers._pool._pool_manager, Event()
+        future = workers.schedule(large_result, tmp_path / "may_end", timeout_s=None)
+        manager, waits, may_read = workers._pool._pool_manager, Event(), Event()
         read = manager.process_next_message
 
         def read_later(timeout):
+            waits.set()
+            assert may_read.wait(60)
             read(timeout)
-            if (tmp_path / "begun").exists():
-                may_read.wait()
 
         while not future.running():
             time.sleep(0.01)
         monkeypatch.setattr(manager, "process_next_message", read_later)
-        while not (tmp_path / "begun").exists():
-            time.sleep(0.01)
-        time.sleep(0.3)  # now the result fills the pipe
+        assert waits.wait(60)
+        (tmp_path / "may_end").touch()
+        assert manager.worker_manager.pool_channel.poll(60)  # the result fills the pipe
         (worker,) = manager.worker_manager.workers
         os.kill(worker, signal.SIGKILL)
         may_read.set()
@@ -193,8 +199,7 @@ def test_a_worker_that_is_killed_while_it_sends_a_result_ends_the_work(tmp_path,
 
 
 def large_result(file):
-    time.sleep(0.2)
-    file.touch()
+    hang_until(file)
     return bytes(50_000_000)
 
 
@@ -249,11 +254,13 @@ def test_processes_that_end_again_and_again_end_the_work_once_no_task_is_running
         while not future.running():
             time.sleep(0.01)
         pool = workers._pool._pool_manager
+        while len(pool.task_manager.tasks) > 1:
+            time.sleep(0.01)
         pool.worker_manager.worker_parameters.initializer = end_at_once
         (idle,) = pool.worker_manager.workers.keys() - {
             task.worker_id for task in pool.task_manager.tasks.values()
         }
-        os.kill(idle, signal.SIGKILL)
+        kill_without_a_task(workers, idle)
         while pool.task_manager.failed_starts < 10:
             time.sleep(0.01)
         (tmp_path / "may_end").touch()
