@@ -23,18 +23,17 @@ from pebble.pool.process import NoMessage, PoolManager, TaskManager, WorkerManag
 
 from asl.machine import is_running
 
-#: A worker that ends within it and has begun no task could not start. pebble's workers also end after 60 s if
-#: one was killed that held a lock.
-_START_S = 120.0
+_START_S = 60.0  # a worker that ends within it and has begun no task could not start
+_SILENCE_S = 10.0  # without messages; then a lock that is taken belongs to a worker that was killed
 _UNKNOWN = 255  # exit code that multiprocessing gives to workers whose server has ended
-_READ_S = 10.0  # a message that takes longer to read will not be complete any more if a worker has ended
 
 
 class ProcessPool(pebble.ProcessPool):
     """Arguments and methods are those of :class:`pebble.ProcessPool`.
 
-    It breaks if workers cannot start, or if one is killed while it sends a result. Then all tasks end with
-    ``BrokenProcessPool``. The death of a worker otherwise ends its own task alone, with ``ProcessExpired``.
+    It breaks if workers cannot start, or if one is killed while it takes a task or sends a result. Then all
+    tasks end with ``BrokenProcessPool``. The death of a worker otherwise ends its own task alone, with
+    ``ProcessExpired``.
     """
 
     def __init__(
@@ -69,6 +68,7 @@ class _PoolManager(PoolManager):
         )
         self._started_at: dict[int, float] = {}  # workers that have not ended, by process id
         self._ended: dict[int, _Ended] = {}  # those whose messages may not all have been read
+        self._last_ended_at: float | None = None  # None: it held no lock
 
     def update_tasks(self) -> None:
         """End the tasks of workers that have ended. The rest is pebble's."""
@@ -97,7 +97,7 @@ class _PoolManager(PoolManager):
         """Note which workers have ended, and start new ones for them.
 
         Raises:
-            BrokenProcessPool: workers cannot start, or a message will never be complete.
+            BrokenProcessPool: workers cannot start, or one that has ended holds a lock of all.
         """
         now, workers = time.monotonic(), self.worker_manager.workers
         for worker, process in list(workers.items()):
@@ -106,12 +106,17 @@ class _PoolManager(PoolManager):
                 if process.exitcode == _UNKNOWN and is_running(worker):
                     raise BrokenProcessPool("the process that starts the workers has ended")
                 self._ended[worker] = _Ended(process.exitcode or 0, now, now - started_at)
+                self._last_ended_at = now
                 del workers[worker]
         for worker in self._started_at.keys() - workers.keys():
             del self._started_at[worker]
-        reading_since = self.worker_manager.reading_since
-        if self._ended and reading_since is not None and now - reading_since > _READ_S:
-            raise BrokenProcessPool("a worker has ended while it sent a message")
+        channel = self.worker_manager.workers_channel
+        if self._last_ended_at is not None and channel is not None:
+            with channel.lock(block=False) as is_free:
+                if is_free:
+                    self._last_ended_at = None
+                elif now - max(self._last_ended_at, self.worker_manager.message_at) > _SILENCE_S:
+                    raise BrokenProcessPool("a worker has ended while it took a task or sent a result")
         is_at_work = any(task.worker_id in workers for task in dictionary_values(self.task_manager.tasks))
         allowed = 2 * self.worker_manager.workers_number if self.task_manager.has_begun else 0
         if self.task_manager.failed_starts > allowed and not is_at_work:
@@ -130,19 +135,18 @@ class _PoolManager(PoolManager):
 
 class _WorkerManager(WorkerManager):
     all_read_at = 0.0  # when all messages of workers had been read
-    reading_since: float | None = None  # when it began to wait for the message that it waits for or reads
+    message_at = 0.0  # when the last one had
 
     def receive(self, timeout: float) -> Any:
         """The next message of a worker."""
-        now = self.reading_since = time.monotonic()  # before the look, after which a worker may send and end
-        try:
-            message = super().receive(0.0)
-            if isinstance(message, NoMessage):
-                self.all_read_at = now
-                message = super().receive(timeout)
-            return message
-        finally:
-            self.reading_since = None
+        now = time.monotonic()  # before the look, after which a worker may send and end
+        message = super().receive(0.0)
+        if isinstance(message, NoMessage):
+            self.all_read_at = now
+            message = super().receive(timeout)
+        if not isinstance(message, NoMessage):
+            self.message_at = time.monotonic()
+        return message
 
 
 class _TaskManager(TaskManager):

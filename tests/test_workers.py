@@ -172,7 +172,7 @@ def crash_or_not(file):
 
 
 def test_a_worker_that_is_killed_while_it_sends_a_result_ends_the_work(tmp_path, monkeypatch):
-    monkeypatch.setattr("asl.process_pool._READ_S", 0.2)
+    monkeypatch.setattr("asl.process_pool._SILENCE_S", 0.2)
     with Workers(1) as workers:
         future = workers.schedule(large_result, tmp_path / "may_end", timeout_s=None)
         manager, waits, may_read = workers._pool._pool_manager, Event(), Event()
@@ -192,10 +192,21 @@ def test_a_worker_that_is_killed_while_it_sends_a_result_ends_the_work(tmp_path,
         (worker,) = manager.worker_manager.workers
         os.kill(worker, signal.SIGKILL)
         may_read.set()
-        with pytest.raises(BrokenProcessPool, match="while it sent a message"):
+        with pytest.raises(BrokenProcessPool, match="while it took a task or sent a result"):
             future.result(timeout=60)
         with pytest.raises(UserError, match="the system ends them"):
             list(workers.run_each(work, ["b"]))
+
+
+def test_a_worker_that_is_killed_while_it_takes_a_task_ends_the_work(monkeypatch):
+    monkeypatch.setattr("asl.process_pool._SILENCE_S", 0.2)
+    with Workers(2) as workers:
+        assert [one.result for one in workers.run_each(work, ["a"])] == ["A"]
+        manager = workers._pool._pool_manager.worker_manager
+        with manager.workers_channel.lock():  # which the worker leaves behind
+            os.kill(next(iter(manager.workers)), signal.SIGKILL)
+            with pytest.raises(UserError, match="while it took a task"):
+                list(workers.run_each(work, ["b", "c"]))
 
 
 def large_result(file):
