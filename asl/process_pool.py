@@ -7,10 +7,10 @@ it calls the pool broken if no other task is running, and otherwise never ends t
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import InvalidStateError
 from concurrent.futures.process import BrokenProcessPool
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from multiprocessing.context import BaseContext
 from queue import Empty
@@ -19,12 +19,15 @@ from typing import Any
 import pebble
 from pebble import ProcessExpired
 from pebble.common import Result, ResultStatus
+from pebble.pool.base_pool import PoolStatus
 from pebble.pool.process import NoMessage, PoolManager, TaskManager, WorkerManager, dictionary_values
 
 from asl.machine import is_running
 
 _START_S = 60.0  # a worker that ends within it and has begun no task could not start
-_SILENCE_S = 10.0  # without messages; then a lock that is taken belongs to a worker that was killed
+_MOST_LOOKS = (
+    100  # in 10 s, at a lock that is taken while no message comes: a worker that was killed holds it
+)
 _UNKNOWN = 255  # exit code that multiprocessing gives to workers whose server has ended
 
 
@@ -45,7 +48,14 @@ class ProcessPool(pebble.ProcessPool):
         initargs: Iterable[Any],
     ) -> None:
         super().__init__(max_workers, context=context, initializer=initializer, initargs=initargs)
-        self._pool_manager = _PoolManager(self._context, context)
+        self._pool_manager: _PoolManager = _PoolManager(self._context, context)
+
+    def schedule(self, *args: Any, **kwargs: Any) -> Any:
+        """See :meth:`pebble.ProcessPool.schedule`."""
+        future = super().schedule(*args, **kwargs)
+        if self._context.status == PoolStatus.ERROR:  # it broke in this moment
+            self._pool_manager.abort()
+        return future
 
 
 @dataclass(frozen=True)
@@ -68,7 +78,12 @@ class _PoolManager(PoolManager):
         )
         self._started_at: dict[int, float] = {}  # workers that have not ended, by process id
         self._ended: dict[int, _Ended] = {}  # those whose messages may not all have been read
-        self._last_ended_at: float | None = None  # None: it held no lock
+        self._stopped: dict[
+            int, float
+        ] = {}  # those that were stopped, with a task left, and when that was seen
+        self._broken = BrokenProcessPool("the pool has broken")
+        self._may_hold_lock = False  # whether a worker that has ended may
+        self._looks, self._looks_since = 0, 0.0  # at the lock, and the time of the last message before
 
     def update_tasks(self) -> None:
         """End the tasks of workers that have ended. The rest is pebble's."""
@@ -78,9 +93,12 @@ class _PoolManager(PoolManager):
         tasks = [task for task in dictionary_values(self.task_manager.tasks) if task.worker_id]
         for worker, ended in all_read.items():
             del self._ended[worker]
-            if ended.within_s < _START_S and worker not in self.task_manager.begun_by:
+            is_needed = ended.within_s < _START_S or self.task_manager.has_waiting()
+            if is_needed and worker not in self.task_manager.begun_by:
                 self.task_manager.failed_starts += 1
             self.task_manager.begun_by.discard(worker)
+        now, stopped = time.monotonic(), self._stopped
+        self._stopped = {}
         for task in tasks:
             worker = task.worker_id
             if worker in all_read:
@@ -88,10 +106,12 @@ class _PoolManager(PoolManager):
                 self.task_manager.task_done(task.id, Result(ResultStatus.ERROR, error))
                 continue
             # If a worker was stopped for its task, it may have ended that and taken another just before.
-            was_stopped = worker not in self.worker_manager.workers and worker not in self._ended
-            if was_stopped and self.task_manager.tasks.pop(task.id, None) is not None:
-                task.worker_id, task.timestamp = 0, 0.0
-                self.context.task_queue.put(task)
+            if worker not in self.worker_manager.workers and worker not in self._ended:
+                self._stopped[worker] = stopped.get(worker, now)
+                is_read = self._stopped[worker] < self.worker_manager.all_read_at
+                if is_read and self.task_manager.tasks.pop(task.id, None) is not None:
+                    task.worker_id, task.timestamp = 0, 0.0
+                    self.context.task_queue.put(task)
 
     def update_workers(self) -> None:
         """Note which workers have ended, and start new ones for them.
@@ -105,32 +125,72 @@ class _PoolManager(PoolManager):
             if not process.is_alive():
                 if process.exitcode == _UNKNOWN and is_running(worker):
                     raise BrokenProcessPool("the process that starts the workers has ended")
-                self._ended[worker] = _Ended(process.exitcode or 0, now, now - started_at)
-                self._last_ended_at = now
-                del workers[worker]
+                self._ended[worker] = _Ended(process.exitcode or 0, time.monotonic(), now - started_at)
+                self._may_hold_lock = True
+                workers.pop(worker, None)
         for worker in self._started_at.keys() - workers.keys():
             del self._started_at[worker]
         channel = self.worker_manager.workers_channel
-        if self._last_ended_at is not None and channel is not None:
+        if self._may_hold_lock and channel is not None:
             with channel.lock(block=False) as is_free:
-                if is_free:
-                    self._last_ended_at = None
-                elif now - max(self._last_ended_at, self.worker_manager.message_at) > _SILENCE_S:
-                    raise BrokenProcessPool("a worker has ended while it took a task or sent a result")
+                self._may_hold_lock = not is_free
+            if is_free or self._looks_since != self.worker_manager.message_at:
+                self._looks, self._looks_since = 0, self.worker_manager.message_at
+            self._looks += 1
+            if self._looks > _MOST_LOOKS:
+                raise BrokenProcessPool("a worker has ended while it took a task or sent a result")
         is_at_work = any(task.worker_id in workers for task in dictionary_values(self.task_manager.tasks))
         allowed = 2 * self.worker_manager.workers_number if self.task_manager.has_begun else 0
         if self.task_manager.failed_starts > allowed and not is_at_work:
             raise BrokenProcessPool("the workers end before they begin a task")
         self.worker_manager.create_workers()
 
+    def schedule(self, task: Any) -> None:
+        """Send a task to the workers. Where that cannot be done, the task ends with the error."""
+        try:
+            super().schedule(task)
+        except BrokenProcessPool:
+            raise
+        except Exception as error:  # else the thread would end, and all tasks wait
+            self.task_manager.task_problem(task.id, error)
+        if self.context.status == PoolStatus.ERROR:  # it broke in this moment
+            self.abort()
+
+    def process_next_message(self, timeout: float) -> None:
+        """See pebble. Any other error breaks the pool, or the thread would end and all tasks wait."""
+        with _breaking():
+            super().process_next_message(timeout)
+
+    def update_status(self) -> None:
+        """See pebble. Any other error breaks the pool, too."""
+        with _breaking():
+            super().update_status()
+
     def handle_broken_pool(self, error: BrokenProcessPool) -> None:
-        """End all tasks, those that no worker was sent included."""
+        """End all tasks."""
+        self._broken = error
         super().handle_broken_pool(error)
+        self.abort()
+
+    def abort(self) -> None:
+        """End all tasks of a broken pool, those that no worker was sent included."""
         with suppress(Empty):
-            while (task := self.context.task_queue.get_nowait()) is not None:
-                with suppress(InvalidStateError):  # it was cancelled
-                    task.future.set_exception(error)
-            self.context.task_queue.put(None)  # tells the thread that sends tasks to end
+            while True:
+                task = self.context.task_queue.get_nowait()
+                if task is not None:
+                    self.task_manager.register(task)
+        self.context.task_queue.put(None)  # tells the thread that sends tasks to end
+        self.task_manager.tasks_abort(self._broken)
+
+
+@contextmanager
+def _breaking() -> Iterator[None]:
+    try:
+        yield
+    except BrokenProcessPool:
+        raise
+    except Exception as error:
+        raise BrokenProcessPool(f"{type(error).__name__}: {error}") from error
 
 
 class _WorkerManager(WorkerManager):
@@ -167,6 +227,10 @@ class _TaskManager(TaskManager):
         if worker_id is not None:
             self.begun_by.add(worker_id)
             self.has_begun, self.failed_starts = True, 0
+
+    def has_waiting(self) -> bool:
+        """Whether there are tasks that have been sent and no worker has begun."""
+        return any(not task.worker_id for task in dictionary_values(self.tasks))
 
     def task_done(self, task_id: int, result: Any) -> None:
         """Set the result, unless the task has ended otherwise in this moment."""

@@ -7,6 +7,7 @@ that died; the other tasks continue.
 from __future__ import annotations
 
 import asyncio
+import pickle
 import signal
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, as_completed, wait
@@ -139,8 +140,10 @@ class Workers:
         self, function: Callable[[Task], Result], task: Task, *, timeout_s: float | None
     ) -> Future[Result]:
         """Start one task. Use :class:`RunningTasks`, which says how it ended."""
+        content = pickle.dumps((function, task))  # here, where it is an error of the caller if it cannot be
         try:
-            return self._pool.schedule(function, args=[task], timeout=timeout_s)
+            future: Future[Result] = self._pool.schedule(_call, args=[content], timeout=timeout_s)
+            return future
         except RuntimeError as error:  # pebble's for a pool that was stopped, or has broken
             if self._ending is not None:
                 raise
@@ -279,6 +282,19 @@ def run_each(
         return
     with Workers(min(workers or available_cores(), len(tasks)), preload=preload) as pool:
         yield from pool.run_each(function, tasks, timeout_s=timeout_s)
+
+
+def _call(content: bytes) -> Any:
+    """Do a task. In the worker it is unpickled as a part of the task, which is then what an error is of."""
+    function, task = pickle.loads(content)
+    try:
+        return function(task)
+    except Exception as error:
+        try:
+            pickle.loads(pickle.dumps(error))
+        except Exception:
+            raise RuntimeError(f"{type(error).__name__}: {error}") from None  # the parent can read this one
+        raise
 
 
 def _do_nothing() -> None:

@@ -1,5 +1,6 @@
 import asyncio
 import os
+import pickle
 import signal
 import time
 from concurrent.futures.process import BrokenProcessPool
@@ -172,7 +173,6 @@ def crash_or_not(file):
 
 
 def test_a_worker_that_is_killed_while_it_sends_a_result_ends_the_work(tmp_path, monkeypatch):
-    monkeypatch.setattr("asl.process_pool._SILENCE_S", 0.2)
     with Workers(1) as workers:
         future = workers.schedule(large_result, tmp_path / "may_end", timeout_s=None)
         manager, waits, may_read = workers._pool._pool_manager, Event(), Event()
@@ -198,20 +198,68 @@ def test_a_worker_that_is_killed_while_it_sends_a_result_ends_the_work(tmp_path,
             list(workers.run_each(work, ["b"]))
 
 
-def test_a_worker_that_is_killed_while_it_takes_a_task_ends_the_work(monkeypatch):
-    monkeypatch.setattr("asl.process_pool._SILENCE_S", 0.2)
+def test_a_worker_that_is_killed_while_it_takes_a_task_ends_the_work():
     with Workers(2) as workers:
         assert [one.result for one in workers.run_each(work, ["a"])] == ["A"]
         manager = workers._pool._pool_manager.worker_manager
         with manager.workers_channel.lock():  # which the worker leaves behind
+            results = workers.run_each(work, ["b", "c"])
             os.kill(next(iter(manager.workers)), signal.SIGKILL)
             with pytest.raises(UserError, match="while it took a task"):
-                list(workers.run_each(work, ["b", "c"]))
+                list(results)
 
 
 def large_result(file):
     hang_until(file)
     return bytes(50_000_000)
+
+
+class TwoPartsError(Exception):
+    """Cannot be unpickled, because its first argument alone is kept."""
+
+    def __init__(self, one, other):
+        super().__init__(f"{one} and {other}")
+
+
+class Unreadable:
+    """Cannot be unpickled by a worker."""
+
+    def __reduce__(self):
+        return fail, ()
+
+
+def fail(task=None):
+    if task == "two parts":
+        raise TwoPartsError(1, 2)
+    raise LookupError("no such thing")
+
+
+def test_what_cannot_be_unpickled_costs_its_task_alone():
+    with Workers(1) as workers:
+        ended = {f"{one.task}": one for one in workers.run_each(fail, ["two parts", "other"])}
+        assert ended["two parts"].message == "RuntimeError: TwoPartsError: 1 and 2"
+        assert ended["other"].message == "LookupError: no such thing"
+        (ended,) = workers.run_each(work, [Unreadable()])
+        assert ended.message == "LookupError: no such thing"
+        assert [one.result for one in workers.run_each(work, ["a"])] == ["A"]
+        with pytest.raises((AttributeError, pickle.PicklingError)):
+            workers.run_each(lambda task: task, ["a"])
+
+
+@pytest.mark.parametrize("method", ["receive", "dispatch", "create_workers"])
+def test_an_error_of_a_thread_of_the_pool_ends_tasks(method, monkeypatch):
+    def fail_at(*_):
+        raise ValueError("a mistake")
+
+    with Workers(1) as workers:
+        assert [one.result for one in workers.run_each(work, ["a"])] == ["A"]
+        monkeypatch.setattr(workers._pool._pool_manager.worker_manager, method, fail_at)
+        if method == "dispatch":  # a task that cannot be sent
+            (ended,) = workers.run_each(work, ["b"])
+            assert ended.message == "ValueError: a mistake"
+        else:
+            with pytest.raises(UserError, match="the system ends them"):
+                list(workers.run_each(work, ["hang", "b"]))
 
 
 def test_processes_that_cannot_start_say_how_to_write_the_script(monkeypatch):
