@@ -50,6 +50,11 @@ class ProcessPool(pebble.ProcessPool):
         super().__init__(max_workers, context=context, initializer=initializer, initargs=initargs)
         self._pool_manager: _PoolManager = _PoolManager(self._context, context)
 
+    @property
+    def has_begun(self) -> bool:
+        """Whether a worker has ever begun a task."""
+        return self._pool_manager.task_manager.has_begun
+
     def schedule(self, *args: Any, **kwargs: Any) -> Any:
         """See :meth:`pebble.ProcessPool.schedule`."""
         future = super().schedule(*args, **kwargs)

@@ -53,7 +53,8 @@ class Workers:
         nice: niceness added to the workers', see :func:`os.nice`.
         preload: names of modules that every worker needs. They are imported once instead of once per
             worker where the system allows it, see :func:`asl.machine.worker_context`.
-        required: whether UserError is raised when processes cannot start. Otherwise each task is Failed.
+        required: whether UserError is raised when processes cannot start, or are killed while they take a
+            task or send a result. Otherwise each task is Failed.
     """
 
     def __init__(
@@ -104,7 +105,7 @@ class Workers:
             timeout_s: time limit of a task; its worker is killed and replaced. None: no limit.
 
         Raises:
-            UserError: the processes cannot start.
+            UserError: the processes cannot start, or were killed.
         """
         task_of = {self.schedule(function, task, timeout_s=timeout_s): task for task in tasks}
         return self._results(task_of, timeout_s)
@@ -157,7 +158,7 @@ class Workers:
         """How a task has ended, from the future that :meth:`schedule` has returned for it.
 
         Raises:
-            UserError: the processes cannot start.
+            UserError: the processes cannot start, or were killed.
         """
         error = future.exception()
         if error is None:
@@ -167,10 +168,14 @@ class Workers:
         if isinstance(error, ProcessExpired):
             return Failed(task, None, f"crashed the decoder (exit code {error.exitcode})", "crash")
         if isinstance(error, BrokenProcessPool) and self.required:
+            if self._pool.has_begun:
+                raise UserError(
+                    f"processes that decode videos were killed, as the system does where memory is short "
+                    f"({error}). Run it again"
+                ) from None
             raise UserError(
-                f"the processes that decode videos cannot start, or the system ends them, as where memory is "
-                f'short ({error}). In a script, put your own code under if __name__ == "__main__":, because '
-                f"each process imports the script"
+                "the processes that decode videos cannot start. In a script, put your own code under "
+                'if __name__ == "__main__":, because each process imports the script'
             ) from None
         return Failed(task, error, f"{type(error).__name__}: {error}", "error")
 
@@ -209,7 +214,7 @@ class RunningTasks:
         """The tasks that have ended and were not returned yet, each with its key. Does not wait.
 
         Raises:
-            UserError: the processes cannot start, and there are no results.
+            UserError: the processes cannot start, or were killed, and there are no results.
         """
         results = []
         for future in [future for future in self._tasks if future.done() and not future.cancelled()]:

@@ -194,7 +194,7 @@ def test_a_worker_that_is_killed_while_it_sends_a_result_ends_the_work(tmp_path,
         may_read.set()
         with pytest.raises(BrokenProcessPool, match="while it took a task or sent a result"):
             future.result(timeout=60)
-        with pytest.raises(UserError, match="the system ends them"):
+        with pytest.raises(UserError, match="were killed, as the system does"):
             list(workers.run_each(work, ["b"]))
 
 
@@ -258,7 +258,7 @@ def test_an_error_of_a_thread_of_the_pool_ends_tasks(method, monkeypatch):
             (ended,) = workers.run_each(work, ["b"])
             assert ended.message == "ValueError: a mistake"
         else:
-            with pytest.raises(UserError, match="the system ends them"):
+            with pytest.raises(UserError, match="were killed, as the system does"):
                 list(workers.run_each(work, ["hang", "b"]))
 
 
@@ -324,7 +324,7 @@ def test_processes_that_end_again_and_again_end_the_work_once_no_task_is_running
             time.sleep(0.01)
         (tmp_path / "may_end").touch()
         assert future.result(timeout=60) == "done"
-        with pytest.raises(UserError, match="the system ends them"):
+        with pytest.raises(UserError, match="were killed, as the system does"):
             list(workers.run_each(work, ["crash", "b"]))
 
 
