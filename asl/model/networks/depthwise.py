@@ -19,7 +19,6 @@ from torch import Tensor
 _CHANNELS = 32  # of a program
 _ROWS = 64  # tokens of a program
 _WEIGHT_PROGRAMS = 256  # that share the tokens of the weight's gradient, for each three taps and _CHANNELS
-_CLASS = 1  # class tokens at the start of a clip's tokens
 
 
 @functools.cache
@@ -54,17 +53,14 @@ def depthwise_conv(tokens: Tensor, weight: Tensor, size: Sequence[int], stride: 
     """
     tokens = _channels_together(tokens)
     output = _empty_output(tokens, weight, size, stride)
-    output[:, :, :_CLASS] = tokens[:, :, :_CLASS]
-    _, new_height, new_width = _new_size(size, stride)
+    output[:, :, :1] = tokens[:, :, :1]
     clips, heads, _, channels = tokens.shape
-    rows = clips * heads * size[0] * new_height * new_width
+    rows = clips * heads * math.prod(new_size(size, stride))
     with torch.cuda.device_of(tokens):
         _forward[(triton.cdiv(rows, _ROWS), triton.cdiv(channels, _CHANNELS))](
-            *(tokens, _taps(weight, tokens), output, rows, *size, new_height, new_width),
+            *(tokens, _taps(weight, tokens), output, rows, *size, *new_size(size, stride)[1:]),
             *(heads, *tokens.stride()[:3], channels),
-            stride=stride,
-            num_rows=_ROWS,
-            num_channels=_CHANNELS,
+            **_constants(stride),
         )
     return output
 
@@ -76,13 +72,13 @@ def _gradients(
     """The gradients of tokens and weight."""
     grad, tokens = _channels_together(grad), _channels_together(tokens)
     clips, heads, _, channels = tokens.shape
-    sizes = (*size, *_new_size(size, stride)[1:])
+    sizes = (*size, *new_size(size, stride)[1:])
     channel_blocks = triton.cdiv(channels, _CHANNELS)
 
     token_grad = grad.new_empty(tokens.shape)
-    token_grad[:, :, :_CLASS] = grad[:, :, :_CLASS]
+    token_grad[:, :, :1] = grad[:, :, :1]
     rows = clips * heads * math.prod(size)
-    new_rows = clips * heads * math.prod(_new_size(size, stride))
+    new_rows = clips * heads * math.prod(new_size(size, stride))
     blocks = triton.cdiv(new_rows, _ROWS)
     programs = min(blocks, _WEIGHT_PROGRAMS)
     partial = torch.empty(programs, 27, channels, device=grad.device, dtype=torch.float32)
@@ -90,25 +86,26 @@ def _gradients(
         _token_gradient[(triton.cdiv(rows, _ROWS), channel_blocks)](
             *(grad, _taps(weight, tokens), token_grad, rows, *sizes),
             *(heads, *grad.stride()[:3], channels),
-            stride=stride,
-            num_rows=_ROWS,
-            num_channels=_CHANNELS,
+            **_constants(stride),
         )
         _weight_gradient[(9, channel_blocks, programs)](
             *(tokens, grad, partial, new_rows, *sizes),
             *(heads, *tokens.stride()[:3], *grad.stride()[:3], channels),
             triton.cdiv(blocks, programs),
-            stride=stride,
-            num_rows=_ROWS,
-            num_channels=_CHANNELS,
+            **_constants(stride),
         )
     weight_grad = partial.sum(0).T.contiguous().view(weight.shape).to(weight.dtype)
     return token_grad, weight_grad
 
 
-def _new_size(size: Sequence[int], stride: int) -> tuple[int, int, int]:
-    """T, H' and W' of the output."""
+def new_size(size: Sequence[int], stride: int) -> tuple[int, int, int]:
+    """T, H' and W' of the output of :func:`depthwise_conv`."""
     return size[0], -(-size[1] // stride), -(-size[2] // stride)
+
+
+def _constants(stride: int) -> dict[str, int]:
+    """What kernels are compiled for."""
+    return {"stride": stride, "num_rows": _ROWS, "num_channels": _CHANNELS}
 
 
 def _channels_together(tokens: Tensor) -> Tensor:
@@ -122,7 +119,7 @@ def _taps(weight: Tensor, tokens: Tensor) -> Tensor:
 
 @depthwise_conv.register_fake
 def _empty_output(tokens: Tensor, weight: Tensor, size: Sequence[int], stride: int) -> Tensor:
-    return tokens.new_empty(*tokens.shape[:2], _CLASS + math.prod(_new_size(size, stride)), tokens.shape[3])
+    return tokens.new_empty(*tokens.shape[:2], 1 + math.prod(new_size(size, stride)), tokens.shape[3])
 
 
 @_gradients.register_fake
@@ -142,6 +139,41 @@ def _backward(ctx: Any, grad: Tensor) -> tuple[Tensor, Tensor, None, None]:
 
 
 depthwise_conv.register_autograd(_backward, setup_context=_keep)
+
+
+# In the next four, a row is a token of the tensor that is written, class tokens not counted.
+
+
+@triton.jit
+def _places(  # type: ignore[no-untyped-def]
+    frames,
+    height,
+    width,
+    heads,
+    clip_stride,
+    head_stride,
+    channels,
+    num_rows: tl.constexpr,
+    num_channels: tl.constexpr,
+):
+    """A program's rows and channels, which channels exist, each row's head, and where that head begins.
+
+    The size is that of the tensor that is written. Strides and beginnings are those of the one that is read.
+    """
+    row = tl.program_id(0) * num_rows + tl.arange(0, num_rows)
+    channel = tl.program_id(1) * num_channels + tl.arange(0, num_channels)
+    exists = channel < channels
+    head = row // (width * height * frames)
+    begin = (head // heads).to(tl.int64) * clip_stride + (head % heads).to(tl.int64) * head_stride
+    return row, channel, exists, head, begin
+
+
+@triton.jit
+def _store(output, total, row, rows, head, channel, exists, channels):  # type: ignore[no-untyped-def]
+    """Write a program's rows and channels to a contiguous tensor."""
+    place = (row + head.to(tl.int64) + 1)[:, None] * channels + channel[None, :]
+    mask = (row < rows)[:, None] & exists[None, :]
+    tl.store(output + place, total.to(output.dtype.element_ty), mask=mask)
 
 
 @triton.jit
@@ -164,11 +196,9 @@ def _forward(  # type: ignore[no-untyped-def]
     num_rows: tl.constexpr,
     num_channels: tl.constexpr,
 ):
-    row = tl.program_id(0) * num_rows + tl.arange(0, num_rows)  # of the output's tokens but class tokens
-    channel = tl.program_id(1) * num_channels + tl.arange(0, num_channels)
-    exists = channel < channels
-    head = row // (new_width * new_height * frames)
-    begin = (head // heads).to(tl.int64) * clip_stride + (head % heads).to(tl.int64) * head_stride
+    row, channel, exists, head, begin = _places(
+        frames, new_height, new_width, heads, clip_stride, head_stride, channels, num_rows, num_channels
+    )
     new_t = row // (new_width * new_height) % frames
     new_h = row // new_width % new_height
     new_w = row % new_width
@@ -183,9 +213,7 @@ def _forward(  # type: ignore[no-untyped-def]
         value = tl.load(tokens + place[:, None] + channel[None, :], mask=mask, other=0.0)
         factor = tl.load(taps + tap * channels + channel, mask=exists, other=0.0)
         total += value.to(tl.float32) * factor.to(tl.float32)[None, :]
-    place = (row + head.to(tl.int64) + 1)[:, None] * channels + channel[None, :]
-    mask = (row < rows)[:, None] & exists[None, :]
-    tl.store(output + place, total.to(output.dtype.element_ty), mask=mask)
+    _store(output, total, row, rows, head, channel, exists, channels)
 
 
 @triton.jit
@@ -208,11 +236,9 @@ def _token_gradient(  # type: ignore[no-untyped-def]
     num_rows: tl.constexpr,
     num_channels: tl.constexpr,
 ):
-    row = tl.program_id(0) * num_rows + tl.arange(0, num_rows)  # of the input's tokens but class tokens
-    channel = tl.program_id(1) * num_channels + tl.arange(0, num_channels)
-    exists = channel < channels
-    head = row // (width * height * frames)
-    begin = (head // heads).to(tl.int64) * clip_stride + (head % heads).to(tl.int64) * head_stride
+    row, channel, exists, head, begin = _places(
+        frames, height, width, heads, clip_stride, head_stride, channels, num_rows, num_channels
+    )
     t_from_zero = row // (width * height) % frames + 1  # in the padded input
     h_from_zero = row // width % height + 1
     w_from_zero = row % width + 1
@@ -233,9 +259,7 @@ def _token_gradient(  # type: ignore[no-untyped-def]
         tap = ((t_from_zero - t) * 3 + h_tap) * 3 + w_tap
         factor = tl.load(taps + tap[:, None] * channels + channel[None, :], mask=mask, other=0.0)
         total += value.to(tl.float32) * factor.to(tl.float32)
-    place = (row + head.to(tl.int64) + 1)[:, None] * channels + channel[None, :]
-    mask = (row < rows)[:, None] & exists[None, :]
-    tl.store(token_grad + place, total.to(token_grad.dtype.element_ty), mask=mask)
+    _store(token_grad, total, row, rows, head, channel, exists, channels)
 
 
 @triton.jit

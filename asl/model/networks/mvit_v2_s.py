@@ -169,8 +169,7 @@ class TokenPool(Pool):
             return super().forward(tokens, size)
         stride = self.pool.stride[1]
         pooled = depthwise.depthwise_conv(tokens, self.pool.weight, size, stride)
-        frames, height, width = size
-        return self.norm_act(pooled), (frames, -(-height // stride), -(-width // stride))
+        return self.norm_act(pooled), depthwise.new_size(size, stride)
 
 
 def pool_tokens(network: nn.Module) -> int:
