@@ -25,9 +25,8 @@ from pebble.pool.process import NoMessage, PoolManager, TaskManager, WorkerManag
 from asl.machine import is_running
 
 _START_S = 60.0  # a worker that ends within it and has begun no task could not start
-_MOST_LOOKS = (
-    100  # in 10 s, at a lock that is taken while no message comes: a worker that was killed holds it
-)
+#: A lock that is taken at so many looks in a row (in 10 s), while no message comes, is a killed worker's.
+_MOST_LOOKS = 100
 _UNKNOWN = 255  # exit code that multiprocessing gives to workers whose server has ended
 
 
@@ -73,7 +72,7 @@ class _Ended:
 
 
 class _PoolManager(PoolManager):
-    """Its methods run in one thread, and those of the other two classes' in others."""
+    """Three threads run it, one each for ``schedule``, ``process_next_message`` and ``update_status``."""
 
     def __init__(self, context: Any, mp_context: Any) -> None:
         super().__init__(context, mp_context)
@@ -83,23 +82,21 @@ class _PoolManager(PoolManager):
         )
         self._started_at: dict[int, float] = {}  # workers that have not ended, by process id
         self._ended: dict[int, _Ended] = {}  # those whose messages may not all have been read
-        self._stopped: dict[
-            int, float
-        ] = {}  # those that were stopped, with a task left, and when that was seen
+        self._stopped: dict[int, float] = {}  # those that were stopped and left a task: when that was seen
         self._broken = BrokenProcessPool("the pool has broken")
         self._may_hold_lock = False  # whether a worker that has ended may
         self._looks, self._looks_since = 0, 0.0  # at the lock, and the time of the last message before
 
     def update_tasks(self) -> None:
-        """End the tasks of workers that have ended. The rest is pebble's."""
+        """Besides what pebble does, end the tasks of ended workers, and send those of stopped ones again."""
         super().update_tasks()
         read_at = self.worker_manager.all_read_at
         all_read = {worker: ended for worker, ended in self._ended.items() if ended.at < read_at}
         tasks = [task for task in dictionary_values(self.task_manager.tasks) if task.worker_id]
         for worker, ended in all_read.items():
             del self._ended[worker]
-            is_needed = ended.within_s < _START_S or self.task_manager.has_waiting()
-            if is_needed and worker not in self.task_manager.begun_by:
+            was_idle = ended.within_s >= _START_S and not self.task_manager.has_waiting()
+            if worker not in self.task_manager.begun_by and not was_idle:
                 self.task_manager.failed_starts += 1
             self.task_manager.begun_by.discard(worker)
         now, stopped = time.monotonic(), self._stopped
@@ -135,20 +132,25 @@ class _PoolManager(PoolManager):
                 workers.pop(worker, None)
         for worker in self._started_at.keys() - workers.keys():
             del self._started_at[worker]
-        channel = self.worker_manager.workers_channel
-        if self._may_hold_lock and channel is not None:
-            with channel.lock(block=False) as is_free:
-                self._may_hold_lock = not is_free
-            if is_free or self._looks_since != self.worker_manager.message_at:
-                self._looks, self._looks_since = 0, self.worker_manager.message_at
-            self._looks += 1
-            if self._looks > _MOST_LOOKS:
-                raise BrokenProcessPool("a worker has ended while it took a task or sent a result")
+        if self._may_hold_lock:
+            self._look_at_lock()
         is_at_work = any(task.worker_id in workers for task in dictionary_values(self.task_manager.tasks))
         allowed = 2 * self.worker_manager.workers_number if self.task_manager.has_begun else 0
         if self.task_manager.failed_starts > allowed and not is_at_work:
             raise BrokenProcessPool("the workers end before they begin a task")
         self.worker_manager.create_workers()
+
+    def _look_at_lock(self) -> None:
+        """Raise BrokenProcessPool if no worker can take a task or send a result any more."""
+        channel = self.worker_manager.workers_channel
+        assert channel is not None  # while the pool runs
+        with channel.lock(block=False) as is_free:
+            self._may_hold_lock = not is_free
+        if is_free or self._looks_since != self.worker_manager.message_at:
+            self._looks, self._looks_since = 0, self.worker_manager.message_at
+        self._looks += 1
+        if self._looks > _MOST_LOOKS:
+            raise BrokenProcessPool("a worker has ended while it took a task or sent a result")
 
     def schedule(self, task: Any) -> None:
         """Send a task to the workers. Where that cannot be done, the task ends with the error."""
@@ -162,12 +164,12 @@ class _PoolManager(PoolManager):
             self.abort()
 
     def process_next_message(self, timeout: float) -> None:
-        """See pebble. Any other error breaks the pool, or the thread would end and all tasks wait."""
+        """Read a message of a worker."""
         with _breaking():
             super().process_next_message(timeout)
 
     def update_status(self) -> None:
-        """See pebble. Any other error breaks the pool, too."""
+        """Look after tasks and workers."""
         with _breaking():
             super().update_status()
 
@@ -190,6 +192,7 @@ class _PoolManager(PoolManager):
 
 @contextmanager
 def _breaking() -> Iterator[None]:
+    """Turn any error into one that breaks the pool. Others end its thread, and no task ever ends."""
     try:
         yield
     except BrokenProcessPool:
@@ -216,7 +219,7 @@ class _WorkerManager(WorkerManager):
 
 class _TaskManager(TaskManager):
     has_begun = False  # whether a worker ever began a task
-    failed_starts = 0  # since then
+    failed_starts = 0  # workers that ended without having begun a task, since one last began one
 
     def __init__(self, task_done_callback: Callable[[], None]) -> None:
         super().__init__(task_done_callback)
