@@ -59,7 +59,7 @@ class SignClassifier(pl.LightningModule):
             if tensor.dim() == 5:  # not 2D convolutions, which have no such order
                 tensor.data = tensor.data.contiguous(memory_format=self._layout)
         self.model, self.loss = model, loss
-        self._compiled = False
+        self._compiled = self._cuda_graphs = False
         self._optimizer = optimizer
         self._backbone = Backbone(model) if optimizer.freeze_epochs else None
         self._seed, self._selection, self._info = seed, selection, info or {}
@@ -77,7 +77,12 @@ class SignClassifier(pl.LightningModule):
         """Whether training steps use compiled code."""
         return self._compiled
 
-    def compile_training(self, parts: Iterable[nn.Module]) -> None:
+    @property
+    def cuda_graphs(self) -> bool:
+        """Whether the compiled code is recorded as CUDA graphs."""
+        return self._cuda_graphs
+
+    def compile_training(self, parts: Iterable[nn.Module], *, cuda_graphs: bool = False) -> None:
         """Use torch.compile for training steps. The first step then takes about a minute.
 
         Evaluation is not compiled: its last batch is smaller, and it was faster so on an H100 (979 clips/s,
@@ -86,9 +91,10 @@ class SignClassifier(pl.LightningModule):
 
         Args:
             parts: the modules of the network to compile, each by itself.
+            cuda_graphs: record their kernels as CUDA graphs, which takes the second step.
         """
-        compile_parts(parts)
-        self._compiled = True
+        compile_parts(parts, cuda_graphs=cuda_graphs)
+        self._compiled, self._cuda_graphs = True, cuda_graphs
 
     @property
     def _frozen(self) -> bool:
@@ -120,6 +126,8 @@ class SignClassifier(pl.LightningModule):
             torch.manual_seed(_combined_seed(self._seed, self.current_epoch, self.global_rank))
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
+        if self._cuda_graphs:
+            torch.compiler.cudagraph_mark_step_begin()
         logits = self(batch["video"])
         loss: Tensor = self.loss(logits, batch["label"])
         if "mix" in batch:  # mixup: each clip is a blend of two
@@ -179,6 +187,16 @@ class SignClassifier(pl.LightningModule):
             "optimizer": optimizer,
             "lr_scheduler": {"scheduler": warmup_cosine(optimizer, warmup, steps), "interval": "step"},
         }
+
+    def optimizer_zero_grad(self, epoch: int, batch_idx: int, optimizer: Optimizer) -> None:
+        if not (self._cuda_graphs and self.trainer.accumulate_grad_batches > 1):
+            optimizer.zero_grad()
+            return
+        # The next batch would overwrite gradients that graphs return, but not those to which they are added.
+        optimizer.zero_grad(set_to_none=False)
+        for parameter in self.model.parameters():
+            if parameter.requires_grad and parameter.grad is None:
+                parameter.grad = torch.zeros_like(parameter)
 
     def configure_gradient_clipping(
         self,

@@ -172,7 +172,7 @@ def print_start(
         "model": f"{config.model.name}, {architecture}, "
         f"{sum(p.numel() for p in module.model.parameters()):,} parameters, {start}",
         "device": f"{trainer.world_size} × {device.type} ({name}), {trainer.precision}{_more_gpus(trainer)}",
-        "speed": _speed(config, not_compiled, tuned),
+        "speed": _speed(config, not_compiled, tuned, cuda_graphs=module.cuda_graphs),
         "epochs": _epochs(config, resumed, trainer.world_size),
         "results": f"{folder}/",
     }
@@ -353,10 +353,11 @@ def _accuracies(metrics: dict[str, Any], figure: str, split: str) -> str:
     return f"{text} ({accuracies('_clean')} of the {clean} clean ones)"
 
 
-def _speed(config: TrainConfig, not_compiled: str | None, tuned: str | None) -> str:
+def _speed(config: TrainConfig, not_compiled: str | None, tuned: str | None, *, cuda_graphs: bool) -> str:
     """The optimisations of training steps that are in effect."""
+    compiled = "compiled as CUDA graphs" if cuda_graphs else "compiled"
     parts = [
-        "compiled" if not_compiled is None else f"not compiled ({not_compiled})",
+        compiled if not_compiled is None else f"not compiled ({not_compiled})",
         "channels last" if config.model.channels_last else "channels first",
         *([tuned] if tuned else []),
     ]

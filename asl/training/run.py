@@ -161,7 +161,10 @@ def train(config: TrainConfig, *, callbacks: Sequence[pl.Callback] = ()) -> dict
             else why_not_compiled(config.trainer.compile, device, gains=config.model.gains_by_compiling)
         )
         if not_compiled is None:
-            module.compile_training(config.model.compiled_parts(module.model))
+            module.compile_training(
+                config.model.compiled_parts(module.model),
+                cuda_graphs=device.type == "cuda" and config.model.gains_by_cuda_graphs,
+            )
         datamodule.decide_placement(device, processes=trainer.num_devices)
         if trainer.is_global_zero:
             if resumed is not None:

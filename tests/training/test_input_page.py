@@ -84,7 +84,7 @@ def test_training_writes_the_page_before_it_compiles_the_augmentation(
         written.append((tmp_path / "run" / "input.html").read_text())
 
     monkeypatch.setattr(run_module, "why_not_compiled", lambda *_, **__: None)
-    monkeypatch.setattr(SignClassifier, "compile_training", lambda module, parts: None)
+    monkeypatch.setattr(SignClassifier, "compile_training", lambda module, parts, cuda_graphs: None)
     monkeypatch.setattr(ClipDataModule, "compile_augmentation", record)
     keys = ["model.width=2", "model.layers=[1,1]", "data.batch_size=4", "trainer.max_epochs=1"]
     train(config_of(data_dir, *keys, f"paths.checkpoint_dir={tmp_path / 'run'}"))
