@@ -1,4 +1,4 @@
-"""Clips a second, memory and first step of each network at its sizes, beside a plain torchvision loop.
+"""Clips a second, memory, first and second step of each network, beside a plain torchvision loop.
 
     python -m benchmarks.networks [--networks r2plus1d s3d ...] [--ways asl ...] [--compile-until 200] [--cpu]
 

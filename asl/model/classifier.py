@@ -83,7 +83,7 @@ class SignClassifier(pl.LightningModule):
         return self._cuda_graphs
 
     def compile_training(self, parts: Iterable[nn.Module], *, cuda_graphs: bool = False) -> None:
-        """Use torch.compile for training steps. The first step then takes about a minute.
+        """Use torch.compile for training steps. The first step then takes one or two minutes.
 
         Evaluation is not compiled: its last batch is smaller, and it was faster so on an H100 (979 clips/s,
         compiled 857 clips/s after 18 s of compilation). All training batches have one shape, so that a part
@@ -91,10 +91,15 @@ class SignClassifier(pl.LightningModule):
 
         Args:
             parts: the modules of the network to compile, each by itself.
-            cuda_graphs: record their kernels as CUDA graphs, which takes the second step.
+            cuda_graphs: record their kernels as CUDA graphs, in the second step.
         """
         compile_parts(parts, cuda_graphs=cuda_graphs)
         self._compiled, self._cuda_graphs = True, cuda_graphs
+
+    @property
+    def _accumulates(self) -> bool:
+        """Whether an optimiser step adds the gradients of several batches."""
+        return self.trainer.accumulate_grad_batches > 1
 
     @property
     def _frozen(self) -> bool:
@@ -114,6 +119,8 @@ class SignClassifier(pl.LightningModule):
             # DistributedDataParallel decides before the first step which parameters get gradients.
             backward = isinstance(self.trainer.model, DistributedDataParallel)
             self._backbone.freeze(self._frozen, backward=backward)
+            if self._cuda_graphs:
+                torch.cuda.empty_cache()  # new graphs cannot use memory that PyTorch keeps for others
 
     def on_before_optimizer_step(self, optimizer: Optimizer) -> None:
         if self._backbone is not None and self._frozen:
@@ -127,6 +134,8 @@ class SignClassifier(pl.LightningModule):
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
         if self._cuda_graphs:
+            if not self._accumulates:
+                self.zero_grad()  # those of the last step, which this one overwrites
             torch.compiler.cudagraph_mark_step_begin()
         logits = self(batch["video"])
         loss: Tensor = self.loss(logits, batch["label"])
@@ -189,10 +198,11 @@ class SignClassifier(pl.LightningModule):
         }
 
     def optimizer_zero_grad(self, epoch: int, batch_idx: int, optimizer: Optimizer) -> None:
-        if not (self._cuda_graphs and self.trainer.accumulate_grad_batches > 1):
+        if not (self._cuda_graphs and self._accumulates):
             optimizer.zero_grad()
             return
-        # The next batch would overwrite gradients that graphs return, but not those to which they are added.
+        # The next batch overwrites gradients that lie in the memory of graphs. So each parameter gets zeros
+        # of its own, to which all batches add.
         optimizer.zero_grad(set_to_none=False)
         for parameter in self.model.parameters():
             if parameter.requires_grad and parameter.grad is None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 from collections.abc import Iterable
 
 import torch
@@ -17,11 +18,20 @@ def compile_parts(parts: Iterable[nn.Module], *, cuda_graphs: bool = False) -> N
 
     Args:
         parts: the modules.
-        cuda_graphs: record each part's kernels as CUDA graphs, whose kernels the CPU launches all at once.
-            What a part returns, gradients of parameters included, is then overwritten in the next step: call
-            ``torch.compiler.cudagraph_mark_step_begin()`` before each step.
+        cuda_graphs: record each part as CUDA graphs: the CPU then launches all their kernels at once. What a
+            part returns, gradients included, lies in memory that the next batch overwrites. Call
+            ``torch.compiler.cudagraph_mark_step_begin()`` before each batch. Before its backward pass, set
+            gradients to None, or to tensors of your own if it adds to them.
     """
     torch.compiler.reset()  # or earlier jobs of a sweep would count towards the limit
     torch._dynamo.config.recompile_limit = _MOST_SHAPES
     for part in parts:
         part.compile(dynamic=False, mode="reduce-overhead" if cuda_graphs else None)
+
+
+def drop_compiled_code() -> None:
+    """Drop all compiled code, and release the memory that its CUDA graphs hold."""
+    torch.compiler.reset()
+    gc.collect()
+    if torch.cuda.is_initialized():
+        torch.cuda.empty_cache()

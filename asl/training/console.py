@@ -355,7 +355,7 @@ def _accuracies(metrics: dict[str, Any], figure: str, split: str) -> str:
 
 def _speed(config: TrainConfig, not_compiled: str | None, tuned: str | None, *, cuda_graphs: bool) -> str:
     """The optimisations of training steps that are in effect."""
-    compiled = "compiled as CUDA graphs" if cuda_graphs else "compiled"
+    compiled = "compiled, with CUDA graphs" if cuda_graphs else "compiled"
     parts = [
         compiled if not_compiled is None else f"not compiled ({not_compiled})",
         "channels last" if config.model.channels_last else "channels first",

@@ -19,6 +19,7 @@ from asl.data.split import protocol
 from asl.files import atomic_write_text
 from asl.launch.settings import JobLauncher
 from asl.model.classifier import SignClassifier
+from asl.model.compiling import drop_compiled_code
 from asl.model.weights import Loaded, load_weights
 from asl.training.averaged_weights import AveragedWeights
 from asl.training.batch_size import Trial, find_batch_size
@@ -189,7 +190,11 @@ def train(config: TrainConfig, *, callbacks: Sequence[pl.Callback] = ()) -> dict
             write_input_page(datamodule, config.augment, folder)
         if not_compiled is None:
             datamodule.compile_augmentation()  # after the page, whose batch has another size
-        trainer.fit(module, datamodule=datamodule, ckpt_path=resume_from, weights_only=True)
+        try:
+            trainer.fit(module, datamodule=datamodule, ckpt_path=resume_from, weights_only=True)
+        finally:
+            if not_compiled is None:
+                drop_compiled_code()  # for the memory that the test, or the next job of a sweep, needs
         interruption.raise_if_preempted(trainer)
         metrics = _measure_best(trainer, module, datamodule, folder, info)
     if trainer.is_global_zero:

@@ -1,8 +1,9 @@
-"""Parts that are compiled as CUDA graphs train as without them."""
+"""A network whose parts are recorded as CUDA graphs trains as one without."""
 
 from __future__ import annotations
 
 import shutil
+from contextlib import nullcontext
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -12,11 +13,14 @@ import pytorch_lightning as pl
 import torch
 from test_run import TINY, configure, states_equal, tiny
 from torch import Tensor, nn
+from torch._dynamo.testing import CompileCounter
 
+from asl.data.datamodule import ClipDataModule
 from asl.model import classifier as classifier_module
 from asl.model.classifier import SignClassifier
-from asl.model.compiling import compile_parts
+from asl.model.compiling import compile_parts, drop_compiled_code
 from asl.model.networks.mvit_v2_s import MViTv2, MViTv2S
+from asl.training import run as run_module
 from asl.training.checkpoints import read_checkpoint
 from asl.training.config import TrainConfig
 from asl.training.run import train
@@ -32,49 +36,84 @@ def test_each_part_is_compiled_with_or_without_graphs(
     assert modes == [mode] * 2
 
 
-class Graphs(pl.Callback):
-    """Takes the part of CUDA graphs: each batch overwrites the gradients that the one before has returned."""
+class FakeGraphs(pl.Callback):
+    """Stands in for CUDA graphs where there is no GPU: looks for gradients that a batch would overwrite."""
 
     def __init__(self) -> None:
-        self.steps_begun = 0
+        self.batches_begun = 0
+        self._parameters: list[nn.Parameter] = []
         self._before: dict[Tensor, Tensor | None] = {}  # gradients to which new ones are added
-        self._returned: list[Tensor] = []
 
     def on_fit_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         assert isinstance(pl_module, SignClassifier)
         pl_module.compile_training([], cuda_graphs=True)
-        for parameter in pl_module.parameters():
+        self._parameters = list(pl_module.parameters())
+        for parameter in self._parameters:
             parameter.register_hook(partial(self._look_before, parameter))
-            parameter.register_post_accumulate_grad_hook(self._look_after)
 
     def _look_before(self, parameter: Tensor, gradient: Tensor) -> None:
         self._before[parameter] = parameter.grad
 
-    def _look_after(self, parameter: Tensor) -> None:
-        assert parameter.grad is not None
-        if parameter.grad is not self._before[parameter]:
-            self._returned.append(parameter.grad)
-
-    def begin_step(self) -> None:
-        self.steps_begun += 1
-        for gradient in self._returned:
-            gradient.fill_(torch.nan)
-        self._returned.clear()
+    def begin_batch(self) -> None:
+        self.batches_begun += 1
+        for parameter in self._parameters:
+            assert parameter.grad is None or parameter.grad is self._before[parameter]
 
 
-@pytest.mark.parametrize("accumulated", [1, 3])
-def test_gradients_of_earlier_batches_are_not_those_of_graphs(
+@pytest.mark.parametrize("accumulated", [1, 2])
+def test_training_uses_no_gradient_that_a_later_batch_overwrites(
     accumulated: int, tiny_data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     keys = [f"trainer.accumulate_grad_batches={accumulated}", "optim.freeze_epochs=1"]
     train(tiny(tiny_data, tmp_path / "plain", *keys))
-    graphs = Graphs()
+    graphs = FakeGraphs()
     monkeypatch.setattr(classifier_module, "compile_parts", lambda parts, cuda_graphs: None)
-    monkeypatch.setattr(torch.compiler, "cudagraph_mark_step_begin", graphs.begin_step)
+    monkeypatch.setattr(torch.compiler, "cudagraph_mark_step_begin", graphs.begin_batch)
     train(tiny(tiny_data, tmp_path / "graphs", *keys), callbacks=[graphs])
     states = [read_checkpoint(tmp_path / name / "last.pt")["state_dict"] for name in ("plain", "graphs")]
-    assert graphs.steps_begun == 2 * 3
+    assert graphs.batches_begun == 2 * 3
     assert states_equal(*states)
+
+
+class Events(pl.Callback):
+    """Notes when epochs and the test start, and ends training with an error if it is to fail."""
+
+    def __init__(self, *, fails: bool) -> None:
+        self.seen: list[str] = []
+        self._fails = fails
+
+    def on_train_epoch_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        self.seen.append("epoch")
+        if self._fails:
+            raise RuntimeError("CUDA error")
+
+    def on_test_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        self.seen.append("test")
+
+
+@pytest.mark.parametrize("fails", [False, True])
+def test_compiled_code_is_dropped_after_training(
+    fails: bool, tiny_data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    events = Events(fails=fails)
+    monkeypatch.setattr(run_module, "why_not_compiled", lambda *_, **__: None)
+    monkeypatch.setattr(run_module, "drop_compiled_code", lambda: events.seen.append("dropped"))
+    monkeypatch.setattr(SignClassifier, "compile_training", lambda module, parts, cuda_graphs: None)
+    monkeypatch.setattr(ClipDataModule, "compile_augmentation", lambda datamodule: None)
+    with pytest.raises(RuntimeError, match="CUDA error") if fails else nullcontext():
+        train(tiny(tiny_data, tmp_path, "trainer.max_epochs=1"), callbacks=[events])
+    assert events.seen == (["epoch", "dropped"] if fails else ["epoch", "dropped", "test"])
+
+
+def test_dropped_code_is_compiled_again() -> None:
+    counter = CompileCounter()  # counts compilations, and runs the functions uncompiled
+    compiled = torch.compile(lambda number: number + 1, backend=counter)
+    for expected in (1, 1):
+        compiled(torch.ones(2))
+        assert counter.frame_count == expected
+    drop_compiled_code()
+    compiled(torch.ones(2))
+    assert counter.frame_count == 2
 
 
 class CopyBeforeEpoch(pl.Callback):
@@ -115,12 +154,14 @@ def test_a_network_trains_as_without_graphs_and_resumes(
 
     monkeypatch.setattr(MViTv2S, "build", build)
     train(config("graphs"), callbacks=[CopyBeforeEpoch(2, tmp_path / "graphs", tmp_path / "resumed")])
-    assert "compiled as CUDA graphs" in " ".join(capsys.readouterr().out.split())
+    assert "compiled, with CUDA graphs" in " ".join(capsys.readouterr().out.split())
     train(config("resumed", "resume=auto"))
     capsys.readouterr()
     monkeypatch.setattr(MViTv2S, "gains_by_cuda_graphs", False)
     train(config("plain"))
     assert "CUDA graphs" not in capsys.readouterr().out
     for name, tensor in state("plain").items():
+        if name.endswith("pool_k.norm_act.0.bias"):
+            continue  # it changes no softmax, so that its gradient is zero but for rounding
         torch.testing.assert_close(state("graphs")[name], tensor, msg=name)
         torch.testing.assert_close(state("resumed")[name], tensor, msg=name)
