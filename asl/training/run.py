@@ -194,7 +194,8 @@ def train(config: TrainConfig, *, callbacks: Sequence[pl.Callback] = ()) -> dict
             trainer.fit(module, datamodule=datamodule, ckpt_path=resume_from, weights_only=True)
         finally:
             if not_compiled is None:
-                drop_compiled_code()  # for the memory that the test, or the next job of a sweep, needs
+                module.zero_grad()  # gradients may lie in the memory of CUDA graphs
+                drop_compiled_code()  # the test, or the next job of a sweep, needs that memory
         interruption.raise_if_preempted(trainer)
         metrics = _measure_best(trainer, module, datamodule, folder, info)
     if trainer.is_global_zero:
