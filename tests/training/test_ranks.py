@@ -222,7 +222,8 @@ def test_frozen_parameters_get_gradients_only_for_distributed_data_parallel(wrap
     model = DistributedDataParallel.__new__(DistributedDataParallel) if wrapped else nn.Linear(1, 1)
     asked: list[dict[str, bool]] = []
     backbone = SimpleNamespace(freeze=lambda frozen, **backward: asked.append(backward))
-    module: Any = SimpleNamespace(_backbone=backbone, _frozen=True, trainer=SimpleNamespace(model=model))
+    module: Any = SimpleNamespace(_backbone=backbone, _frozen=True, _cuda_graphs=False)
+    module.trainer = SimpleNamespace(model=model)
     SignClassifier.on_train_epoch_start(module)
     assert asked == [{"backward": wrapped}]
 
