@@ -14,7 +14,6 @@ from __future__ import annotations
 
 import argparse
 import functools
-import gc
 import json
 import sys
 import time
@@ -31,7 +30,7 @@ from torchvision.models import get_model
 
 from asl.config.compose import checked, register
 from asl.data.transforms import NUM_UNIFORMS, augment
-from asl.model.compiling import compile_parts
+from asl.model.compiling import compile_parts, drop_compiled_code
 from asl.training.config import TrainConfig
 from asl.training.device_errors import is_out_of_memory
 from benchmarks.train import synchronised_time
@@ -139,7 +138,6 @@ def measure(
     """Measure a step. None if the GPU's memory runs out."""
     on_gpu = torch.cuda.is_available()
     if on_gpu:
-        torch.cuda.empty_cache()
         torch.cuda.reset_peak_memory_stats()
     try:
         step = make()
@@ -161,7 +159,7 @@ def measure(
         return None
     finally:
         step = None  # type: ignore[assignment]
-        gc.collect()
+        drop_compiled_code()
     return Measured(rate, first, second, torch.cuda.max_memory_allocated() / 1e9 if on_gpu else 0.0)
 
 

@@ -119,7 +119,7 @@ class SignClassifier(pl.LightningModule):
             # DistributedDataParallel decides before the first step which parameters get gradients.
             backward = isinstance(self.trainer.model, DistributedDataParallel)
             self._backbone.freeze(self._frozen, backward=backward)
-            if self._cuda_graphs:
+            if self._cuda_graphs and self.current_epoch == self._optimizer.freeze_epochs:
                 torch.cuda.empty_cache()  # new graphs cannot use memory that PyTorch keeps for others
 
     def on_before_optimizer_step(self, optimizer: Optimizer) -> None:
@@ -198,15 +198,15 @@ class SignClassifier(pl.LightningModule):
         }
 
     def optimizer_zero_grad(self, epoch: int, batch_idx: int, optimizer: Optimizer) -> None:
-        if not (self._cuda_graphs and self._accumulates):
+        if not self._cuda_graphs:
             optimizer.zero_grad()
-            return
-        # The next batch overwrites gradients that lie in the memory of graphs. So each parameter gets zeros
-        # of its own, to which all batches add.
-        optimizer.zero_grad(set_to_none=False)
-        for parameter in self.model.parameters():
-            if parameter.requires_grad and parameter.grad is None:
-                parameter.grad = torch.zeros_like(parameter)
+        elif self._accumulates:  # otherwise training_step has dropped them, before the forward pass
+            # The next batch overwrites gradients that lie in the memory of graphs. So each parameter gets
+            # zeros of its own, to which all batches add.
+            optimizer.zero_grad(set_to_none=False)
+            for parameter in self.model.parameters():
+                if parameter.requires_grad and parameter.grad is None:
+                    parameter.grad = torch.zeros_like(parameter)
 
     def configure_gradient_clipping(
         self,

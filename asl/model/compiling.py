@@ -18,12 +18,12 @@ def compile_parts(parts: Iterable[nn.Module], *, cuda_graphs: bool = False) -> N
 
     Args:
         parts: the modules.
-        cuda_graphs: record each part as CUDA graphs: the CPU then launches all their kernels at once. What a
-            part returns, gradients included, lies in memory that the next batch overwrites. Call
+        cuda_graphs: record each part as CUDA graphs, each of which the CPU launches at once. What a part
+            returns, gradients included, lies in memory that the next batch overwrites. Call
             ``torch.compiler.cudagraph_mark_step_begin()`` before each batch. Before its backward pass, set
             gradients to None, or to tensors of your own if it adds to them.
     """
-    torch.compiler.reset()  # or earlier jobs of a sweep would count towards the limit
+    torch.compiler.reset()  # or the shapes of other networks would count towards the limit
     torch._dynamo.config.recompile_limit = _MOST_SHAPES
     for part in parts:
         part.compile(dynamic=False, mode="reduce-overhead" if cuda_graphs else None)

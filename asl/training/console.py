@@ -82,7 +82,7 @@ class CompilationLines(Callback):
         if getattr(pl_module, "compiled", False):
             self._begin = time.monotonic()
             pl_module.print(
-                "compiling the network: the first step takes about a minute, later starts seconds"
+                "compiling the network: the first step takes one or two minutes, later starts seconds"
             )
 
     def on_train_batch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule, *_: Any) -> None:

@@ -35,7 +35,7 @@ class NetworkSettings:
     mean: ClassVar[tuple[float, float, float]] = KINETICS_MEAN  # of the input's channels, pixels in [0, 1]
     std: ClassVar[tuple[float, float, float]] = KINETICS_STD
     gains_by_compiling: ClassVar[bool] = True  # whether trainer.compile=auto compiles it on a GPU
-    gains_by_cuda_graphs: ClassVar[bool] = False  # whether they are recorded as CUDA graphs
+    gains_by_cuda_graphs: ClassVar[bool] = False  # whether its compiled parts are recorded as such
     min_clip_len: ClassVar[int] = 1  # the smallest input of the network, in frames
     min_crop_size: ClassVar[int] = 1  # and in pixels
     MOVED_KEYS: ClassVar[dict[str, str]] = {"name": "Choose a network with model=...; --help lists them"}
